@@ -1,0 +1,130 @@
+"""The ``vinocast`` program: every command, every option, once.
+
+An option is also an environment variable ``VINOCAST_…`` of the same name; click derives it, and the help page of each
+command shows it. A command imports what it needs when it runs, so that ``stdio`` starts without a web framework.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import click
+
+from service import __version__
+from service.errors import SetupError
+from service.settings import HttpSettings, Settings, StdioSettings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+CONTEXT = {
+    "auto_envvar_prefix": "VINOCAST",
+    "help_option_names": ["-h", "--help"],
+    "show_default": True,
+    "max_content_width": 100,
+}
+
+
+class Command(click.Command):
+    """A command whose options show their environment variables, and whose setup errors end with exit code 1."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["context_settings"] = CONTEXT
+        super().__init__(*args, **kwargs)
+        for parameter in self.params:
+            if isinstance(parameter, click.Option):
+                parameter.show_envvar = True
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a SetupError becomes its message on stderr and exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except SetupError as error:
+            click.echo(f"vinocast: {error}", err=True)
+            ctx.exit(1)
+
+
+def start_logging(level: str) -> None:
+    """Log to stderr, which is the only place for anything but replies."""
+    logging.basicConfig(
+        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="vinocast")
+def main() -> None:
+    """Time-series forecasts on server CPUs with OpenVINO, over HTTP and over JSON lines."""
+
+
+def settings_options(settings: type[Settings]) -> Callable[[F], F]:
+    """Declare an option for each field of a settings class; the command receives them as one instance."""
+
+    def decorate(function: F) -> F:
+        for field in reversed(dataclasses.fields(settings)):
+            kind = get_type_hints(settings)[field.name]
+            function = click.option(
+                f"--{field.name.replace('_', '-')}",
+                type=field.metadata.get("type") or (click.Path(path_type=Path) if kind == Path | None else None),
+                default=field.default,
+                show_default=field.metadata.get("show", True),
+                help=field.metadata["help"],
+            )(function)
+        return function
+
+    return decorate
+
+
+@main.command(cls=Command)
+@settings_options(HttpSettings)
+def serve(**options: Any) -> None:
+    """Serve forecasts over HTTP until stopped; /docs describes the routes."""
+    settings = HttpSettings(**options)
+    start_logging(settings.log_level)
+    from service.transports.http import serve_http
+
+    serve_http(settings)
+
+
+@main.command(cls=Command)
+@settings_options(StdioSettings)
+def stdio(**options: Any) -> None:
+    r"""Serve forecasts as JSON lines on standard input and output, for a parent process.
+
+    \b
+    One request a line, one reply a line, matched by request_id:
+      {"request_id": "1", "past_values": [[…7 numbers], …512 rows]}
+      {"op": "ping"}
+    """
+    settings = StdioSettings(**options)
+    start_logging(settings.log_level)
+    from service.transports.stdio import serve_stdio
+
+    click.get_current_context().exit(serve_stdio(settings))
+
+
+@main.command(cls=Command)
+@click.argument("source")
+@click.option(
+    "--output", type=click.Path(path_type=Path), required=True, metavar="DIR/NAME", help="The model's own folder."
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["f32", "f16"]),
+    default="f32",
+    help="Of the stored weights; f16 halves the file, changes numbers by about 1e-3 and is no faster.",
+)
+@click.option("--channels", metavar="A,B,…", help="Names of the channels, in order; default: channel_0, channel_1, …")
+def convert(source: str, output: Path, precision: str, channels: str | None) -> None:
+    """Convert SOURCE, a folder or hub id of a Hugging Face PatchTSTForPrediction, to an OpenVINO model."""
+    from service.export.convert import convert_patchtst
+
+    convert_patchtst(source, output, precision=precision, channels=channels.split(",") if channels else None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

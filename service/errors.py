@@ -1,0 +1,176 @@
+"""Every error a user can meet, in one tree.
+
+VinocastError
+├── SetupError                  the program cannot start or a command cannot do its work (exit code 1)
+│   └── ModelRefusedError       a model folder that is damaged, incomplete or fails its self-test
+└── RequestError                one request is refused; both transports read code, status and retryable here
+    ├── InvalidJsonError        invalid_json          400
+    ├── InvalidRequestError     invalid_request       422
+    ├── InvalidShapeError       invalid_shape         422
+    ├── InvalidValueError       invalid_value         422
+    ├── UnknownOpError          unknown_op            422
+    ├── UnknownTargetError      unknown_target        422
+    ├── UnknownModelError       unknown_model         404
+    ├── NotFoundError           not_found             404
+    ├── MethodNotAllowedError   method_not_allowed    405
+    ├── PayloadTooLargeError    payload_too_large     413
+    ├── LineTooLongError        line_too_long         413
+    ├── UnsupportedMediaError   unsupported_media_type 415
+    ├── OverloadedError         overloaded            429  retryable
+    ├── NotReadyError           not_ready             503  retryable
+    ├── ShuttingDownError       shutting_down         503  retryable
+    ├── DeadlineExceededError   deadline_exceeded     504
+    └── InternalError           internal              500
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import ClassVar
+
+log = logging.getLogger(__name__)
+
+
+class VinocastError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class SetupError(VinocastError):
+    """The program or a command cannot do what was asked; the message names the mend."""
+
+
+class ModelRefusedError(SetupError):
+    """A model folder that must not be served: a wrong hash, a missing file, golden vectors that do not come out."""
+
+
+class RequestError(VinocastError):
+    """One request is refused. ``field`` is the path of the fault, such as ``past_values[3][0]``."""
+
+    code: ClassVar[str]
+    status: ClassVar[int]
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+    def body(self) -> dict[str, str | bool | None]:
+        """Return the ``error`` object that both transports send."""
+        return {"code": self.code, "message": self.message, "field": self.field, "retryable": self.retryable}
+
+
+class InvalidJsonError(RequestError):
+    """Not JSON by RFC 8259, or nested beyond the parser's limit, or not UTF-8."""
+
+    code, status = "invalid_json", 400
+
+
+class InvalidRequestError(RequestError):
+    """JSON, but not the object that was expected."""
+
+    code, status = "invalid_request", 422
+
+
+class InvalidShapeError(RequestError):
+    """Rows or channels are not as the model has them."""
+
+    code, status = "invalid_shape", 422
+
+
+class InvalidValueError(RequestError):
+    """An element that is no finite float32 number, or bytes that do not decode."""
+
+    code, status = "invalid_value", 422
+
+
+class UnknownOpError(RequestError):
+    """A line whose ``op`` this service does not have."""
+
+    code, status = "unknown_op", 422
+
+
+class UnknownTargetError(RequestError):
+    """A target that is neither a channel's name nor its index."""
+
+    code, status = "unknown_target", 422
+
+
+class UnknownModelError(RequestError):
+    """No model of that name is served."""
+
+    code, status = "unknown_model", 404
+
+
+class NotFoundError(RequestError):
+    """No such route."""
+
+    code, status = "not_found", 404
+
+
+class MethodNotAllowedError(RequestError):
+    """The route exists, not with this method."""
+
+    code, status = "method_not_allowed", 405
+
+
+class PayloadTooLargeError(RequestError):
+    """An HTTP body over the limit."""
+
+    code, status = "payload_too_large", 413
+
+
+class LineTooLongError(RequestError):
+    """A line over the limit."""
+
+    code, status = "line_too_long", 413
+
+
+class UnsupportedMediaError(RequestError):
+    """A body that is not declared as JSON."""
+
+    code, status = "unsupported_media_type", 415
+
+
+class OverloadedError(RequestError):
+    """The queue is full."""
+
+    code, status, retryable = "overloaded", 429, True
+
+
+class NotReadyError(RequestError):
+    """The model is still loading, or failed to load."""
+
+    code, status, retryable = "not_ready", 503, True
+
+
+class ShuttingDownError(RequestError):
+    """The service has stopped accepting work."""
+
+    code, status, retryable = "shutting_down", 503, True
+
+
+class DeadlineExceededError(RequestError):
+    """The request's ``deadline_ms`` had passed before its turn came."""
+
+    code, status = "deadline_exceeded", 504
+
+
+class InternalError(RequestError):
+    """A fault of the service; the message carries the id under which the log explains it."""
+
+    code, status = "internal", 500
+
+    @classmethod
+    def logged(cls, cause: BaseException) -> InternalError:
+        """Log a cause with its traceback under a new id, and return the error that names the id."""
+        incident = uuid.uuid4().hex[:12]
+        log.error("internal error %s", incident, exc_info=cause)
+        return cls(f"an internal error; the log explains it under {incident}")
+
+
+def quote(value: object) -> str:
+    """Return what a client sent, short enough for an error message."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"

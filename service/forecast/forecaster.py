@@ -1,0 +1,127 @@
+"""A forecast model as the data plane sees it: a window and targets in, [horizon, targets] out.
+
+Hides the two layouts of an IR: in ``series`` every channel is one row of a batch, so asking for one target computes
+one; in ``window`` the channels go through together and targets are picked afterwards.
+"""
+
+from __future__ import annotations
+
+import bisect
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from service.errors import ModelRefusedError
+from service.runtime.manifest import IR_FILE, Manifest, ModelFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from service.runtime.compiled import CompiledShape, Compiler
+
+# Deviation floor of the golden check: the same constant the models' scaler adds to the variance.
+MINIMUM_VARIANCE = 1e-5
+
+
+def series_counts(channels: int) -> list[int]:
+    """Return the batch sizes to compile for a model of so many channels, the most wanted first.
+
+    All channels and a single target are what clients ask for; powers of two between them bound the padding.
+    """
+    between = [2**k for k in range(1, channels.bit_length()) if 2**k < channels]
+    return list(dict.fromkeys([channels, 1, *between]))
+
+
+class Forecaster:
+    """One forecast model, compiled for the batch sizes that occur. Not for two threads at once.
+
+    Loading is in steps so that the first answer need not wait for every shape: :meth:`load` makes the model usable,
+    :meth:`load_rest` adds the shapes that make small requests cheap. ``load_rest`` may run beside :meth:`forecast`.
+    """
+
+    def __init__(self, folder: ModelFolder) -> None:
+        self.folder = folder
+        self.manifest: Manifest = folder.manifest
+        self._shapes: dict[int, CompiledShape] = {}
+        self._counts: list[int] = []
+
+    @property
+    def compiled_counts(self) -> list[int]:
+        """The batch sizes that are compiled, ascending."""
+        return self._counts
+
+    @property
+    def in_force(self) -> dict[str, str | int | float | bool]:
+        """The properties read back from the compiled model."""
+        return next(iter(self._shapes.values())).in_force
+
+    def load(self, compiler: Compiler) -> None:
+        """Verify the files, compile the main shape and pass the self-test; raises ModelRefusedError."""
+        self.folder.verify()
+        try:
+            self._model = compiler.read(self.folder.path / IR_FILE)
+            self._golden = self.folder.golden()
+            self._add(compiler, self._wanted()[0])
+        except (RuntimeError, OSError, KeyError, ValueError) as error:
+            raise ModelRefusedError(f"{self.folder.path}: {error}") from error
+
+    def load_rest(self, compiler: Compiler) -> None:
+        """Compile and self-test the other shapes, each usable as soon as it is ready."""
+        for count in self._wanted()[1:]:
+            self._add(compiler, count)
+
+    def forecast(self, window: NDArray[np.float32], targets: Sequence[int]) -> tuple[NDArray[np.float32], float]:
+        """Forecast some channels of one window.
+
+        Args:
+            window: float32 [context, channels], oldest row first.
+            targets: channel indices, each at most once.
+
+        Returns:
+            float32 [horizon, targets] in the units of the input, owned by the caller, and the seconds spent in
+            ``infer()``.
+        """
+        if self.manifest.layout == "window":
+            shape = self._shapes[1]
+            shape.inputs[0] = window
+            seconds = shape.infer()
+            return np.ascontiguousarray(shape.outputs[0][:, targets]), seconds
+        count = len(targets)
+        shape = self._shapes[self._counts[bisect.bisect_left(self._counts, count)]]
+        if count == window.shape[1] and targets == range(count):
+            shape.inputs[:count] = window.T
+        else:
+            shape.inputs[:count] = window.T[list(targets)]
+        seconds = shape.infer()
+        return np.ascontiguousarray(shape.outputs[:count].T), seconds
+
+    def _wanted(self) -> list[int]:
+        return [1] if self.manifest.layout == "window" else series_counts(len(self.manifest.channels))
+
+    def _add(self, compiler: Compiler, count: int) -> None:
+        manifest = self.manifest
+        series = manifest.layout == "series"
+        shape = compiler.compile(
+            self._model, (count, manifest.context) if series else (count, manifest.context, len(manifest.channels))
+        )
+        self._self_test(shape, count)
+        self._shapes[count] = shape
+        self._counts = sorted(self._shapes)
+
+    def _self_test(self, shape: CompiledShape, count: int) -> None:
+        """Run the golden vectors through a compiled shape; raises ModelRefusedError when they do not come out."""
+        inputs, expected = self._golden
+        for start in range(0, len(inputs), count):
+            batch = inputs[start : start + count]
+            shape.inputs[: len(batch)] = batch
+            shape.infer()
+            scale = np.sqrt(batch.astype(np.float64).var(axis=1, keepdims=True) + MINIMUM_VARIANCE)
+            difference = np.abs(shape.outputs[: len(batch)] - expected[start : start + count]) / scale
+            worst = float(difference.max())
+            if not worst <= self.manifest.golden_tolerance:
+                raise ModelRefusedError(
+                    f"{self.folder.path}: the golden vectors come out {worst:.3g} of a series' deviation away, "
+                    f"more than {self.manifest.golden_tolerance:.3g}; convert the model again"
+                )

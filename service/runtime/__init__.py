@@ -1,0 +1,1 @@
+"""Models on this machine: CPU budget, profiles, manifests, compiled models, the lane."""

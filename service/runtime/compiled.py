@@ -1,0 +1,82 @@
+"""One model compiled for one fixed input shape, with its tensors kept.
+
+Static shapes keep the memory of a long-running process constant and spare the shape inference of every call.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import openvino as ov
+
+from service.runtime import profiles
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from service.runtime.cpu import CpuBudget
+    from service.runtime.profiles import Profile
+
+# The first inference of a shape is several times slower than the next ones.
+WARM_UP_RUNS = 3
+
+
+class CompiledShape:
+    """A compiled model of one static shape. Not for two threads at once.
+
+    Attributes:
+        inputs: float32 array to fill before :meth:`infer`; it is the model's own input memory.
+        outputs: float32 array that :meth:`infer` fills; overwritten by the next call.
+        in_force: the properties read back from the compiled model.
+    """
+
+    inputs: NDArray[np.float32]
+    outputs: NDArray[np.float32]
+
+    def __init__(self, compiled: ov.CompiledModel) -> None:
+        self.in_force = profiles.in_force(compiled)
+        self._request = compiled.create_infer_request()
+        self.inputs = self._request.get_input_tensor().data
+        self.inputs[:] = 0
+        self.infer()
+        self.outputs = self._request.get_output_tensor().data
+        for _ in range(WARM_UP_RUNS):
+            self.infer()
+
+    def infer(self) -> float:
+        """Compute ``outputs`` from ``inputs`` and return the seconds that took."""
+        start = time.perf_counter()
+        self._request.infer(share_outputs=True)
+        return time.perf_counter() - start
+
+
+class Compiler:
+    """Compiles IR files under one profile; the only place that touches the OpenVINO runtime."""
+
+    def __init__(self, profile: Profile, budget: CpuBudget) -> None:
+        profiles.apply_isa_cap(profile)
+        self._core = ov.Core()
+        self._config = profile.plugin_config(budget)
+
+    def read(self, ir: Path) -> ov.Model:
+        """Read an IR, weights and all."""
+        return self._core.read_model(ir)
+
+    def compile(self, model: ov.Model, shape: tuple[int, ...]) -> CompiledShape:
+        """Compile a copy of a model for one input shape and warm it up."""
+        static = model.clone()
+        static.reshape(list(shape))
+        return CompiledShape(self._core.compile_model(static, "CPU", self._config))
+
+    def capabilities(self) -> list[str]:
+        """Return the element types the CPU plugin offers under the instruction-set cap in force."""
+        return list(self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+
+
+def openvino_version() -> str:
+    """Return the version of the OpenVINO runtime."""
+    return str(ov.get_version())

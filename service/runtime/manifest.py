@@ -1,0 +1,143 @@
+"""A model's folder: its manifest, the hashes of its files, its golden vectors."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from service.errors import ModelRefusedError, SetupError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MANIFEST_FILE = "manifest.json"
+IR_FILE = "model.xml"
+GOLDEN_FILE = "golden.npz"
+
+
+class Source(BaseModel):
+    """What a model was made from; the same source and options again make the same model."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(description="hub id or the name of the source folder")
+    sha256: dict[str, str] = Field(description="hash of each file of the source that decides the result")
+    options: dict[str, str] = Field(description="conversion options that decide the result")
+
+
+class Metric(BaseModel):
+    """An accuracy figure and the protocol it was measured by."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset: str
+    split: str
+    protocol: str
+    windows: int
+    mse: float
+    mae: float
+
+
+class Manifest(BaseModel):
+    """``manifest.json`` of a forecaster. Shapes are counts of time steps, channels in the order of a window's columns.
+
+    ``layout`` is ``series`` where channels are independent and share one net: the IR maps [n, context] to
+    [n, horizon] for any n series. It is ``window`` where they cannot stand for each other: [b, context, channels] to
+    [b, horizon, channels].
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["forecaster"] = "forecaster"
+    name: str
+    version: str = "1"
+    layout: Literal["series", "window"]
+    context: int = Field(gt=0)
+    horizon: int = Field(gt=0)
+    channels: list[str] = Field(min_length=1)
+    precision: Literal["f32", "f16"]
+    golden_tolerance: float = Field(
+        gt=0, description="largest difference from the golden vectors that is accepted, relative to a series' deviation"
+    )
+    files: dict[str, str] = Field(description="sha256 of every other file of the folder")
+    source: Source
+    tools: dict[str, str] = Field(description="versions of the tools that made the model")
+    parity: dict[str, float] = Field(
+        default_factory=dict,
+        description="largest difference from the source model by kind of window, relative to its scale",
+    )
+    metrics: list[Metric] = Field(default_factory=list)
+    command: str | None = Field(default=None, description="the command that made the weights, for a model trained here")
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A folder of a model that has a readable manifest."""
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: Path) -> ModelFolder:
+        """Read the manifest; raises ModelRefusedError that says what is wrong with it."""
+        try:
+            return cls(path, Manifest.model_validate_json((path / MANIFEST_FILE).read_bytes()))
+        except OSError as error:
+            raise ModelRefusedError(f"{path}: no readable {MANIFEST_FILE} ({error.strerror})") from error
+        except ValidationError as error:
+            raise ModelRefusedError(f"{path / MANIFEST_FILE}: {error}") from error
+
+    def verify(self) -> None:
+        """Compare every file with its hash; raises ModelRefusedError that names the first file that differs."""
+        for name, expected in self.manifest.files.items():
+            try:
+                actual = sha256_file(self.path / name)
+            except OSError as error:
+                raise ModelRefusedError(f"{self.path / name}: {error.strerror}; convert the model again") from error
+            if actual != expected:
+                raise ModelRefusedError(
+                    f"{self.path / name}: sha256 {actual} is not the manifest's {expected}; convert the model again"
+                )
+
+    def golden(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return inputs and expected outputs, in the shapes of the model's layout."""
+        import numpy as np  # noqa: PLC0415 - listing models needs no numpy
+
+        with np.load(self.path / GOLDEN_FILE, allow_pickle=False) as arrays:
+            return arrays["inputs"], arrays["outputs"]
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``manifest.json``, indented for a reader."""
+    (folder / MANIFEST_FILE).write_bytes(
+        orjson.dumps(manifest.model_dump(mode="json"), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    )
+
+
+def sha256_file(path: Path) -> str:
+    """Return the hexadecimal sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def bundled_models() -> Path:
+    """Return the folder of the models that come with the package: inside a wheel, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "models"
+    return inside if inside.is_dir() else package.parent / "models"
+
+
+def find_models(root: Path) -> dict[str, Path]:
+    """Return the folders below ``root`` that hold a manifest, by name; raises SetupError when there is none."""
+    if not root.is_dir():
+        raise SetupError(f"no folder {root}: name one with --models, or make one with 'vinocast convert'")
+    found = {path.parent.name: path.parent for path in sorted(root.glob(f"*/{MANIFEST_FILE}"))}
+    if not found:
+        raise SetupError(f"no model in {root}: make one with 'vinocast convert SOURCE --output {root}/NAME'")
+    return found

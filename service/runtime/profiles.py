@@ -1,0 +1,105 @@
+"""How a model is compiled: the named profiles, what they set, and what came out of it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from service.errors import SetupError
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+    from service.runtime.cpu import CpuBudget
+
+# What a profile sets, and what is read back from the compiled model.
+PROPERTIES = (
+    "PERFORMANCE_HINT",
+    "INFERENCE_PRECISION_HINT",
+    "NUM_STREAMS",
+    "INFERENCE_NUM_THREADS",
+    "ENABLE_CPU_PINNING",
+)
+
+# Both caps are needed: the first binds oneDNN's kernels only, the second the CPU plugin's own. Each is read once, when
+# the plugin loads, and a misspelt value is ignored in silence, so what is in force is read back by `doctor`.
+ISA_CAP_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "OV_CPU_MAX_ISA")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One way of running inference on this machine.
+
+    Attributes:
+        name: as given to ``--profile``.
+        summary: one sentence for the help page.
+        isa_cap: the highest instruction set the kernels may use, or ``None`` for what the CPU has.
+        threads: inference threads per stream at most; the CPU budget may grant fewer.
+        stream_per_core: one inference stream a core, each of one thread, instead of one stream.
+    """
+
+    name: str
+    summary: str
+    isa_cap: str | None = None
+    threads: int = 2
+    stream_per_core: bool = False
+
+    def plugin_config(self, budget: CpuBudget) -> dict[str, str | int | bool]:
+        """Return the OpenVINO CPU properties of this profile under a CPU budget.
+
+        Pinning is off under a cgroup quota: the quota takes time, not cores, and a pinned thread that is throttled
+        cannot move. The precision is always f32, since OpenVINO's default is bf16 wherever the CPU has it.
+        """
+        streams = budget.cores if self.stream_per_core else 1
+        return {
+            "PERFORMANCE_HINT": "THROUGHPUT" if self.stream_per_core else "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+            "NUM_STREAMS": streams,
+            "INFERENCE_NUM_THREADS": budget.cores if self.stream_per_core else min(self.threads, budget.cores),
+            "ENABLE_CPU_PINNING": budget.quota is None,
+        }
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile("epyc-7763", "AVX2 cap, f32, two pinned threads, one stream: lowest latency", isa_cap="AVX2"),
+        Profile("native", "what the CPU has, f32, two pinned threads, one stream"),
+        Profile("throughput", "what the CPU has, f32, one stream a core", stream_per_core=True),
+    )
+}
+DEFAULT_PROFILE = "epyc-7763"
+
+
+def find_profile(name: str) -> Profile:
+    """Return a profile by name; raises SetupError that lists the names."""
+    try:
+        return PROFILES[name]
+    except KeyError:
+        raise SetupError(f"no profile named {name!r}; choose one of {', '.join(PROFILES)}") from None
+
+
+def apply_isa_cap(profile: Profile) -> None:
+    """Set the process environment so that the CPU plugin loads with the profile's cap, and with no other.
+
+    Must run before the first model is compiled in this process.
+    """
+    for variable in ISA_CAP_VARIABLES:
+        if profile.isa_cap is None:
+            os.environ.pop(variable, None)
+        else:
+            os.environ[variable] = profile.isa_cap
+
+
+def in_force(compiled: ov.CompiledModel) -> dict[str, str | int | float | bool]:
+    """Read back from a compiled model the properties that a profile asks for."""
+    return {name: _plain(compiled.get_property(name)) for name in PROPERTIES}
+
+
+def _plain(value: object) -> str | int | float | bool:
+    """Turn an OpenVINO property into what JSON and a reader understand; an element type into ``f32``."""
+    if isinstance(value, bool | int | float | str):
+        return value
+    get_type_name = getattr(value, "get_type_name", None)
+    return str(get_type_name()) if get_type_name else str(value)

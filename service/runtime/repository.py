@@ -1,0 +1,128 @@
+"""The models of a service: which there are, which is the default, and how far each has come in loading."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from service.errors import ModelRefusedError, SetupError, UnknownModelError, quote
+from service.runtime.manifest import Manifest, ModelFolder, find_models
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from service.forecast.forecaster import Forecaster
+    from service.runtime.cpu import CpuBudget
+    from service.runtime.profiles import Profile
+
+BUNDLED_DEFAULT = "patchtst-etth1"
+log = logging.getLogger(__name__)
+
+
+class ServedModel:
+    """A model of the service: its manifest at once, its forecaster when it has loaded, or why it has not."""
+
+    def __init__(self, folder: ModelFolder) -> None:
+        self.folder = folder
+        self.forecaster: Forecaster | None = None
+        self.refused: ModelRefusedError | None = None
+
+    @property
+    def manifest(self) -> Manifest:
+        """The model's manifest."""
+        return self.folder.manifest
+
+    @property
+    def settled(self) -> bool:
+        """Whether loading has ended, well or not."""
+        return self.forecaster is not None or self.refused is not None
+
+    def describe(self) -> dict[str, Any]:
+        """Return what ``ping`` says of the model."""
+        manifest = self.manifest
+        return {
+            "name": manifest.name,
+            "kind": manifest.kind,
+            "state": "ready" if self.forecaster else "failed" if self.refused else "loading",
+            "error": str(self.refused) if self.refused else None,
+            "context": manifest.context,
+            "horizon": manifest.horizon,
+            "channels": manifest.channels,
+            "precision": manifest.precision,
+            "batch_sizes": self.forecaster.compiled_counts if self.forecaster else [],
+            "in_force": self.forecaster.in_force if self.forecaster else None,
+        }
+
+
+class Repository:
+    """Finds the models of a folder at once and loads them in a thread, the default model first.
+
+    Raises SetupError when the folder has no model, or none of the default's name.
+    """
+
+    def __init__(self, root: Path, default: str | None) -> None:
+        self.models: dict[str, ServedModel] = {}
+        for name, path in find_models(root).items():
+            try:
+                folder = ModelFolder.open(path)
+            except ModelRefusedError as error:
+                # One damaged manifest must not stop the others; it is an error when it is the default's.
+                log.error("%s", error)
+                if name == default:
+                    raise
+                continue
+            self.models[name] = ServedModel(folder)
+        self.default = self._choose_default(root, default)
+
+    def _choose_default(self, root: Path, wanted: str | None) -> str:
+        names = sorted(self.models)
+        if wanted is None and BUNDLED_DEFAULT in self.models:
+            return BUNDLED_DEFAULT
+        if wanted is None and len(names) == 1:
+            return names[0]
+        if wanted in self.models:
+            return wanted
+        what = (
+            f"no model {wanted!r} in {root}" if wanted else f"several models in {root}: name one with --default-model"
+        )
+        raise SetupError(f"{what}; there are: {', '.join(names) or 'none that can be read'}")
+
+    def find(self, name: str | None) -> ServedModel:
+        """Return a model by name, or the default; raises UnknownModelError."""
+        try:
+            return self.models[name or self.default]
+        except KeyError:
+            raise UnknownModelError(
+                f"model: expected one of {', '.join(sorted(self.models))}, got {quote(name)}", "model"
+            ) from None
+
+    def load(self, profile: Profile, budget: CpuBudget, settled: Callable[[ServedModel], object]) -> None:
+        """Start loading in the background; ``settled`` is called in that thread after each model."""
+        # Not a daemon's work: it must not outlive the interpreter half-way through a compile.
+        threading.Thread(target=self._load, args=(profile, budget, settled), name="loader", daemon=True).start()
+
+    def _load(self, profile: Profile, budget: CpuBudget, settled: Callable[[ServedModel], object]) -> None:
+        # Importing openvino takes as long as compiling a model, so it happens here, beside the transport's own start.
+        from service.forecast.forecaster import Forecaster  # noqa: PLC0415
+        from service.runtime.compiled import Compiler  # noqa: PLC0415
+
+        compiler = Compiler(profile, budget)
+        order = sorted(self.models.values(), key=lambda model: model.manifest.name != self.default)
+        for model in order:
+            start = time.monotonic()
+            forecaster = Forecaster(model.folder)
+            try:
+                forecaster.load(compiler)
+            except ModelRefusedError as error:
+                model.refused = error
+                log.error("model %s is refused: %s", model.manifest.name, error)
+            else:
+                model.forecaster = forecaster
+                log.info("model %s is ready after %.0f ms", model.manifest.name, (time.monotonic() - start) * 1e3)
+            settled(model)
+        for model in order:
+            if model.forecaster:
+                model.forecaster.load_rest(compiler)

@@ -1,0 +1,58 @@
+"""Settings of a running service. Each field is an option and a ``VINOCAST_…`` variable; cli.py derives both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from service.runtime.profiles import DEFAULT_PROFILE, PROFILES
+
+MIB = 1024 * 1024
+
+
+def _setting(default: Any, description: str, **extra: Any) -> Any:
+    return field(default=default, metadata={"help": description, **extra})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What ``serve`` and ``stdio`` have in common."""
+
+    models: Path | None = _setting(None, "Folder of models, one folder each.", show="the bundled models")
+    default_model: str | None = _setting(
+        None, "Model that answers when a request names none.", show="patchtst-etth1, or the only forecaster there is"
+    )
+    profile: str = _setting(
+        DEFAULT_PROFILE,
+        "How models are compiled. "
+        + "; ".join(f"{profile.name}: {profile.summary}" for profile in PROFILES.values())
+        + ".",
+        type=click.Choice(list(PROFILES)),
+    )
+    queue_rows: int = _setting(
+        4096, "Series that may wait for their turn; what does not fit is answered as overloaded."
+    )
+    max_request_bytes: int = _setting(8 * MIB, "Longest request: a line of stdio, a body of HTTP.")
+    log_level: str = _setting(
+        "info", "Least severe message on stderr.", type=click.Choice(["debug", "info", "warning", "error"])
+    )
+
+
+@dataclass(frozen=True)
+class HttpSettings(Settings):
+    """Settings of ``serve``."""
+
+    host: str = _setting("127.0.0.1", "Address to listen on; 0.0.0.0 for every interface.")
+    port: int = _setting(8000, "Port to listen on; 0 takes a free one.")
+
+
+@dataclass(frozen=True)
+class StdioSettings(Settings):
+    """Settings of ``stdio``."""
+
+    max_unread_reply_bytes: int = _setting(
+        64 * MIB, "Replies kept for a client that does not read; beyond that, reading pauses."
+    )

@@ -1,0 +1,1 @@
+"""Training the bundled models. Needs the train extra; a running service never imports it."""

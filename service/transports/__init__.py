@@ -1,0 +1,1 @@
+"""The ways in: JSON lines and HTTP. They know nothing of OpenVINO."""

@@ -1,0 +1,223 @@
+"""The HTTP service: FastAPI on uvicorn, one event loop that reads, infers and writes in turn.
+
+An inference runs in the event loop itself: it keeps every core of the budget busy for about a millisecond, and a
+hand-over to a thread would only add to that. What waits, waits in the lane, so deadlines and the bound hold, and the
+loop serves its sockets between two inferences: health checks are answered under load. What this transport promises:
+
+- Listening means live; ready means that the default model has passed its self-test (``/livez``, ``/readyz``).
+- Every error is the envelope of the JSON lines, with the status that errors.py gives its code.
+- A body over the limit is refused before it is read to its end; one that stalls is given up.
+- SIGTERM: not ready any more, no new connections, what was accepted is answered, then the process ends with code 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+
+from service import __version__, schemas
+from service.dataplane import DataPlane
+from service.errors import (
+    DeadlineExceededError,
+    InternalError,
+    InvalidRequestError,
+    MethodNotAllowedError,
+    NotFoundError,
+    NotReadyError,
+    PayloadTooLargeError,
+    RequestError,
+    SetupError,
+    UnsupportedMediaError,
+)
+
+if TYPE_CHECKING:
+    from service.settings import HttpSettings
+
+BODY_SECONDS = 30
+DRAIN_SECONDS = 4
+RETRY_AFTER_SECONDS = "1"
+log = logging.getLogger(__name__)
+
+
+def serve_http(settings: HttpSettings) -> None:
+    """Serve until a signal; raises SetupError when the default model is refused."""
+    plane = DataPlane(settings)
+    server = _Server(plane, settings)
+    # uvicorn drains at these signals and then raises them again, which would end the process by the signal.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    server.run()
+    refused = plane.default_model.refused
+    if refused is not None:
+        raise SetupError(f"the default model cannot be served: {refused}")
+    if not server.started:
+        raise SetupError(f"cannot listen on {settings.host}:{settings.port}: choose another --port or --host")
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that loads models when it starts and drains the data plane when it stops."""
+
+    def __init__(self, plane: DataPlane, settings: HttpSettings) -> None:
+        self._plane = plane
+        self._pump = _Pump(plane)
+        super().__init__(
+            uvicorn.Config(
+                create_app(plane, self._pump, settings.max_request_bytes),
+                host=settings.host,
+                port=settings.port,
+                loop="uvloop",
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=DRAIN_SECONDS,
+            )
+        )
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        loop = asyncio.get_running_loop()
+        self._plane.start(lambda: loop.call_soon_threadsafe(self._model_settled))
+
+    def _model_settled(self) -> None:
+        self._pump.kick()
+        if self._plane.default_model.refused is not None:
+            self.should_exit = True
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        self._plane.close()
+        await super().shutdown(sockets)
+
+
+class _Pump:
+    """Drives the lane from the event loop, one inference between two rounds of input and output."""
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._lane = plane.lane
+        self._scheduled = False
+
+    def kick(self) -> None:
+        """Have the lane stepped until it is empty."""
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._step)
+
+    def _step(self) -> None:
+        self._scheduled = False
+        if self._lane.step():
+            self.kick()
+
+
+def create_app(plane: DataPlane, pump: _Pump, max_body_bytes: int) -> FastAPI:
+    """Return the application; its routes are the contract of the documentation."""
+    app = FastAPIOffline(
+        title="Vinocast", version=__version__, summary="Forecasts in about a millisecond on an ordinary server CPU."
+    )
+
+    @app.post(
+        "/forecast",
+        summary="Forecast one window",
+        response_model=None,
+        responses={
+            200: {"model": schemas.ForecastReply},
+            "4XX": {"model": schemas.ErrorReply},
+            "5XX": {"model": schemas.ErrorReply},
+        },
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": schemas.ForecastRequest.model_json_schema()}},
+            }
+        },
+    )
+    async def forecast(request: Request) -> Response:
+        received = time.monotonic()
+        answered: asyncio.Future[tuple[bytes, RequestError | None]] = asyncio.get_running_loop().create_future()
+
+        def answer(reply: bytes, error: RequestError | None) -> None:
+            if not answered.done():  # the client may have left
+                answered.set_result((reply, error))
+
+        try:
+            body = await _read_body(request, max_body_bytes)
+            fields = schemas.parse_json(body)
+        except RequestError as error:
+            plane.refuse(schemas.echo({}), error, answer)
+        else:
+            plane.forecast(fields, body, received, answer, wait_for_model=False)
+            pump.kick()
+        return _response(*await answered)
+
+    @app.get("/livez", summary="Whether the process answers", response_model=None)
+    async def livez() -> Response:
+        return Response(b'{"live":true}', media_type="application/json")
+
+    @app.get("/readyz", summary="Whether the default model answers", response_model=None)
+    async def readyz() -> Response:
+        if plane.ready:
+            return Response(schemas.encode(plane.ping()), media_type="application/json")
+        return _error(NotReadyError("the default model is still loading, or the service is shutting down"))
+
+    app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(Exception, _internal_error)
+    return app
+
+
+async def _read_body(request: Request, max_bytes: int) -> bytes:
+    """Return the body of a JSON request, refused as early as its headers allow."""
+    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise UnsupportedMediaError(f"Content-Type: expected application/json, got {media_type}")
+    too_large = PayloadTooLargeError(f"expected a body of at most {max_bytes} bytes")
+    length = request.headers.get("content-length", "0")
+    if length.isdigit() and int(length) > max_bytes:
+        raise too_large
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > max_bytes:
+                    raise too_large
+                chunks.append(chunk)
+    except TimeoutError:
+        raise DeadlineExceededError(f"the body did not arrive within {BODY_SECONDS} s") from None
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _response(reply: bytes, error: RequestError | None) -> Response:
+    response = Response(reply, status_code=error.status if error else 200, media_type="application/json")
+    if error is not None and error.retryable:
+        response.headers["Retry-After"] = RETRY_AFTER_SECONDS
+    return response
+
+
+def _error(error: RequestError) -> Response:
+    return _response(schemas.failure(schemas.echo({}), error), error)
+
+
+async def _http_exception(request: Request, exception: Exception) -> Response:
+    status = exception.status_code if isinstance(exception, HTTPException) else 500
+    match status:
+        case 404:
+            return _error(NotFoundError(f"no route {request.url.path}; see /docs"))
+        case 405:
+            response = _error(MethodNotAllowedError(f"{request.url.path} does not take {request.method}"))
+            response.headers.update(getattr(exception, "headers", None) or {})
+            return response
+        case _:
+            return _error(InvalidRequestError(str(exception)))
+
+
+async def _internal_error(_request: Request, exception: Exception) -> Response:
+    return _error(InternalError.logged(exception))

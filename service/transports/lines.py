@@ -1,0 +1,54 @@
+"""Cutting a byte stream into lines of bounded length."""
+
+from __future__ import annotations
+
+from service.errors import LineTooLongError
+
+
+class LineSplitter:
+    """Cuts what is fed to it at newlines; a line over the limit becomes one error and is skipped to its end.
+
+    Keeps at most ``max_bytes`` of an unfinished line, however long that line gets.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._rest = bytearray()
+        self._skipping = False
+
+    def feed(self, data: bytes) -> list[bytes | LineTooLongError]:
+        """Return the lines that ``data`` completes, without their ends, blank ones left out."""
+        lines: list[bytes | LineTooLongError] = []
+        *complete, rest = data.split(b"\n")
+        for part in complete:
+            self._append(part, lines)
+            if self._skipping:
+                self._skipping = False
+            else:
+                self._end(lines)
+        self._append(rest, lines)
+        return lines
+
+    def finish(self) -> list[bytes | LineTooLongError]:
+        """Return the last line, which the end of input ends."""
+        lines: list[bytes | LineTooLongError] = []
+        if not self._skipping:
+            self._end(lines)
+        return lines
+
+    def _append(self, part: bytes, lines: list[bytes | LineTooLongError]) -> None:
+        if self._skipping:
+            return
+        # A carriage return that ends the line is no part of it, so it may stand one byte beyond the limit.
+        if len(self._rest) + len(part) > self._max_bytes + part.endswith(b"\r"):
+            self._rest.clear()
+            self._skipping = True
+            lines.append(LineTooLongError(f"expected a line of at most {self._max_bytes} bytes"))
+        else:
+            self._rest += part
+
+    def _end(self, lines: list[bytes | LineTooLongError]) -> None:
+        line = bytes(self._rest).removesuffix(b"\r")
+        self._rest.clear()
+        if line.strip():
+            lines.append(line)

@@ -1,0 +1,209 @@
+"""JSON lines on standard input and output, for a parent process.
+
+One thread does everything in turn: read what has come, run one inference, write what fits. So a request meets no
+hand-over between threads, the reader never waits for the writer, and a parent that writes without reading cannot lock
+it up. What this transport promises:
+
+- Standard output carries replies only: file descriptor 1 is copied and then points at standard error, so that no
+  library can break a line.
+- Every request line gets exactly one reply line, also garbage and lines over the limit.
+- Replies that nobody reads are kept up to a limit; beyond it, reading pauses until some are read.
+- At end of input, and at SIGTERM or SIGINT, what was read is answered; then the process ends with code 0.
+- When the parent dies the process ends, even if another process still holds the pipe open.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import select
+import signal
+import stat
+import time
+from typing import TYPE_CHECKING, Any
+
+from service import schemas
+from service.dataplane import DataPlane
+from service.errors import InvalidRequestError, LineTooLongError, RequestError, UnknownOpError, quote
+from service.transports.lines import LineSplitter
+
+if TYPE_CHECKING:
+    from service.settings import StdioSettings
+
+STDIN, STDOUT, STDERR = 0, 1, 2
+READ_BYTES = 1 << 20
+PARENT_CHECK_SECONDS = 0.5
+# After a signal, how long a client that does not read its last replies is waited for.
+DRAIN_SECONDS = 4.0
+
+log = logging.getLogger(__name__)
+
+
+def serve_stdio(settings: StdioSettings) -> int:
+    """Serve until end of input, a signal, or the parent's death; return the exit code."""
+    return _StdioServer(settings).run()
+
+
+class _StdioServer:
+    def __init__(self, settings: StdioSettings) -> None:
+        self._parent = os.getppid()
+        self._replies = _Replies(_take_stdout())
+        self._max_unread = settings.max_unread_reply_bytes
+        self._splitter = LineSplitter(settings.max_request_bytes)
+        self._plane = DataPlane(settings)
+        # Pings that came before the default model settled.
+        self._waiting_pings: list[dict[str, Any]] = []
+        self._reading = True
+        self._give_up: float | None = None
+
+    def run(self) -> int:
+        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        # Python writes the number of each signal into the pipe; the loader writes a zero when a model has settled.
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        self._plane.start(lambda: _write_some(wake_write, b"\0"))
+        try:
+            return self._loop(wake_read)
+        except BrokenPipeError:
+            log.error("standard output was closed with replies left to write")
+            return 1
+
+    def _loop(self, wake_read: int) -> int:
+        next_parent_check = 0.0
+        while True:
+            if self._plane.default_model.settled:
+                self._answer_pings()
+            busy = self._plane.lane.step()
+            self._replies.write()
+            if not self._reading and not len(self._plane.lane) and not self._waiting_pings and not self._replies.unread:
+                return 0 if self._plane.default_model.refused is None else 1
+            now = time.monotonic()
+            if now >= next_parent_check:
+                next_parent_check = now + PARENT_CHECK_SECONDS
+                if os.getppid() != self._parent:
+                    log.warning("the parent process is gone")
+                    return 1
+            if self._give_up is not None and now > self._give_up:
+                log.error(
+                    "%d requests and %d bytes of replies are left behind", len(self._plane.lane), self._replies.unread
+                )
+                return 1
+            self._poll(wake_read, 0 if busy else PARENT_CHECK_SECONDS)
+
+    def _poll(self, wake_read: int, timeout: float) -> None:
+        """Wait for input, for room for output, or for a wake-up; take in what has come."""
+        poller = select.poll()
+        poller.register(wake_read, select.POLLIN)
+        if self._reading and self._replies.unread < self._max_unread:
+            poller.register(STDIN, select.POLLIN)
+        if self._replies.unread:
+            poller.register(self._replies.fd, select.POLLOUT)
+        for fd, _ in poller.poll(timeout * 1e3):
+            if fd == wake_read:
+                woken = os.read(wake_read, 4096)
+                if any(woken):
+                    self._stop_reading()
+            elif fd == STDIN and self._reading:
+                self._read()
+
+    def _read(self) -> None:
+        data = os.read(STDIN, READ_BYTES)
+        received = time.monotonic()
+        lines = self._splitter.feed(data) if data else self._splitter.finish()
+        if not data:
+            self._reading = False
+        for line in lines:
+            self._accept(line, received)
+
+    def _stop_reading(self) -> None:
+        """On a signal: take what stands in the pipe at this moment, then no more."""
+        if self._reading and select.select([STDIN], [], [], 0)[0]:
+            self._read()
+        self._reading = False
+        self._give_up = time.monotonic() + DRAIN_SECONDS
+
+    def _accept(self, line: bytes | LineTooLongError, received: float) -> None:
+        """Start on one line; its reply is written now or when the lane comes to it."""
+        echoed: dict[str, Any] = schemas.echo({})
+        try:
+            if isinstance(line, LineTooLongError):
+                raise line
+            fields = schemas.parse_json(line)
+            echoed = schemas.echo(fields)
+            match fields.get("op"):
+                case None | "forecast":
+                    self._plane.forecast(fields, line, received, self._replies.append)
+                case "ping":
+                    self._waiting_pings.append(echoed)
+                case "stats":
+                    self._reply({**echoed, **self._plane.stats(), "success": True})
+                case str() as op:
+                    raise UnknownOpError(f"op: expected forecast, ping or stats, got {quote(op)}", "op")
+                case op:
+                    raise InvalidRequestError(f"op: expected a string, got {quote(op)}", "op")
+        except RequestError as error:
+            self._plane.refuse(echoed, error, self._replies.append)
+
+    def _answer_pings(self) -> None:
+        for echoed in self._waiting_pings:
+            self._reply({**echoed, **self._plane.ping(), "success": True})
+        self._waiting_pings.clear()
+
+    def _reply(self, reply: dict[str, Any]) -> None:
+        self._replies.append(schemas.encode(reply))
+
+
+class _Replies:
+    """Reply lines on their way out; writing never blocks."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._lines: bytearray = bytearray()
+
+    @property
+    def unread(self) -> int:
+        """Bytes that the client has not taken yet."""
+        return len(self._lines)
+
+    def append(self, reply: bytes, _error: RequestError | None = None) -> None:
+        """Queue one reply."""
+        self._lines += reply
+        self._lines += b"\n"
+
+    def write(self) -> None:
+        """Write what the pipe has room for; raises BrokenPipeError when nobody can read any more."""
+        while self._lines:
+            written = _write_some(self.fd, self._lines)
+            if not written:
+                return
+            del self._lines[:written]
+
+
+def _write_some(fd: int, data: bytes | bytearray) -> int:
+    try:
+        return os.write(fd, data)
+    except BlockingIOError:
+        return 0
+
+
+def _take_stdout() -> int:
+    """Return a private, non-blocking descriptor for the replies, and point descriptor 1 at standard error.
+
+    Non-blocking is a property of the open file, which standard error may share: a pipe or a terminal is opened anew,
+    so that logging does not fail when its reader is slow. A regular file never blocks.
+    """
+    mode = os.fstat(STDOUT).st_mode
+    replies = -1
+    if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
+        try:
+            replies = os.open(f"/proc/self/fd/{STDOUT}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            log.debug("standard output cannot be opened anew; it is shared")
+    if replies < 0:
+        replies = fcntl.fcntl(STDOUT, fcntl.F_DUPFD_CLOEXEC, 3)
+        os.set_blocking(replies, stat.S_ISREG(mode))
+    os.dup2(STDERR, STDOUT)
+    return replies
