@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -48,8 +49,10 @@ class Command(click.Command):
             ctx.exit(1)
 
 
-def start_logging(level: str) -> None:
-    """Log to stderr, which is the only place for anything but replies."""
+def start_service(level: str) -> None:
+    """Prepare the process of a long-running service: logs to stderr, and no threads that nobody uses."""
+    # numpy's own pool serves matrix products, of which a service has none; it is read when numpy is first imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     logging.basicConfig(
         level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
@@ -84,7 +87,7 @@ def settings_options(settings: type[Settings]) -> Callable[[F], F]:
 def serve(**options: Any) -> None:
     """Serve forecasts over HTTP until stopped; /docs describes the routes."""
     settings = HttpSettings(**options)
-    start_logging(settings.log_level)
+    start_service(settings.log_level)
     from service.transports.http import serve_http
 
     serve_http(settings)
@@ -101,10 +104,25 @@ def stdio(**options: Any) -> None:
       {"op": "ping"}
     """
     settings = StdioSettings(**options)
-    start_logging(settings.log_level)
+    start_service(settings.log_level)
     from service.transports.stdio import serve_stdio
 
     click.get_current_context().exit(serve_stdio(settings))
+
+
+@main.command(cls=Command)
+@settings_options(Settings)
+def doctor(**options: Any) -> None:
+    """Report CPU, caps, threads, precision, models and versions, and whether what was asked for is in force."""
+    from service.doctor import examine
+
+    settings = Settings(**options)
+    start_service(settings.log_level)
+    failed = False
+    for finding in examine(settings):
+        failed = failed or finding.state == "FAIL"
+        click.echo(f"{finding.state:4} {finding.subject:16} {finding.text}")
+    click.get_current_context().exit(int(failed))
 
 
 @main.command(cls=Command)

@@ -22,6 +22,8 @@ PROPERTIES = (
     "ENABLE_CPU_PINNING",
 )
 
+KERNEL_ISAS = ("sse41", "sse42", "avx", "avx2", "avx512", "amx")
+
 # Both caps are needed: the first binds oneDNN's kernels only, the second the CPU plugin's own. Each is read once, when
 # the plugin loads, and a misspelt value is ignored in silence, so what is in force is read back by `doctor`.
 ISA_CAP_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "OV_CPU_MAX_ISA")
@@ -93,8 +95,14 @@ def apply_isa_cap(profile: Profile) -> None:
 
 
 def in_force(compiled: ov.CompiledModel) -> dict[str, str | int | float | bool]:
-    """Read back from a compiled model the properties that a profile asks for."""
-    return {name: _plain(compiled.get_property(name)) for name in PROPERTIES}
+    """Read back from a compiled model the properties that a profile asks for, and the ISA its kernels were built for.
+
+    ``KERNEL_ISA`` joins the instruction sets that the kernels' names carry, such as ``avx2`` of ``brgemm_avx2_f32``.
+    """
+    read: dict[str, str | int | float | bool] = {name: _plain(compiled.get_property(name)) for name in PROPERTIES}
+    kernels = (str(node.get_rt_info()["primitiveType"].value) for node in compiled.get_runtime_model().get_ops())
+    read["KERNEL_ISA"] = ",".join(sorted({isa for name in kernels for isa in name.split("_") if isa in KERNEL_ISAS}))
+    return read
 
 
 def _plain(value: object) -> str | int | float | bool:

@@ -57,6 +57,18 @@ class ServedModel:
         }
 
 
+def choose_default(root: Path, names: list[str], wanted: str | None) -> str:
+    """Return the name of the default model; raises SetupError when the choice is not clear."""
+    if wanted is None and BUNDLED_DEFAULT in names:
+        return BUNDLED_DEFAULT
+    if wanted is None and len(names) == 1:
+        return names[0]
+    if wanted in names:
+        return wanted
+    what = f"no model {wanted!r} in {root}" if wanted else f"several models in {root}: name one with --default-model"
+    raise SetupError(f"{what}; there are: {', '.join(names) or 'none that can be read'}")
+
+
 class Repository:
     """Finds the models of a folder at once and loads them in a thread, the default model first.
 
@@ -75,20 +87,7 @@ class Repository:
                     raise
                 continue
             self.models[name] = ServedModel(folder)
-        self.default = self._choose_default(root, default)
-
-    def _choose_default(self, root: Path, wanted: str | None) -> str:
-        names = sorted(self.models)
-        if wanted is None and BUNDLED_DEFAULT in self.models:
-            return BUNDLED_DEFAULT
-        if wanted is None and len(names) == 1:
-            return names[0]
-        if wanted in self.models:
-            return wanted
-        what = (
-            f"no model {wanted!r} in {root}" if wanted else f"several models in {root}: name one with --default-model"
-        )
-        raise SetupError(f"{what}; there are: {', '.join(names) or 'none that can be read'}")
+        self.default = choose_default(root, sorted(self.models), default)
 
     def find(self, name: str | None) -> ServedModel:
         """Return a model by name, or the default; raises UnknownModelError."""

@@ -1,0 +1,120 @@
+"""Forecast from Python, in this process: the class that the older guides import, and its benchmark.
+
+    from scripts.inference_openvino import PatchTSTOpenVINOInference
+    model = PatchTSTOpenVINOInference("models/openvino")
+    predictions = model.predict(past_values)       # [512, 7] -> [96, 7], or [n, 512, 7] -> [n, 96, 7]
+
+    python scripts/inference_openvino.py --model-dir models/openvino
+
+A thin door into the package: the service behind ``vinocast serve`` and ``vinocast stdio`` runs the same code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if importlib.util.find_spec("service") is None:  # run from a checkout that is not installed
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from service.errors import SetupError
+from service.forecast.forecaster import Forecaster
+from service.runtime.compiled import Compiler
+from service.runtime.cpu import cpu_budget
+from service.runtime.manifest import ModelFolder, bundled_models
+from service.runtime.profiles import DEFAULT_PROFILE, find_profile
+
+CONVERTED = Path(__file__).resolve().parent.parent / "models" / "openvino"
+# What the older guide promised for its stock graph on an EPYC 7763.
+OLD_GUIDE = (("mean", "5-15 ms"), ("P95", "10-25 ms"), ("QPS", "50-150"))
+
+
+class PatchTSTOpenVINOInference:
+    """One forecast model in this process. Not for two threads at once.
+
+    Args:
+        model_dir: a folder made by ``vinocast convert`` (or ``scripts/convert_to_openvino.sh``).
+        profile: how to compile it; see ``vinocast serve --help``.
+
+    Raises:
+        SetupError: no model there, or one that fails its self-test.
+    """
+
+    def __init__(self, model_dir: str | Path, profile: str = DEFAULT_PROFILE) -> None:
+        path = Path(model_dir)
+        if not (path / "manifest.json").is_file():
+            raise SetupError(
+                f"model not found in {path}: convert one with 'scripts/convert_to_openvino.sh --output {path}', "
+                f"or name the bundled one, {bundled_models() / 'patchtst-etth1'}"
+            )
+        compiler = Compiler(find_profile(profile), cpu_budget())
+        self._forecaster = Forecaster(ModelFolder.open(path))
+        self._forecaster.load(compiler)
+        self.context_length = self._forecaster.manifest.context
+        self.num_channels = len(self._forecaster.manifest.channels)
+        self.prediction_length = self._forecaster.manifest.horizon
+
+    def predict(self, past_values: ArrayLike) -> NDArray[np.float32]:
+        """Forecast one window [context, channels] or several [n, context, channels], oldest row first.
+
+        Returns float32 [horizon, channels] or [n, horizon, channels], in the units of the input. Raises ValueError for
+        another shape or values that are not finite.
+        """
+        windows = np.asarray(past_values, np.float32)
+        if windows.ndim not in (2, 3) or windows.shape[-2:] != (self.context_length, self.num_channels):
+            shape = f"[{self.context_length}, {self.num_channels}]"
+            raise ValueError(f"past_values: expected {shape} or [n, …] of it, got {list(windows.shape)}")
+        if not np.isfinite(windows).all():
+            raise ValueError("past_values: expected finite numbers within float32")
+        batch = windows.reshape(-1, self.context_length, self.num_channels)
+        predictions = np.empty((len(batch), self.prediction_length, self.num_channels), np.float32)
+        for i, window in enumerate(batch):
+            predictions[i], _ = self._forecaster.forecast(window, range(self.num_channels))
+        return predictions if windows.ndim == 3 else predictions[0]
+
+
+def benchmark(model: PatchTSTOpenVINOInference, runs: int) -> dict[str, float]:
+    """Time ``predict`` of one window; return milliseconds and queries a second."""
+    window = np.random.default_rng(0).standard_normal((model.context_length, model.num_channels)).astype(np.float32)
+    for _ in range(10):
+        model.predict(window)
+    milliseconds = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        model.predict(window)
+        milliseconds.append((time.perf_counter() - start) * 1e3)
+    mean = float(np.mean(milliseconds))
+    return {"mean": mean, "P95": float(np.quantile(milliseconds, 0.95)), "QPS": 1e3 / mean}
+
+
+def main() -> int:
+    """Benchmark a model and print it beside the older guide's table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    default = CONVERTED if CONVERTED.is_dir() else bundled_models() / "patchtst-etth1"
+    parser.add_argument(
+        "--model-dir", type=Path, default=default, help="folder of a converted model (default: %(default)s)"
+    )
+    parser.add_argument("--profile", default=DEFAULT_PROFILE, help="how to compile it (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=500, help="timed predictions (default: %(default)s)")
+    arguments = parser.parse_args()
+    try:
+        model = PatchTSTOpenVINOInference(arguments.model_dir, arguments.profile)
+    except SetupError as error:
+        print(error, file=sys.stderr)
+        return 1
+    figures = benchmark(model, arguments.runs)
+    print(f"{'':6} {'measured':>12} {'older guide':>12}")
+    for name, promised in OLD_GUIDE:
+        unit = "" if name == "QPS" else " ms"
+        print(f"{name:6} {figures[name]:>{12 - len(unit)}.{0 if name == 'QPS' else 2}f}{unit} {promised:>12}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""``vinocast doctor``: what this machine offers, what was asked for, and whether that is what is in force."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from service import __version__
+from service.errors import ModelRefusedError, SetupError
+from service.forecast.forecaster import Forecaster
+from service.runtime import cpu
+from service.runtime.compiled import Compiler
+from service.runtime.manifest import ModelFolder, bundled_models, find_models
+from service.runtime.profiles import ISA_CAP_VARIABLES, Profile, find_profile
+from service.runtime.repository import choose_default
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from service.settings import Settings
+
+RUNTIME_PACKAGES = ("openvino", "numpy", "orjson", "pydantic", "fastapi", "uvicorn")
+NOTABLE_FLAGS = ("avx2", "fma", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+# Prefixes of variables that older guides set. OpenVINO's wheel runs on TBB, which reads none of them.
+IDLE_VARIABLES = ("KMP_", "OMP_", "GOMP_", "MKL_")
+TIMED_RUNS = 50
+
+State = Literal["", "ok", "WARN", "FAIL"]
+
+
+class Finding(NamedTuple):
+    """One line of the report."""
+
+    state: State
+    subject: str
+    text: str
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Yield the report line by line, models compiled and timed on the way."""
+    profile, budget = find_profile(settings.profile), cpu.cpu_budget()
+    yield from _machine(budget)
+    yield from _versions()
+    yield from _environment(profile)
+    yield from _profile(profile, budget)
+    compiler = Compiler(profile, budget)
+    yield Finding("", "plugin", f"element types {' '.join(compiler.capabilities())}")
+    root = settings.models or bundled_models()
+    yield from _models(root, settings.default_model, profile, budget, compiler)
+
+
+def _machine(budget: cpu.CpuBudget) -> Iterator[Finding]:
+    processor = cpu.processor()
+    yield Finding("", "cpu", f"{processor.name} ({', '.join(f for f in NOTABLE_FLAGS if f in processor.flags)})")
+    if "avx2" not in processor.flags:
+        yield Finding("WARN", "cpu", "no AVX2: forecasts will be several times slower")
+    quota = "no quota" if budget.quota is None else f"a quota of {budget.quota:g} cores, so threads are not pinned"
+    yield Finding("", "budget", f"{budget.cores} cores: affinity {sorted(budget.affinity)}, {quota}")
+    if budget.cores < 2:
+        yield Finding("WARN", "budget", "one core: a 7-channel forecast takes about twice as long as on two")
+
+
+def _versions() -> Iterator[Finding]:
+    found = []
+    for name in RUNTIME_PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            yield Finding("FAIL", "versions", f"{name} is not installed: run 'make serve' or 'pip install vinocast'")
+    yield Finding("", "versions", f"vinocast {__version__}, Python {platform.python_version()}, {', '.join(found)}")
+
+
+def _environment(profile: Profile) -> Iterator[Finding]:
+    for name, value in sorted(os.environ.items()):
+        if name.startswith(IDLE_VARIABLES):
+            yield Finding(
+                "WARN", "environment", f"{name}={value} has no effect here: OpenVINO runs on TBB; use --profile"
+            )
+        if name in ISA_CAP_VARIABLES and value != profile.isa_cap:
+            yield Finding(
+                "WARN", "environment", f"{name}={value} is overridden by the profile ({profile.isa_cap or 'no cap'})"
+            )
+
+
+def _profile(profile: Profile, budget: cpu.CpuBudget) -> Iterator[Finding]:
+    yield Finding("", "profile", f"{profile.name}: {profile.summary}")
+    asked = profile.plugin_config(budget)
+    yield Finding("", "asked", ", ".join(f"{name}={value}" for name, value in asked.items()))
+
+
+def _models(
+    root: Path, wanted: str | None, profile: Profile, budget: cpu.CpuBudget, compiler: Compiler
+) -> Iterator[Finding]:
+    try:
+        folders = find_models(root)
+    except SetupError as error:
+        yield Finding("FAIL", "models", str(error))
+        return
+    names = []
+    for name, path in folders.items():
+        try:
+            forecaster = Forecaster(ModelFolder.open(path))
+            forecaster.load(compiler)
+            forecaster.load_rest(compiler)
+        except ModelRefusedError as error:
+            yield Finding("FAIL", name, str(error))
+            continue
+        names.append(name)
+        yield from _model(name, forecaster, profile, budget)
+    try:
+        yield Finding("ok", "models", f"default model {choose_default(root, names, wanted)} of {root}")
+    except SetupError as error:
+        yield Finding("FAIL", "models", str(error))
+
+
+def _model(name: str, forecaster: Forecaster, profile: Profile, budget: cpu.CpuBudget) -> Iterator[Finding]:
+    manifest = forecaster.manifest
+    yield Finding(
+        "ok",
+        name,
+        f"context {manifest.context}, {len(manifest.channels)} channels, {manifest.horizon} ahead; weights "
+        f"{manifest.precision}; hashes and golden vectors right; compiled for {forecaster.compiled_counts} series",
+    )
+    in_force = forecaster.in_force
+    different = [
+        f"{key}={in_force[key]} instead of {value}"
+        for key, value in profile.plugin_config(budget).items()
+        if in_force[key] != value
+    ]
+    if profile.isa_cap == "AVX2" and set(str(in_force["KERNEL_ISA"]).split(",")) & {"avx512", "amx"}:
+        different.append(f"kernels for {in_force['KERNEL_ISA']} under an AVX2 cap")
+    if different:
+        yield Finding("FAIL", name, f"in force: {'; '.join(different)}")
+    else:
+        yield Finding("ok", name, f"in force: all as asked, kernels for {in_force['KERNEL_ISA']}")
+    for metric in manifest.metrics:
+        yield Finding("", name, f"{metric.dataset} {metric.split}: MSE {metric.mse:.4f}, MAE {metric.mae:.4f}")
+    yield Finding("", name, _timing(forecaster))
+
+
+def _timing(forecaster: Forecaster) -> str:
+    channels = len(forecaster.manifest.channels)
+    window = np.random.default_rng(0).standard_normal((forecaster.manifest.context, channels)).astype(np.float32)
+    figures = []
+    for targets in dict.fromkeys((range(channels), range(1))):
+        seconds = [forecaster.forecast(window, targets)[1] for _ in range(TIMED_RUNS)]
+        p50, p99 = np.quantile(seconds, (0.5, 0.99)) * 1e3
+        figures.append(f"{len(targets)} series p50 {p50:.2f} ms, p99 {p99:.2f} ms")
+    return "infer(): " + "; ".join(figures)
