@@ -24,6 +24,7 @@ from service.errors import (
     quote,
 )
 from service.forecast import windows
+from service.forecast.streams import Streams
 from service.runtime.cpu import cpu_budget
 from service.runtime.lane import Lane
 from service.runtime.manifest import bundled_models
@@ -51,6 +52,7 @@ class DataPlane:
         self._repository = Repository(settings.models or bundled_models(), settings.default_model)
         self._statistics = Statistics()
         self._closed = False
+        self._streams = Streams(settings.max_streams, settings.stream_idle_seconds)
         self.lane = Lane(settings.queue_rows)
 
     def start(self, wake: Callable[[], object]) -> None:
@@ -96,7 +98,7 @@ class DataPlane:
                 echoed=echoed,
                 answer=answer,
                 model=model,
-                window=_window(request, model, body),
+                window=self._window(request, model, body),
                 targets=_targets(request.targets, model.manifest.channels),
                 deadline=None if request.deadline_ms is None else received + request.deadline_ms / 1e3,
                 decoded=time.monotonic(),
@@ -104,6 +106,49 @@ class DataPlane:
             self.lane.submit(job)
         except RequestError as error:
             self.refuse(echoed, error, answer)
+
+    def observe(self, fields: dict[str, Any], body: bytes, answer: Answer) -> None:
+        """Append rows to a stream and answer at once; the arguments are those of :meth:`forecast`."""
+        echoed = schemas.echo(fields)
+        try:
+            request = schemas.parse_observe(fields)
+            manifest = self._repository.find(request.model).manifest
+            # One row may come without the brackets of the array of rows.
+            rows = request.values if isinstance(request.values[0], list) else [request.values]
+            values = windows.rows_to_array(
+                rows, len(manifest.channels), may_hold_booleans=_holds_boolean_literal(body), field="values"
+            )
+            stream = self._streams.find_or_create(request.stream, manifest.context, len(manifest.channels))
+            stream.observe(values, request.timestamp_ms)
+        except RequestError as error:
+            self.refuse(echoed, error, answer)
+        else:
+            self._statistics.answered["observe"] += 1
+            reply = {
+                **echoed,
+                "stream": request.stream,
+                "rows": stream.rows,
+                "missing": stream.missing,
+                "success": True,
+            }
+            answer(schemas.encode(reply), None)
+
+    def streams(self) -> list[dict[str, Any]]:
+        """Return what every stream holds."""
+        return self._streams.describe()
+
+    def _window(self, request: schemas.ForecastRequest, model: ServedModel, body: bytes) -> NDArray[np.float32]:
+        context, channels = model.manifest.context, len(model.manifest.channels)
+        if request.past_values is not None:
+            return windows.window_from_rows(
+                request.past_values, context, channels, may_hold_booleans=_holds_boolean_literal(body)
+            )
+        if request.past_values_b64 is not None and request.shape is not None:
+            rows, columns = request.shape
+            return windows.window_from_base64(request.past_values_b64, (rows, columns), context, channels)
+        if request.stream is None:
+            raise InvalidRequestError("expected past_values, past_values_b64 with shape, or stream", "past_values")
+        return self._streams.find(request.stream).window(context, channels)
 
     def refuse(self, echoed: dict[str, Any], error: RequestError, answer: Answer) -> None:
         """Answer with an error and count it."""
@@ -185,16 +230,8 @@ class ForecastJob:
         }
 
 
-def _window(request: schemas.ForecastRequest, model: ServedModel, body: bytes) -> NDArray[np.float32]:
-    context, channels = model.manifest.context, len(model.manifest.channels)
-    if request.past_values is not None:
-        return windows.window_from_rows(
-            request.past_values, context, channels, may_hold_booleans=b"true" in body or b"false" in body
-        )
-    if request.past_values_b64 is None or request.shape is None:
-        raise InvalidRequestError("expected past_values, or past_values_b64 with shape", "past_values")
-    rows, columns = request.shape
-    return windows.window_from_base64(request.past_values_b64, (rows, columns), context, channels)
+def _holds_boolean_literal(body: bytes) -> bool:
+    return b"true" in body or b"false" in body
 
 
 def _targets(wanted: list[str | int] | None, channels: list[str]) -> Sequence[int]:

@@ -11,8 +11,11 @@ VinocastError
     ├── UnknownOpError          unknown_op            422
     ├── UnknownTargetError      unknown_target        422
     ├── UnknownModelError       unknown_model         404
+    ├── UnknownStreamError      unknown_stream        404
     ├── NotFoundError           not_found             404
     ├── MethodNotAllowedError   method_not_allowed    405
+    ├── NotEnoughHistoryError   not_enough_history    409
+    ├── StaleTimestampError     stale_timestamp       409
     ├── PayloadTooLargeError    payload_too_large     413
     ├── LineTooLongError        line_too_long         413
     ├── UnsupportedMediaError   unsupported_media_type 415
@@ -103,6 +106,12 @@ class UnknownModelError(RequestError):
     code, status = "unknown_model", 404
 
 
+class UnknownStreamError(RequestError):
+    """No stream of that name has been observed, or it was dropped for idleness."""
+
+    code, status = "unknown_stream", 404
+
+
 class NotFoundError(RequestError):
     """No such route."""
 
@@ -113,6 +122,18 @@ class MethodNotAllowedError(RequestError):
     """The route exists, not with this method."""
 
     code, status = "method_not_allowed", 405
+
+
+class NotEnoughHistoryError(RequestError):
+    """A stream with fewer rows than the model's context."""
+
+    code, status = "not_enough_history", 409
+
+
+class StaleTimestampError(RequestError):
+    """A row older than the stream's newest."""
+
+    code, status = "stale_timestamp", 409
 
 
 class PayloadTooLargeError(RequestError):

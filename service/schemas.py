@@ -15,6 +15,7 @@ Rows = Annotated[
     WithJsonSchema({"type": "array", "items": {"type": "array", "items": {"type": "number"}}}),
 ]
 RequestId = StrictStr | StrictInt
+StreamName = Annotated[StrictStr, Field(min_length=1, max_length=256)]
 
 
 class Envelope(BaseModel):
@@ -41,11 +42,27 @@ class ForecastRequest(Envelope):
     model: StrictStr | None = Field(
         default=None, description="a string, the name of a model; default: the default model"
     )
+    stream: StreamName | None = Field(
+        default=None,
+        description="a non-empty string of at most 256 characters, the name of a stream that holds the window",
+    )
     targets: Annotated[list[StrictStr | StrictInt], Field(min_length=1)] | None = Field(
         default=None, description="a non-empty array of channel names or indices: only those are computed; default: all"
     )
     deadline_ms: Annotated[float, Field(ge=0)] | None = Field(
         default=None, description="a number >= 0: milliseconds from receipt after which the answer is not wanted"
+    )
+
+
+class ObserveRequest(Envelope):
+    """New rows of a stream, which is created on first use. ``timestamp_ms`` is that of the last row."""
+
+    stream: StreamName = Field(description="a non-empty string of at most 256 characters")
+    values: Annotated[Rows, Field(min_length=1)] = Field(
+        description="one row, or an array of rows, oldest first: one number a channel of the model"
+    )
+    model: StrictStr | None = Field(
+        default=None, description="a string, the name of a model; default: the default model"
     )
 
 
@@ -64,6 +81,14 @@ class ForecastReply(Reply):
     inference_time_ms: float = Field(description="the infer() call alone")
     queue_time_ms: float = Field(description="from the decoded request to its start")
     model: str
+
+
+class ObserveReply(Reply):
+    """What a stream holds after an observation."""
+
+    stream: str
+    rows: int = Field(description="rows held, at most the model's context")
+    missing: int = Field(description="rows still to come before the stream can be forecast")
 
 
 class ErrorBody(BaseModel):
@@ -111,20 +136,29 @@ def parse_forecast(fields: dict[str, Any]) -> ForecastRequest:
     try:
         request = ForecastRequest.model_validate(fields)
     except ValidationError as error:
-        raise _first_fault(error) from None
-    if (request.past_values is None) == (request.past_values_b64 is None):
-        raise InvalidRequestError("expected exactly one of past_values and past_values_b64", "past_values")
+        raise _first_fault(error, ForecastRequest) from None
+    forms = (request.past_values, request.past_values_b64, request.stream)
+    if sum(form is not None for form in forms) != 1:
+        raise InvalidRequestError("expected exactly one of past_values, past_values_b64 and stream", "past_values")
     if request.past_values_b64 is not None and request.shape is None:
         raise InvalidRequestError("shape: expected [context, channels] beside past_values_b64", "shape")
     return request
 
 
-def _first_fault(error: ValidationError) -> InvalidRequestError:
+def parse_observe(fields: dict[str, Any]) -> ObserveRequest:
+    """Validate the envelope of an observation; raises InvalidRequestError with the path of the first fault."""
+    try:
+        return ObserveRequest.model_validate(fields)
+    except ValidationError as error:
+        raise _first_fault(error, ObserveRequest) from None
+
+
+def _first_fault(error: ValidationError, schema: type[BaseModel]) -> InvalidRequestError:
     location = error.errors(include_url=False, include_input=False)[0]["loc"]
     name = str(location[0])
     # Behind a list's index come the branches of a union, which mean nothing to the sender.
     path = name + "".join(f"[{part}]" for part in location[1:2] if isinstance(part, int))
-    expected = ForecastRequest.model_fields[name].description
+    expected = schema.model_fields[name].description
     return InvalidRequestError(f"{path}: expected {expected}", path)
 
 

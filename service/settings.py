@@ -35,6 +35,8 @@ class Settings:
     queue_rows: int = _setting(
         4096, "Series that may wait for their turn; what does not fit is answered as overloaded."
     )
+    max_streams: int = _setting(1024, "Streams that may be kept; one of 7 channels and 512 rows takes 14 kB.")
+    stream_idle_seconds: float = _setting(86400.0, "Streams that nobody touches for so long are dropped.")
     max_request_bytes: int = _setting(8 * MIB, "Longest request: a line of stdio, a body of HTTP.")
     log_level: str = _setting(
         "info", "Least severe message on stderr.", type=click.Choice(["debug", "info", "warning", "error"])

@@ -32,6 +32,11 @@ def window_from_rows(
     """
     if len(rows) != context:
         raise InvalidShapeError(f"{field}: expected {context} rows, got {len(rows)}", field)
+    return rows_to_array(rows, channels, may_hold_booleans=may_hold_booleans, field=field)
+
+
+def rows_to_array(rows: list[Any], channels: int, *, may_hold_booleans: bool, field: str) -> NDArray[np.float32]:
+    """Return [rows, channels] from parsed JSON rows, however many; see :func:`window_from_rows` for the rest."""
     values = array("f")
     append_row = values.fromlist
     try:
@@ -41,7 +46,7 @@ def window_from_rows(
                 raise _fault(rows, channels, field)
     except TypeError:
         raise _fault(rows, channels, field) from None
-    window = np.frombuffer(values, np.float32).reshape(context, channels)
+    window = np.frombuffer(values, np.float32).reshape(len(rows), channels)
     if not np.isfinite(window).all() or (may_hold_booleans and _holds_boolean(rows)):
         raise _fault(rows, channels, field)
     return window

@@ -39,6 +39,8 @@ from service.errors import (
 )
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from service.settings import HttpSettings
 
 BODY_SECONDS = 30
@@ -132,12 +134,7 @@ def create_app(plane: DataPlane, pump: _Pump, max_body_bytes: int) -> FastAPI:
             "4XX": {"model": schemas.ErrorReply},
             "5XX": {"model": schemas.ErrorReply},
         },
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "content": {"application/json": {"schema": schemas.ForecastRequest.model_json_schema()}},
-            }
-        },
+        openapi_extra=_json_body(schemas.ForecastRequest),
     )
     async def forecast(request: Request) -> Response:
         received = time.monotonic()
@@ -157,6 +154,32 @@ def create_app(plane: DataPlane, pump: _Pump, max_body_bytes: int) -> FastAPI:
             pump.kick()
         return _response(*await answered)
 
+    @app.post(
+        "/streams/{stream}/observations",
+        summary="Append rows to a stream",
+        response_model=None,
+        responses={200: {"model": schemas.ObserveReply}, "4XX": {"model": schemas.ErrorReply}},
+        openapi_extra=_json_body(schemas.ObserveRequest),
+    )
+    async def observe(stream: str, request: Request) -> Response:
+        replies: list[tuple[bytes, RequestError | None]] = []
+
+        def answer(reply: bytes, error: RequestError | None) -> None:
+            replies.append((reply, error))
+
+        try:
+            body = await _read_body(request, max_body_bytes)
+            fields = schemas.parse_json(body)
+        except RequestError as error:
+            plane.refuse(schemas.echo({}), error, answer)
+        else:
+            plane.observe({**fields, "stream": stream}, body, answer)
+        return _response(*replies[0])
+
+    @app.get("/streams", summary="What every stream holds", response_model=None)
+    async def streams() -> Response:
+        return Response(schemas.encode({"streams": plane.streams()}), media_type="application/json")
+
     @app.get("/livez", summary="Whether the process answers", response_model=None)
     async def livez() -> Response:
         return Response(b'{"live":true}', media_type="application/json")
@@ -170,6 +193,10 @@ def create_app(plane: DataPlane, pump: _Pump, max_body_bytes: int) -> FastAPI:
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(Exception, _internal_error)
     return app
+
+
+def _json_body(schema: type[BaseModel]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema.model_json_schema()}}}}
 
 
 async def _read_body(request: Request, max_bytes: int) -> bytes:

@@ -136,12 +136,14 @@ class _StdioServer:
             match fields.get("op"):
                 case None | "forecast":
                     self._plane.forecast(fields, line, received, self._replies.append)
+                case "observe":
+                    self._plane.observe(fields, line, self._replies.append)
                 case "ping":
                     self._waiting_pings.append(echoed)
                 case "stats":
                     self._reply({**echoed, **self._plane.stats(), "success": True})
                 case str() as op:
-                    raise UnknownOpError(f"op: expected forecast, ping or stats, got {quote(op)}", "op")
+                    raise UnknownOpError(f"op: expected forecast, observe, ping or stats, got {quote(op)}", "op")
                 case op:
                     raise InvalidRequestError(f"op: expected a string, got {quote(op)}", "op")
         except RequestError as error:
