@@ -60,8 +60,9 @@ class DataPlane:
         self._repository.load(self._profile, self._budget, lambda _: wake())
 
     def close(self) -> None:
-        """Refuse new work from here on; what the lane holds is still to be stepped through."""
+        """Refuse new work and load no more models; what the lane holds is still to be stepped through."""
         self._closed = True
+        self._repository.close()
 
     @property
     def default_model(self) -> ServedModel:

@@ -15,7 +15,7 @@ from service.errors import ModelRefusedError
 from service.runtime.manifest import IR_FILE, Manifest, ModelFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -67,9 +67,11 @@ class Forecaster:
         except (RuntimeError, OSError, KeyError, ValueError) as error:
             raise ModelRefusedError(f"{self.folder.path}: {error}") from error
 
-    def load_rest(self, compiler: Compiler) -> None:
-        """Compile and self-test the other shapes, each usable as soon as it is ready."""
+    def load_rest(self, compiler: Compiler, stop: Callable[[], bool] = lambda: False) -> None:
+        """Compile and self-test the other shapes, each usable as soon as it is ready, until ``stop`` says True."""
         for count in self._wanted()[1:]:
+            if stop():
+                return
             self._add(compiler, count)
 
     def forecast(self, window: NDArray[np.float32], targets: Sequence[int]) -> tuple[NDArray[np.float32], float]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from service.forecast.forecaster import Forecaster
+    from service.runtime.compiled import Compiler
     from service.runtime.cpu import CpuBudget
     from service.runtime.profiles import Profile
 
@@ -76,6 +77,7 @@ class Repository:
     """
 
     def __init__(self, root: Path, default: str | None) -> None:
+        self._closing = threading.Event()
         self.models: dict[str, ServedModel] = {}
         for name, path in find_models(root).items():
             try:
@@ -100,28 +102,42 @@ class Repository:
 
     def load(self, profile: Profile, budget: CpuBudget, settled: Callable[[ServedModel], object]) -> None:
         """Start loading in the background; ``settled`` is called in that thread after each model."""
-        # Not a daemon's work: it must not outlive the interpreter half-way through a compile.
-        threading.Thread(target=self._load, args=(profile, budget, settled), name="loader", daemon=True).start()
+        # No daemon: an interpreter that ends in the middle of a compile may crash. close() makes it end soon.
+        threading.Thread(target=self._load, args=(profile, budget, settled), name="loader").start()
+
+    def close(self) -> None:
+        """Stop loading after the shape at hand."""
+        self._closing.set()
 
     def _load(self, profile: Profile, budget: CpuBudget, settled: Callable[[ServedModel], object]) -> None:
-        # Importing openvino takes as long as compiling a model, so it happens here, beside the transport's own start.
-        from service.forecast.forecaster import Forecaster  # noqa: PLC0415
-        from service.runtime.compiled import Compiler  # noqa: PLC0415
-
-        compiler = Compiler(profile, budget)
         order = sorted(self.models.values(), key=lambda model: model.manifest.name != self.default)
-        for model in order:
-            start = time.monotonic()
-            forecaster = Forecaster(model.folder)
-            try:
-                forecaster.load(compiler)
-            except ModelRefusedError as error:
-                model.refused = error
-                log.error("model %s is refused: %s", model.manifest.name, error)
-            else:
-                model.forecaster = forecaster
-                log.info("model %s is ready after %.0f ms", model.manifest.name, (time.monotonic() - start) * 1e3)
-            settled(model)
-        for model in order:
-            if model.forecaster:
-                model.forecaster.load_rest(compiler)
+        try:
+            # Importing openvino takes as long as compiling a model, so it happens beside the transport's own start.
+            from service.forecast.forecaster import Forecaster  # noqa: PLC0415
+            from service.runtime.compiled import Compiler  # noqa: PLC0415
+
+            compiler = Compiler(profile, budget)
+            for model in order:
+                self._load_one(model, Forecaster(model.folder), compiler)
+                settled(model)
+            for model in order:
+                if model.forecaster:
+                    model.forecaster.load_rest(compiler, self._closing.is_set)
+        except Exception as error:
+            # Whatever it is, nobody may wait for it for ever.
+            log.exception("loading failed")
+            for model in order:
+                if not model.settled:
+                    model.refused = ModelRefusedError(f"{model.folder.path}: {error}")
+                    settled(model)
+
+    def _load_one(self, model: ServedModel, forecaster: Forecaster, compiler: Compiler) -> None:
+        start = time.monotonic()
+        try:
+            forecaster.load(compiler)
+        except ModelRefusedError as error:
+            model.refused = error
+            log.error("model %s is refused: %s", model.manifest.name, error)
+        else:
+            model.forecaster = forecaster
+            log.info("model %s is ready after %.0f ms", model.manifest.name, (time.monotonic() - start) * 1e3)

@@ -70,6 +70,8 @@ class _StdioServer:
         except BrokenPipeError:
             log.error("standard output was closed with replies left to write")
             return 1
+        finally:
+            self._plane.close()
 
     def _loop(self, wake_read: int) -> int:
         next_parent_check = 0.0
