@@ -12,13 +12,17 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import click
 
 from service import __version__
 from service.errors import SetupError
+from service.runtime.profiles import DEFAULT_PROFILE, PROFILES, find_profile
 from service.settings import HttpSettings, Settings, StdioSettings
+
+if TYPE_CHECKING:
+    from service.evaluation.etth1 import Split
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -64,7 +68,7 @@ def main() -> None:
     """Time-series forecasts on server CPUs with OpenVINO, over HTTP and over JSON lines."""
 
 
-def settings_options(settings: type[Settings]) -> Callable[[F], F]:
+def settings_options(settings: type[Any]) -> Callable[[F], F]:
     """Declare an option for each field of a settings class; the command receives them as one instance."""
 
     def decorate(function: F) -> F:
@@ -142,6 +146,61 @@ def convert(source: str, output: Path, precision: str, channels: str | None) -> 
     from service.export.convert import convert_patchtst
 
     convert_patchtst(source, output, precision=precision, channels=channels.split(",") if channels else None)
+
+
+@main.command(cls=Command)
+@click.argument("model")
+@click.option("--data", type=click.Path(path_type=Path), required=True, metavar="ETTh1.csv", help="The data set.")
+@click.option("--split", type=click.Choice(["test", "validation"]), default="test", help="Windows to forecast.")
+@click.option("--profile", type=click.Choice(list(PROFILES)), default=DEFAULT_PROFILE, help="How to compile the model.")
+@click.option("--json", is_flag=True, help="Print one JSON object instead of a table.")
+def evaluate(model: str, data: Path, split: Split, profile: str, json: bool) -> None:
+    """Measure the accuracy on ETTh1 of MODEL, a model's folder or the name of a bundled model."""
+    from service.evaluation.accuracy import evaluate, find_model
+    from service.evaluation.etth1 import read_etth1
+
+    metric = evaluate(find_model(model), read_etth1(data), split, find_profile(profile))
+    if json:
+        click.echo(metric.model_dump_json())
+    else:
+        click.echo(f"{'dataset':10}{'split':12}{'windows':>8}{'MSE':>10}{'MAE':>10}")
+        click.echo(f"{metric.dataset:10}{metric.split:12}{metric.windows:>8}{metric.mse:>10.5f}{metric.mae:>10.5f}")
+
+
+@main.command(cls=Command)
+@click.argument("dataset", type=click.Choice(["etth1"]))
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("ETTh1.csv"),
+    help="File to write; left alone if it is already the data set.",
+)
+def fetch_data(dataset: str, output: Path) -> None:
+    """Download DATASET from where its authors publish it, and check its hash."""
+    from service.evaluation.fetch import fetch
+
+    click.echo(f"{dataset}: downloaded to {output}" if fetch(output) else f"{dataset}: already there, {output}")
+
+
+class TrainingGroup(click.Group):
+    """Finds its commands when they are asked for: a running service must not import the training room."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return what there is to train."""
+        return ["forecast"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        from service.training.command import forecast
+
+        return forecast
+
+
+@main.group(cls=TrainingGroup, context_settings=CONTEXT)
+def train() -> None:
+    """Train one of the bundled models."""
 
 
 if __name__ == "__main__":

@@ -1,0 +1,74 @@
+"""The accuracy of a model as it is served: its IR, compiled by a profile, over every window of a split."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+
+from service.errors import SetupError
+from service.evaluation import etth1
+from service.forecast.forecaster import Forecaster
+from service.runtime.compiled import Compiler
+from service.runtime.cpu import cpu_budget
+from service.runtime.manifest import MANIFEST_FILE, Metric, ModelFolder, bundled_models
+
+if TYPE_CHECKING:
+    from service.runtime.profiles import Profile
+
+PROTOCOL = (
+    "MSE and MAE over all windows (stride 1), steps and channels; channels standardised with the mean and the biased "
+    "deviation of the train rows; context {context}, horizon {horizon}"
+)
+
+
+def find_model(name: str) -> ModelFolder:
+    """Open a model by its folder, or by its name among the bundled models; raises SetupError."""
+    bundled = bundled_models()
+    for folder in (Path(name), bundled / name):
+        if (folder / MANIFEST_FILE).is_file():
+            return ModelFolder.open(folder)
+    names = ", ".join(path.parent.name for path in sorted(bundled.glob(f"*/{MANIFEST_FILE}")))
+    raise SetupError(
+        f"{name} is neither a folder with a {MANIFEST_FILE} nor a bundled model ({names or 'there are none'}); "
+        f"make one with 'vinocast convert SOURCE --output {name}'"
+    )
+
+
+def evaluate(folder: ModelFolder, data: etth1.Etth1, split: etth1.Split, profile: Profile) -> Metric:
+    """Forecast every window of a split and return the errors, in standardised units.
+
+    A window's channels go through the model together, as a client's would: a larger batch is hardly faster, and what
+    is measured is what is served. Shows a progress bar where standard error is a terminal.
+
+    Raises:
+        SetupError: the model has other channels than the data set, a window longer than the split, or is refused.
+    """
+    manifest = folder.manifest
+    if len(manifest.channels) != len(etth1.CHANNELS):
+        raise SetupError(
+            f"{folder.path}: a model of {len(manifest.channels)} channels cannot be scored on {etth1.NAME}, "
+            f"which has {len(etth1.CHANNELS)}"
+        )
+    pasts, futures = etth1.windows(data.rows(split, manifest.context), manifest.context, manifest.horizon)
+    forecaster = Forecaster(folder)
+    forecaster.load(Compiler(profile, cpu_budget()))
+    channels = range(len(manifest.channels))
+    squared = absolute = 0.0
+    with click.progressbar(pasts, label=split, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+        for past, future in zip(bar, futures, strict=True):
+            forecast, _ = forecaster.forecast(past.T, channels)
+            error = (forecast.T - future).astype(np.float64)
+            squared += float(np.square(error).sum())
+            absolute += float(np.abs(error).sum())
+    return Metric(
+        dataset=etth1.NAME,
+        split=split,
+        protocol=PROTOCOL.format(context=manifest.context, horizon=manifest.horizon),
+        windows=len(pasts),
+        mse=squared / futures.size,
+        mae=absolute / futures.size,
+    )

@@ -1,0 +1,90 @@
+"""What the graph is written in: maps that fold into each other in float64, and a few shapings of tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from openvino import opset13 as op
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from openvino import Node
+
+
+@dataclass(frozen=True)
+class Linear:
+    """The map ``x @ weight + bias``. Leading axes of both stand for channels that have maps of their own."""
+
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
+
+    def __call__(self, x: Node) -> Node:
+        """Apply in the graph."""
+        return op.add(op.matmul(x, floats(self.weight), False, False), floats(self.bias))
+
+    def then(self, other: Linear) -> Linear:
+        """Return the map of ``self`` followed by ``other``."""
+        return Linear(self.weight @ other.weight, self.bias @ other.weight + other.bias)
+
+
+@dataclass(frozen=True)
+class Affine:
+    """The map ``x * gain + shift``, feature by feature: what is left of a norm once it has standardised."""
+
+    gain: NDArray[np.float64]
+    shift: NDArray[np.float64]
+
+    def __call__(self, x: Node) -> Node:
+        """Apply in the graph."""
+        return op.add(op.multiply(x, floats(self.gain)), floats(self.shift))
+
+    def then(self, linear: Linear) -> Linear:
+        """Fold into the linear map that follows."""
+        return Linear(self.gain[:, None] * linear.weight, self.shift @ linear.weight + linear.bias)
+
+    def after(self, linear: Linear) -> Linear:
+        """Fold into the linear map that precedes."""
+        return Linear(linear.weight * self.gain, linear.bias * self.gain + self.shift)
+
+
+def beside(*maps: Linear) -> Linear:
+    """One product in place of several of the same input."""
+    return Linear(np.concatenate([m.weight for m in maps], -1), np.concatenate([m.bias for m in maps], -1))
+
+
+def floats(values: NDArray[np.float64] | float) -> Node:
+    """A constant, rounded to float32 here and nowhere earlier."""
+    return op.constant(np.asarray(values, dtype=np.float32, order="C"))
+
+
+def ints(*values: int) -> Node:
+    """A constant of axes, sizes or places."""
+    return op.constant(np.array(values, dtype=np.int64))
+
+
+def reshape(x: Node, *shape: int) -> Node:
+    """Of the new shape, 0 keeps an axis and -1 takes what is left."""
+    return op.reshape(x, ints(*shape), special_zero=True)
+
+
+def transpose(x: Node, *axes: int) -> Node:
+    """Put the axes in this order."""
+    return op.transpose(x, ints(*axes))
+
+
+def first(x: Node) -> Node:
+    """The first time step or token: [n, t, …] to [n, 1, …]."""
+    return op.slice(x, ints(0), ints(1), ints(1), ints(1))
+
+
+def mean(x: Node) -> Node:
+    """The mean over time steps or tokens: [n, t, …] to [n, 1, …]."""
+    return op.reduce_mean(x, ints(1), True)
+
+
+def swap(tokens: Node, outer: int, inner: int) -> Node:
+    """Turn [b * outer, inner, d] into [b * inner, outer, d]."""
+    d = tokens.get_output_partial_shape(0)[2].get_length()
+    return reshape(transpose(reshape(tokens, -1, outer, inner, d), 0, 2, 1, 3), -1, outer, d)

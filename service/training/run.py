@@ -1,0 +1,260 @@
+"""One training run, step by step.
+
+What is random in a step follows from the seed and the step's number alone, so a run that goes on from a checkpoint does
+exactly what an uninterrupted one does.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from service.errors import SetupError
+from service.training.patchtst import Dropout, forward, new_model, standardise
+from service.training.teacher import Teacher, fit_ridge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+    from transformers import PatchTSTForPrediction
+
+    from service.training.recipe import Recipe
+
+MAXIMUM_GRADIENT_NORM = 1.0
+# Series a batch of validation; of more, the activations no longer fit a cache and it takes half as long again.
+VALIDATION_BATCH = 128
+# Prefixes of a checkpoint's tensors.
+WEIGHTS, AVERAGE, BEST, FIRST_MOMENT, SECOND_MOMENT = "weights.", "average.", "best.", "moment1.", "moment2."
+
+
+class Windows(NamedTuple):
+    """Windows of a split: pasts [n, channels, context] and futures [n, channels, horizon], float32."""
+
+    pasts: NDArray[np.float32]
+    futures: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Errors of the averaged weights on validation windows, and the mean training loss since the evaluation before."""
+
+    step: int
+    loss: float
+    mse: float
+    mae: float
+
+
+@dataclass
+class Progress:
+    """How far a run has come. ``history`` holds every evaluation, the oldest first."""
+
+    step: int = 0
+    history: list[Evaluation] = field(default_factory=list)
+
+    @property
+    def best(self) -> Evaluation:
+        """The evaluation of least MSE, the first of equals."""
+        return min(self.history, key=lambda evaluation: evaluation.mse)
+
+
+class Run:
+    """A model in training on series drawn from windows, its averaged weights, and the best of these so far.
+
+    ``teacher_model`` is a trained forecaster that the recipe's teacher consults. Raises SetupError when there are fewer
+    series than a batch takes.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        train: Windows,
+        validation: Windows,
+        teacher_model: PatchTSTForPrediction | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.progress = Progress()
+        self._train, self._validation = train, validation
+        self._series = len(train.pasts) * train.pasts.shape[1]
+        if self._series < recipe.batch:
+            raise SetupError(f"a batch of {recipe.batch} series cannot be drawn from {self._series}: lower --batch")
+        self._teacher = Teacher(fit_ridge(*train, recipe.ridge), teacher_model) if recipe.teacher else None
+        self.model = new_model(recipe).train()
+        self.averaged = copy.deepcopy(self.model).eval()
+        self.best = _snapshot(self.averaged)
+        self._parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        self._optimizer = torch.optim.AdamW(
+            [
+                {"params": [p for p in self._parameters.values() if p.dim() > 1], "weight_decay": recipe.weight_decay},
+                {"params": [p for p in self._parameters.values() if p.dim() <= 1], "weight_decay": 0.0},
+            ]
+        )
+        self._loss_sum, self._loss_steps = 0.0, 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether the schedule has ended, or patience has."""
+        progress = self.progress
+        stale = len(progress.history) - 1 - progress.history.index(progress.best) if progress.history else 0
+        return progress.step >= self.recipe.steps or stale >= self.recipe.patience
+
+    @property
+    def evaluation_is_due(self) -> bool:
+        """Whether :meth:`evaluate` belongs after the last step."""
+        return self.progress.step % self.recipe.evaluate_every == 0 or self.progress.step == self.recipe.steps
+
+    def advance(self) -> float:
+        """Train one step and return its loss, the mean absolute error in standardised units."""
+        recipe, step = self.recipe, self.progress.step
+        rate, momentum = one_cycle(recipe, step)
+        for group in self._optimizer.param_groups:
+            group["lr"], group["betas"] = rate, (momentum, 0.999)
+
+        generator = np.random.Generator(np.random.SFC64([recipe.seed, step]))
+        past, future = self._draw(step)
+        if recipe.mixtures:
+            past, future = _mix(past, future, round(recipe.batch * recipe.mixtures), generator)
+        if recipe.sign_flips:
+            sign = torch.from_numpy(generator.choice(np.array([-1, 1], np.float32), (recipe.batch, 1)))
+            past, future = past * sign, future * sign
+        series, mean, deviation = standardise(past)
+        with _autocast(recipe.bf16):
+            forecast = forward(self.model, series, Dropout(generator)).float() * deviation + mean
+            lesson = self._teacher(series, mean, deviation) if self._teacher else None
+        loss = (forecast - future).abs().mean()
+        if lesson is not None:
+            loss = (1 - recipe.teacher) * loss + recipe.teacher * (forecast - lesson).abs().mean()
+
+        self._optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(self._parameters.values(), MAXIMUM_GRADIENT_NORM)
+        self._optimizer.step()
+        self.progress.step = step + 1
+        self._average()
+        value = loss.item()
+        self._loss_sum, self._loss_steps = self._loss_sum + value, self._loss_steps + 1
+        return value
+
+    def evaluate(self) -> Evaluation:
+        """Validate the averaged weights and keep them if they are the best; raises SetupError on divergence."""
+        mse, mae = validate(self.averaged, self._validation, bf16=self.recipe.bf16)
+        evaluation = Evaluation(self.progress.step, self._loss_sum / self._loss_steps, mse, mae)
+        if not math.isfinite(mse):
+            raise SetupError(f"training diverged before step {evaluation.step}: lower --learning-rate")
+        self._loss_sum, self._loss_steps = 0.0, 0
+        self.progress.history.append(evaluation)
+        if self.progress.best is evaluation:
+            self.best = _snapshot(self.averaged)
+        return evaluation
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return all that a run needs to go on after an evaluation, as tensors and as JSON."""
+        tensors = {
+            WEIGHTS: self.model.state_dict(),
+            AVERAGE: self.averaged.state_dict(),
+            BEST: self.best,
+            FIRST_MOMENT: {n: self._optimizer.state[p]["exp_avg"] for n, p in self._parameters.items()},
+            SECOND_MOMENT: {n: self._optimizer.state[p]["exp_avg_sq"] for n, p in self._parameters.items()},
+        }
+        named = {prefix + name: tensor for prefix, part in tensors.items() for name, tensor in part.items()}
+        return named, asdict(self.progress)
+
+    def restore(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
+        """Go on from a :meth:`state` of a run of the same recipe and windows."""
+        history = [Evaluation(**evaluation) for evaluation in progress["history"]]
+        self.progress = Progress(progress["step"], history)
+        self.model.load_state_dict(_part(tensors, WEIGHTS))
+        self.averaged.load_state_dict(_part(tensors, AVERAGE))
+        self.best = _part(tensors, BEST)
+        first, second = _part(tensors, FIRST_MOMENT), _part(tensors, SECOND_MOMENT)
+        for name, parameter in self._parameters.items():
+            self._optimizer.state[parameter] = {
+                "step": torch.tensor(float(self.progress.step)),
+                "exp_avg": first[name],
+                "exp_avg_sq": second[name],
+            }
+
+    def _draw(self, step: int) -> tuple[Tensor, Tensor]:
+        """Return the batch of a step: [batch, context] and [batch, horizon]. An epoch draws no series twice."""
+        epoch, turn = divmod(step, self._series // self.recipe.batch)
+        order = np.random.default_rng([self.recipe.seed, epoch]).permutation(self._series)
+        drawn = order[turn * self.recipe.batch : (turn + 1) * self.recipe.batch]
+        window, channel = np.divmod(drawn, self._train.pasts.shape[1])
+        past, future = (torch.from_numpy(values[window, channel]) for values in self._train)
+        return past, future
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        # The first steps count for less than the decay says, or the first weights would stay for hundreds of steps.
+        decay = min(self.recipe.ema, (1 + self.progress.step) / (10 + self.progress.step))
+        for average, value in zip(self.averaged.state_dict().values(), self.model.state_dict().values(), strict=True):
+            if average.is_floating_point():
+                average.lerp_(value, 1 - decay)
+            else:
+                average.copy_(value)
+
+
+def _mix(past: Tensor, future: Tensor, count: int, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Replace the first ``count`` series by convex mixtures with others of the batch, in the units of the first.
+
+    Mixup (Zhang et al., 2018) of standardised windows, so that no channel's level drowns another's.
+    """
+    series, mean, deviation = standardise(past)
+    target = (future - mean) / deviation
+    partner = torch.from_numpy(generator.integers(0, len(past), count))
+    share = torch.from_numpy(generator.beta(0.5, 0.5, (count, 1)).astype(np.float32))
+    series[:count] = share * series[:count] + (1 - share) * series[partner]
+    target[:count] = share * target[:count] + (1 - share) * target[partner]
+    return series * deviation + mean, target * deviation + mean
+
+
+def one_cycle(recipe: Recipe, step: int) -> tuple[float, float]:
+    """Return the learning rate and Adam's first beta for a step, counted from 0.
+
+    The one-cycle policy of Smith and Topin, "Super-Convergence" (2019), with the cosines and the constants of torch's
+    OneCycleLR.
+    """
+    peak, last = recipe.warm_up * recipe.steps - 1, recipe.steps - 1
+    rising = step < peak
+    distance = 1 - step / peak if rising else (step - peak) / (last - peak)
+    height = (1 + math.cos(math.pi * distance)) / 2
+    lowest = recipe.learning_rate / (25 if rising else 25e4)
+    return lowest + (recipe.learning_rate - lowest) * height, 0.95 - 0.1 * height
+
+
+@torch.no_grad()
+def validate(model: PatchTSTForPrediction, windows: Windows, *, bf16: bool) -> tuple[float, float]:
+    """Return MSE and MAE of a model in eval mode over all windows, steps and channels."""
+    squared = absolute = 0.0
+    for past, future in _batches(windows):
+        series, mean, deviation = standardise(past)
+        with _autocast(bf16):
+            forecast = forward(model, series, Dropout())
+        error = forecast.float() * deviation + mean - future
+        squared += error.square().sum(dtype=torch.float64).item()
+        absolute += error.abs().sum(dtype=torch.float64).item()
+    return squared / windows.futures.size, absolute / windows.futures.size
+
+
+def _batches(windows: Windows) -> Iterator[tuple[Tensor, ...]]:
+    size = max(1, VALIDATION_BATCH // windows.pasts.shape[1])
+    for start in range(0, len(windows.pasts), size):
+        yield tuple(torch.from_numpy(values[start : start + size].copy()).flatten(0, 1) for values in windows)
+
+
+def _autocast(bf16: bool) -> torch.autocast:
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16)
+
+
+def _snapshot(model: PatchTSTForPrediction) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
