@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -54,7 +55,10 @@ class Command(click.Command):
 
 
 def start_service(level: str) -> None:
-    """Prepare the process of a long-running service: logs to stderr, and no threads that nobody uses."""
+    """Prepare the process of a long-running service: signals, logs to stderr, no threads that nobody uses."""
+    # Until the transport takes over, a signal ends the process. The kernel drops one that process 1 has no handler for.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
     # numpy's own pool serves matrix products, of which a service has none; it is read when numpy is first imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     logging.basicConfig(

@@ -24,6 +24,10 @@ class Linear:
         """Apply in the graph."""
         return op.add(op.matmul(x, floats(self.weight), False, False), floats(self.bias))
 
+    def scaled(self, factor: float) -> Linear:
+        """Return the map of ``self`` with its result times a factor."""
+        return Linear(self.weight * factor, self.bias * factor)
+
     def then(self, other: Linear) -> Linear:
         """Return the map of ``self`` followed by ``other``."""
         return Linear(self.weight @ other.weight, self.bias @ other.weight + other.bias)

@@ -12,6 +12,8 @@ an identity of algebra, none an approximation:
    constant added to every score (the bias of K) changes none of them.
 5. A head that reads the mean of the tokens lets the mean be taken before the last linear map.
 
+6. The constants of the exact GELU are in the linear maps around it.
+
 Attention is written as MatMul, Softmax, MatMul, which the CPU plugin fuses.
 """
 
@@ -41,9 +43,19 @@ def _gelu_tanh(x: Node) -> Node:
     return op.gelu(x, "tanh")
 
 
+def _gelu(y: Node) -> Node:
+    """Sqrt(2) * gelu(sqrt(2) * y): the two constants are in the linear maps around it, see GELU_SCALE."""
+    return op.multiply(y, op.add(op.erf(y), floats(1.0)))
+
+
+# gelu(x) is x * Phi(x), which is (y + y * erf(y)) / sqrt(2) with y = x / sqrt(2). Written like this it becomes a kernel
+# of its own; as a Gelu the CPU plugin fuses it into the product before it, and under AVX2 that product then takes 2.5
+# times as long, a whole forecast 1.18 times.
+GELU_SCALE = 2**-0.5
+
 # transformers' names of the activations that OpenVINO has exactly; prelu and xielu carry weights of their own.
 ACTIVATIONS: dict[str, Callable[[Node], Node]] = {
-    "gelu": lambda x: op.gelu(x, "erf"),
+    "gelu": _gelu,
     "gelu_new": _gelu_tanh,
     "gelu_fast": _gelu_tanh,
     "gelu_accurate": _gelu_tanh,
@@ -177,7 +189,7 @@ class _Builder:
         a, name = self.a, f"model.encoder.layers.{index}."
         last = index == a.num_hidden_layers - 1
         q, k, v, out = (self.linear(f"{name}self_attn.{which}_proj.") for which in ("q", "k", "v", "out"))
-        q = Linear(q.weight * self.head_dim**-0.5, q.bias * self.head_dim**-0.5)
+        q = q.scaled(self.head_dim**-0.5)
 
         norm = self.norm(f"{name}norm_sublayer1.")
         x, maps = self.prepare(tokens, norm, q, k, v)
@@ -200,11 +212,14 @@ class _Builder:
             tokens = swap(tokens, count, a.num_input_channels)
 
         norm = self.norm(f"{name}norm_sublayer3.")
-        x, (widen,) = self.prepare(tokens, norm, self.linear(f"{name}ff.0."))
+        widen, narrow = self.linear(f"{name}ff.0."), self.linear(f"{name}ff.3.")
+        if a.activation_function == "gelu":
+            widen, narrow = widen.scaled(GELU_SCALE), Linear(narrow.weight * GELU_SCALE, narrow.bias)
+        x, (widen,) = self.prepare(tokens, norm, widen)
         wide = ACTIVATIONS[a.activation_function](widen(x))
         if last and self.reads_mean and (a.pre_norm or a.norm_type == "batchnorm"):
             tokens, wide = mean(tokens), mean(wide)
-        return self.residual(tokens, wide, self.linear(f"{name}ff.3."), norm)
+        return self.residual(tokens, wide, narrow, norm)
 
     def prepare(self, tokens: Node, norm: Affine, *maps: Linear) -> tuple[Node, list[Linear]]:
         """Return a sublayer's input and its first maps, the norm before them folded in where there is one."""
