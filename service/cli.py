@@ -111,11 +111,14 @@ def stdio(**options: Any) -> None:
       {"request_id": "1", "past_values": [[…7 numbers], …512 rows]}
       {"op": "ping"}
     """
+    from service.transports.replies import take_stdout
+
+    parent, replies = os.getppid(), take_stdout()
     settings = StdioSettings(**options)
     start_service(settings.log_level)
     from service.transports.stdio import serve_stdio
 
-    click.get_current_context().exit(serve_stdio(settings))
+    click.get_current_context().exit(serve_stdio(settings, replies, parent))
 
 
 @main.command(cls=Command)

@@ -93,7 +93,7 @@ class DataPlane:
             request = schemas.parse_forecast(fields)
             model = self._repository.find(request.model)
             if not (wait_for_model or model.settled):
-                raise NotReadyError(f"model {model.manifest.name} is still loading")
+                raise NotReadyError(f"model {model.name} is still loading")
             job = ForecastJob(
                 plane=self,
                 echoed=echoed,
@@ -217,7 +217,7 @@ class ForecastJob:
     def _reply(self, queued: float) -> dict[str, Any]:
         forecaster = self.model.forecaster
         if forecaster is None:
-            raise NotReadyError(f"model {self.model.manifest.name} failed to load: {self.model.refused}", "model")
+            raise NotReadyError(f"model {self.model.name} failed to load: {self.model.refused}", "model")
         predictions, seconds = forecaster.forecast(self.window, self.targets)
         if not np.isfinite(predictions).all():
             raise InvalidValueError("the window's values spread too far for a forecast in float32", "past_values")
@@ -226,7 +226,7 @@ class ForecastJob:
             "predictions": predictions,
             "inference_time_ms": round(seconds * 1e3, 4),
             "queue_time_ms": round(queued * 1e3, 4),
-            "model": self.model.manifest.name,
+            "model": self.model.name,
             "success": True,
         }
 

@@ -81,6 +81,8 @@ def _environment(profile: Profile) -> Iterator[Finding]:
             yield Finding(
                 "WARN", "environment", f"{name}={value} has no effect here: OpenVINO runs on TBB; use --profile"
             )
+        if name == "ONEDNN_VERBOSE":
+            yield Finding("WARN", "environment", f"{name}={value} now and then makes an inference fail: unset it")
         if name in ISA_CAP_VARIABLES and value != profile.isa_cap:
             yield Finding(
                 "WARN", "environment", f"{name}={value} is overridden by the profile ({profile.isa_cap or 'no cap'})"

@@ -11,6 +11,7 @@ import click
 from service.runtime.profiles import DEFAULT_PROFILE, PROFILES
 
 MIB = 1024 * 1024
+COUNT = click.IntRange(min=1)
 
 
 def _setting(default: Any, description: str, **extra: Any) -> Any:
@@ -33,11 +34,15 @@ class Settings:
         type=click.Choice(list(PROFILES)),
     )
     queue_rows: int = _setting(
-        4096, "Series that may wait for their turn; what does not fit is answered as overloaded."
+        4096, "Series that may wait for their turn; what does not fit is answered as overloaded.", type=COUNT
     )
-    max_streams: int = _setting(1024, "Streams that may be kept; one of 7 channels and 512 rows takes 14 kB.")
-    stream_idle_seconds: float = _setting(86400.0, "Streams that nobody touches for so long are dropped.")
-    max_request_bytes: int = _setting(8 * MIB, "Longest request: a line of stdio, a body of HTTP.")
+    max_streams: int = _setting(
+        1024, "Streams that may be kept; one of 7 channels and 512 rows takes 14 kB.", type=COUNT
+    )
+    stream_idle_seconds: float = _setting(
+        86400.0, "Streams that nobody touches for so long are dropped.", type=click.FloatRange(0, min_open=True)
+    )
+    max_request_bytes: int = _setting(8 * MIB, "Longest request: a line of stdio, a body of HTTP.", type=COUNT)
     log_level: str = _setting(
         "info", "Least severe message on stderr.", type=click.Choice(["debug", "info", "warning", "error"])
     )
@@ -48,7 +53,7 @@ class HttpSettings(Settings):
     """Settings of ``serve``."""
 
     host: str = _setting("127.0.0.1", "Address to listen on; 0.0.0.0 for every interface.")
-    port: int = _setting(8000, "Port to listen on; 0 takes a free one.")
+    port: int = _setting(8000, "Port to listen on; 0 takes a free one.", type=click.IntRange(0, 65535))
 
 
 @dataclass(frozen=True)
@@ -56,5 +61,5 @@ class StdioSettings(Settings):
     """Settings of ``stdio``."""
 
     max_unread_reply_bytes: int = _setting(
-        64 * MIB, "Replies kept for a client that does not read; beyond that, reading pauses."
+        64 * MIB, "Replies kept for a client that does not read; beyond that, reading pauses.", type=COUNT
     )

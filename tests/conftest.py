@@ -1,29 +1,28 @@
-"""What every test may use: where things are, windows of our own making, and a service as its users start it."""
+"""What every test may use: where the real data is, a window of our own making, the program, running services."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support import MODEL, ROOT, VINOCAST, Gate, HttpService, RunVinocast, StdioService
 
-ROOT = Path(__file__).resolve().parent.parent
-MODELS = ROOT / "models"
 SHARED_DATA = Path(os.environ.get("VINOCAST_SHARED_DATA", ROOT.parent / "shared" / "data"))
-VINOCAST = Path(sys.executable).parent / "vinocast"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out, by name, what needs the real data sets where they are not."""
-    if SHARED_DATA.is_dir():
-        return
+    """Leave out, by name, what needs the real data sets where they are not; let no test hang for ever."""
     for item in items:
-        if item.get_closest_marker("shared_data"):
+        if item.get_closest_marker("shared_data") and not SHARED_DATA.is_dir():
             item.add_marker(pytest.mark.skip(reason=f"no folder {SHARED_DATA}"))
+        if not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(180))
 
 
 @pytest.fixture
@@ -38,12 +37,40 @@ def window(rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 @pytest.fixture(scope="session")
-def run_vinocast() -> object:
+def run_vinocast() -> RunVinocast:
     """Return a function that runs the program to its end and returns the finished process."""
 
-    def run(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(VINOCAST), *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False, **options
-        )
+    def run(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        command = [str(VINOCAST), *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, **({"timeout": 120} | options))
 
     return run
+
+
+@pytest.fixture(scope="module")
+def stdio() -> Iterator[StdioService]:
+    """A ready ``vinocast stdio`` for the tests of a module that leave it as it was."""
+    with StdioService() as service:
+        assert service.ask({"op": "ping"})["ready"]
+        yield service
+
+
+@pytest.fixture(scope="module")
+def http() -> Iterator[HttpService]:
+    """A ready ``vinocast serve`` for the tests of a module that leave it as it was."""
+    with HttpService() as service:
+        yield service
+
+
+@pytest.fixture
+def make_gate(tmp_path: Path) -> Iterator[Callable[[str], Gate]]:
+    """Return a function that puts a model whose loading waits for its gate into ``tmp_path/models``."""
+    gates: list[Gate] = []
+
+    def make(name: str = MODEL) -> Gate:
+        gates.append(Gate(tmp_path / "models", name))
+        return gates[-1]
+
+    yield make
+    for gate in gates:
+        gate.close()

@@ -115,6 +115,8 @@ class Forecaster:
     def _self_test(self, shape: CompiledShape, count: int) -> None:
         """Run the golden vectors through a compiled shape; raises ModelRefusedError when they do not come out."""
         inputs, expected = self._golden
+        if not len(inputs):
+            raise ModelRefusedError(f"{self.folder.path}: no golden vectors; convert the model again")
         for start in range(0, len(inputs), count):
             batch = inputs[start : start + count]
             shape.inputs[: len(batch)] = batch

@@ -7,6 +7,7 @@ in float32. What is right takes the fast way; only a window with a fault is look
 from __future__ import annotations
 
 import binascii
+import math
 from array import array
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +98,7 @@ def _fault(rows: list[Any], channels: int, field: str) -> RequestError:
                 return InvalidShapeError(f"{element}: expected a number, got an array", element)
             if not _is_number(value):
                 return InvalidValueError(f"{element}: expected a number, got {_name(value)}", element)
-            if not abs(value) <= np.finfo(np.float32).max:
+            if not math.isfinite(array("f", [value])[0]):
                 return InvalidValueError(f"{element}: expected a number within float32, got {value!r}", element)
     return InvalidValueError(f"{field}: expected numbers within float32", field)
 

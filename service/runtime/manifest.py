@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MANIFEST_FILE = "manifest.json"
 IR_FILE = "model.xml"
+WEIGHTS_FILE = "model.bin"
 GOLDEN_FILE = "golden.npz"
 
 
@@ -95,6 +96,11 @@ class ModelFolder:
 
     def verify(self) -> None:
         """Compare every file with its hash; raises ModelRefusedError that names the first file that differs."""
+        for name in (IR_FILE, WEIGHTS_FILE, GOLDEN_FILE):
+            if name not in self.manifest.files:
+                raise ModelRefusedError(
+                    f"{self.path / MANIFEST_FILE}: files: no sha256 of {name}; convert the model again"
+                )
         for name, expected in self.manifest.files.items():
             try:
                 actual = sha256_file(self.path / name)
@@ -109,7 +115,8 @@ class ModelFolder:
         """Return inputs and expected outputs, in the shapes of the model's layout."""
         import numpy as np  # noqa: PLC0415 - listing models needs no numpy
 
-        with np.load(self.path / GOLDEN_FILE, allow_pickle=False) as arrays:
+        # numpy leaves a file of its own opening open when it turns out to be no archive.
+        with (self.path / GOLDEN_FILE).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return arrays["inputs"], arrays["outputs"]
 
 

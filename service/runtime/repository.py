@@ -37,6 +37,11 @@ class ServedModel:
         return self.folder.manifest
 
     @property
+    def name(self) -> str:
+        """The name it is asked for by: that of its folder, also after the folder was renamed."""
+        return self.folder.path.name
+
+    @property
     def settled(self) -> bool:
         """Whether loading has ended, well or not."""
         return self.forecaster is not None or self.refused is not None
@@ -45,7 +50,7 @@ class ServedModel:
         """Return what ``ping`` says of the model."""
         manifest = self.manifest
         return {
-            "name": manifest.name,
+            "name": self.name,
             "kind": manifest.kind,
             "state": "ready" if self.forecaster else "failed" if self.refused else "loading",
             "error": str(self.refused) if self.refused else None,
@@ -85,7 +90,7 @@ class Repository:
             except ModelRefusedError as error:
                 # One damaged manifest must not stop the others; it is an error when it is the default's.
                 log.error("%s", error)
-                if name == default:
+                if name == (default or BUNDLED_DEFAULT):
                     raise
                 continue
             self.models[name] = ServedModel(folder)
@@ -94,7 +99,7 @@ class Repository:
     def find(self, name: str | None) -> ServedModel:
         """Return a model by name, or the default; raises UnknownModelError."""
         try:
-            return self.models[name or self.default]
+            return self.models[self.default if name is None else name]
         except KeyError:
             raise UnknownModelError(
                 f"model: expected one of {', '.join(sorted(self.models))}, got {quote(name)}", "model"
@@ -110,7 +115,7 @@ class Repository:
         self._closing.set()
 
     def _load(self, profile: Profile, budget: CpuBudget, settled: Callable[[ServedModel], object]) -> None:
-        order = sorted(self.models.values(), key=lambda model: model.manifest.name != self.default)
+        order = sorted(self.models.values(), key=lambda model: model.name != self.default)
         try:
             # Importing openvino takes as long as compiling a model, so it happens beside the transport's own start.
             from service.forecast.forecaster import Forecaster  # noqa: PLC0415
@@ -118,6 +123,8 @@ class Repository:
 
             compiler = Compiler(profile, budget)
             for model in order:
+                if self._closing.is_set():
+                    return
                 self._load_one(model, Forecaster(model.folder), compiler)
                 settled(model)
             for model in order:
@@ -137,7 +144,11 @@ class Repository:
             forecaster.load(compiler)
         except ModelRefusedError as error:
             model.refused = error
-            log.error("model %s is refused: %s", model.manifest.name, error)
+            log.error("model %s is refused: %s", model.name, error)
+        except Exception as error:
+            # Whatever it is, it is this model's fault alone, and nobody may wait for it for ever.
+            model.refused = ModelRefusedError(f"{model.folder.path}: {error}")
+            log.exception("model %s is refused", model.name)
         else:
             model.forecaster = forecaster
-            log.info("model %s is ready after %.0f ms", model.manifest.name, (time.monotonic() - start) * 1e3)
+            log.info("model %s is ready after %.0f ms", model.name, (time.monotonic() - start) * 1e3)

@@ -13,8 +13,10 @@ loop serves its sockets between two inferences: health checks are answered under
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from service import __version__, schemas
 from service.dataplane import DataPlane
@@ -46,6 +49,13 @@ if TYPE_CHECKING:
 BODY_SECONDS = 30
 DRAIN_SECONDS = 4
 RETRY_AFTER_SECONDS = "1"
+WELCOME = """
+Vinocast is ready on {url}. Try:
+
+  curl -s {url}/forecast -H 'Content-Type: application/json' -d @examples/window.json
+
+{url}/docs describes the routes; Ctrl-C stops.
+"""
 log = logging.getLogger(__name__)
 
 
@@ -70,6 +80,7 @@ class _Server(uvicorn.Server):
     def __init__(self, plane: DataPlane, settings: HttpSettings) -> None:
         self._plane = plane
         self._pump = _Pump(plane)
+        self._announced = False
         super().__init__(
             uvicorn.Config(
                 create_app(plane, self._pump, settings.max_request_bytes),
@@ -86,14 +97,28 @@ class _Server(uvicorn.Server):
         )
 
     async def startup(self, sockets: Any = None) -> None:
-        await super().startup(sockets)
-        loop = asyncio.get_running_loop()
-        self._plane.start(lambda: loop.call_soon_threadsafe(self._model_settled))
+        try:
+            await super().startup(sockets)
+        except SystemExit:  # how uvicorn says that it cannot listen, after logging why
+            self.should_exit = True
+            return
+        self._loop = asyncio.get_running_loop()
+        self._plane.start(self._wake)
+
+    def _wake(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: a model has settled after the end
+            self._loop.call_soon_threadsafe(self._model_settled)
 
     def _model_settled(self) -> None:
         self._pump.kick()
         if self._plane.default_model.refused is not None:
             self.should_exit = True
+        elif self._plane.ready and not self._announced:
+            self._announced = True
+            # The port that was bound, which for --port 0 is not the one that was asked for.
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            sys.stderr.write(WELCOME.format(url=url))
 
     async def shutdown(self, sockets: Any = None) -> None:
         self._plane.close()
@@ -191,6 +216,7 @@ def create_app(plane: DataPlane, pump: _Pump, max_body_bytes: int) -> FastAPI:
         return _error(NotReadyError("the default model is still loading, or the service is shutting down"))
 
     app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(ClientDisconnect, _client_left)
     app.add_exception_handler(Exception, _internal_error)
     return app
 
@@ -244,6 +270,10 @@ async def _http_exception(request: Request, exception: Exception) -> Response:
             return response
         case _:
             return _error(InvalidRequestError(str(exception)))
+
+
+async def _client_left(_request: Request, _exception: Exception) -> Response:
+    return Response(status_code=499)  # nobody reads it; as nginx does
 
 
 async def _internal_error(_request: Request, exception: Exception) -> Response:

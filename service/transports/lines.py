@@ -8,7 +8,7 @@ from service.errors import LineTooLongError
 class LineSplitter:
     """Cuts what is fed to it at newlines; a line over the limit becomes one error and is skipped to its end.
 
-    Keeps at most ``max_bytes`` of an unfinished line, however long that line gets.
+    Keeps at most ``max_bytes`` of an unfinished line between two feeds, however long that line gets.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -39,13 +39,12 @@ class LineSplitter:
     def _append(self, part: bytes, lines: list[bytes | LineTooLongError]) -> None:
         if self._skipping:
             return
+        self._rest += part
         # A carriage return that ends the line is no part of it, so it may stand one byte beyond the limit.
-        if len(self._rest) + len(part) > self._max_bytes + part.endswith(b"\r"):
+        if len(self._rest) > self._max_bytes + self._rest.endswith(b"\r"):
             self._rest.clear()
             self._skipping = True
             lines.append(LineTooLongError(f"expected a line of at most {self._max_bytes} bytes"))
-        else:
-            self._rest += part
 
     def _end(self, lines: list[bytes | LineTooLongError]) -> None:
         line = bytes(self._rest).removesuffix(b"\r")

@@ -14,24 +14,23 @@ it up. What this transport promises:
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import select
 import signal
-import stat
 import time
 from typing import TYPE_CHECKING, Any
 
 from service import schemas
 from service.dataplane import DataPlane
-from service.errors import InvalidRequestError, LineTooLongError, RequestError, UnknownOpError, quote
+from service.errors import InternalError, InvalidRequestError, LineTooLongError, RequestError, UnknownOpError, quote
 from service.transports.lines import LineSplitter
+from service.transports.replies import STDIN, write_some
 
 if TYPE_CHECKING:
     from service.settings import StdioSettings
+    from service.transports.replies import Replies
 
-STDIN, STDOUT, STDERR = 0, 1, 2
 READ_BYTES = 1 << 20
 PARENT_CHECK_SECONDS = 0.5
 # After a signal, how long a client that does not read its last replies is waited for.
@@ -40,22 +39,23 @@ DRAIN_SECONDS = 4.0
 log = logging.getLogger(__name__)
 
 
-def serve_stdio(settings: StdioSettings) -> int:
-    """Serve until end of input, a signal, or the parent's death; return the exit code."""
-    return _StdioServer(settings).run()
+def serve_stdio(settings: StdioSettings, replies: Replies, parent: int) -> int:
+    """Serve until end of input, a signal, or the death of the process ``parent``; return the exit code."""
+    return _StdioServer(settings, replies, parent).run()
 
 
 class _StdioServer:
-    def __init__(self, settings: StdioSettings) -> None:
-        self._parent = os.getppid()
-        self._replies = _Replies(_take_stdout())
+    def __init__(self, settings: StdioSettings, replies: Replies, parent: int) -> None:
+        self._parent = parent
+        self._replies = replies
         self._max_unread = settings.max_unread_reply_bytes
         self._splitter = LineSplitter(settings.max_request_bytes)
         self._plane = DataPlane(settings)
         # Pings that came before the default model settled.
         self._waiting_pings: list[dict[str, Any]] = []
         self._reading = True
-        self._give_up: float | None = None
+        self._signalled = False
+        self._last_progress = 0.0
 
     def run(self) -> int:
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -64,10 +64,10 @@ class _StdioServer:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        self._plane.start(lambda: _write_some(wake_write, b"\0"))
+        self._plane.start(lambda: write_some(wake_write, b"\0"))
         try:
             return self._loop(wake_read)
-        except BrokenPipeError:
+        except (BrokenPipeError, ConnectionResetError):
             log.error("standard output was closed with replies left to write")
             return 1
         finally:
@@ -79,7 +79,7 @@ class _StdioServer:
             if self._plane.default_model.settled:
                 self._answer_pings()
             busy = self._plane.lane.step()
-            self._replies.write()
+            wrote = self._replies.write()
             if not self._reading and not len(self._plane.lane) and not self._waiting_pings and not self._replies.unread:
                 return 0 if self._plane.default_model.refused is None else 1
             now = time.monotonic()
@@ -87,8 +87,11 @@ class _StdioServer:
                 next_parent_check = now + PARENT_CHECK_SECONDS
                 if os.getppid() != self._parent:
                     log.warning("the parent process is gone")
-                    return 1
-            if self._give_up is not None and now > self._give_up:
+                    # Nobody is left to answer, so do not wait for a model that is still being compiled either.
+                    os._exit(1)
+            if busy or wrote or not self._replies.unread:
+                self._last_progress = now
+            if self._signalled and now - self._last_progress > DRAIN_SECONDS:
                 log.error(
                     "%d requests and %d bytes of replies are left behind", len(self._plane.lane), self._replies.unread
                 )
@@ -125,7 +128,8 @@ class _StdioServer:
         if self._reading and select.select([STDIN], [], [], 0)[0]:
             self._read()
         self._reading = False
-        self._give_up = time.monotonic() + DRAIN_SECONDS
+        self._signalled = True
+        self._last_progress = time.monotonic()
 
     def _accept(self, line: bytes | LineTooLongError, received: float) -> None:
         """Start on one line; its reply is written now or when the lane comes to it."""
@@ -146,10 +150,12 @@ class _StdioServer:
                     self._reply({**echoed, **self._plane.stats(), "success": True})
                 case str() as op:
                     raise UnknownOpError(f"op: expected forecast, observe, ping or stats, got {quote(op)}", "op")
-                case op:
-                    raise InvalidRequestError(f"op: expected a string, got {quote(op)}", "op")
+                case _:
+                    raise InvalidRequestError("op: expected a string", "op")
         except RequestError as error:
             self._plane.refuse(echoed, error, self._replies.append)
+        except Exception as error:  # noqa: BLE001 - one line must not end the service
+            self._plane.refuse(echoed, InternalError.logged(error), self._replies.append)
 
     def _answer_pings(self) -> None:
         for echoed in self._waiting_pings:
@@ -158,56 +164,3 @@ class _StdioServer:
 
     def _reply(self, reply: dict[str, Any]) -> None:
         self._replies.append(schemas.encode(reply))
-
-
-class _Replies:
-    """Reply lines on their way out; writing never blocks."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-        self._lines: bytearray = bytearray()
-
-    @property
-    def unread(self) -> int:
-        """Bytes that the client has not taken yet."""
-        return len(self._lines)
-
-    def append(self, reply: bytes, _error: RequestError | None = None) -> None:
-        """Queue one reply."""
-        self._lines += reply
-        self._lines += b"\n"
-
-    def write(self) -> None:
-        """Write what the pipe has room for; raises BrokenPipeError when nobody can read any more."""
-        while self._lines:
-            written = _write_some(self.fd, self._lines)
-            if not written:
-                return
-            del self._lines[:written]
-
-
-def _write_some(fd: int, data: bytes | bytearray) -> int:
-    try:
-        return os.write(fd, data)
-    except BlockingIOError:
-        return 0
-
-
-def _take_stdout() -> int:
-    """Return a private, non-blocking descriptor for the replies, and point descriptor 1 at standard error.
-
-    Non-blocking is a property of the open file, which standard error may share: a pipe or a terminal is opened anew,
-    so that logging does not fail when its reader is slow. A regular file never blocks.
-    """
-    mode = os.fstat(STDOUT).st_mode
-    replies = -1
-    if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
-        try:
-            replies = os.open(f"/proc/self/fd/{STDOUT}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
-            log.debug("standard output cannot be opened anew; it is shared")
-    if replies < 0:
-        replies = fcntl.fcntl(STDOUT, fcntl.F_DUPFD_CLOEXEC, 3)
-        os.set_blocking(replies, stat.S_ISREG(mode))
-    os.dup2(STDERR, STDOUT)
-    return replies

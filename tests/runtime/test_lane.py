@@ -1,0 +1,137 @@
+"""The lane: first come, first served, each job answered once, bounded in rows, deadlines kept."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.errors import DeadlineExceededError, OverloadedError, RequestError
+from service.runtime.lane import Lane
+
+
+@dataclass
+class Work:
+    """A job that writes down what becomes of it."""
+
+    name: str
+    diary: list[tuple[str, str]]
+    rows: int = 1
+    deadline: float | None = None
+    loaded: bool = True
+
+    def runnable(self) -> bool:
+        return self.loaded
+
+    def run(self) -> None:
+        self.diary.append((self.name, "run"))
+
+    def fail(self, error: RequestError) -> None:
+        self.diary.append((self.name, error.code))
+
+
+def drain(lane: Lane) -> None:
+    while lane.step():
+        pass
+
+
+def test_jobs_run_in_the_order_they_came() -> None:
+    lane, diary = Lane(100), list[tuple[str, str]]()
+    for name in "abc":
+        lane.submit(Work(name, diary))
+    drain(lane)
+    assert diary == [("a", "run"), ("b", "run"), ("c", "run")]
+
+
+def test_a_step_takes_one_job_and_says_whether_it_did() -> None:
+    lane, diary = Lane(100), list[tuple[str, str]]()
+    lane.submit(Work("a", diary, rows=7))
+    lane.submit(Work("b", diary, rows=2))
+    assert (len(lane), lane.rows) == (2, 9)
+    assert lane.step()
+    assert (len(lane), lane.rows, len(diary)) == (1, 2, 1)
+    assert lane.step()
+    assert not lane.step()
+    assert (len(lane), lane.rows, len(diary)) == (0, 0, 2)
+
+
+def test_what_does_not_fit_is_refused_as_overloaded_and_the_rest_still_runs() -> None:
+    lane, diary = Lane(10), list[tuple[str, str]]()
+    lane.submit(Work("a", diary, rows=6))
+    lane.submit(Work("b", diary, rows=4))
+    with pytest.raises(OverloadedError):
+        lane.submit(Work("c", diary, rows=1))
+    assert lane.rows == 10
+    assert lane.step()
+    lane.submit(Work("d", diary, rows=6))
+    drain(lane)
+    assert diary == [("a", "run"), ("b", "run"), ("d", "run")]
+
+
+def test_a_job_of_more_rows_than_the_bound_fits_an_empty_lane_only() -> None:
+    lane, diary = Lane(3), list[tuple[str, str]]()
+    lane.submit(Work("a", diary, rows=7))
+    with pytest.raises(OverloadedError):
+        lane.submit(Work("b", diary, rows=7))
+    drain(lane)
+    lane.submit(Work("c", diary, rows=7))
+    drain(lane)
+    assert diary == [("a", "run"), ("c", "run")]
+
+
+def test_a_job_past_its_deadline_fails_when_its_turn_comes_and_is_not_run() -> None:
+    lane, diary = Lane(100), list[tuple[str, str]]()
+    now = time.monotonic()
+    lane.submit(Work("late", diary, deadline=now - 1))
+    lane.submit(Work("in time", diary, deadline=now + 3600))
+    assert diary == []
+    drain(lane)
+    assert diary == [("late", DeadlineExceededError.code), ("in time", "run")]
+
+
+def test_a_job_whose_model_loads_does_not_hold_up_the_others_and_keeps_its_place() -> None:
+    lane, diary = Lane(100), list[tuple[str, str]]()
+    waiting = [Work("slow 1", diary, loaded=False), Work("slow 2", diary, loaded=False)]
+    lane.submit(waiting[0])
+    lane.submit(Work("quick", diary))
+    lane.submit(waiting[1])
+    drain(lane)
+    assert diary == [("quick", "run")]
+    assert (len(lane), lane.rows) == (2, 2)
+    for job in waiting:
+        job.loaded = True
+    lane.submit(Work("last", diary))
+    drain(lane)
+    assert diary == [("quick", "run"), ("slow 1", "run"), ("slow 2", "run"), ("last", "run")]
+
+
+@given(st.lists(st.tuples(st.integers(1, 7), st.booleans(), st.sampled_from([None, -1.0, 3600.0]))), st.integers(1, 30))
+def test_every_job_is_answered_exactly_once_and_the_bound_holds(
+    jobs: list[tuple[int, bool, float | None]], bound: int
+) -> None:
+    lane, diary, refused = Lane(bound), list[tuple[str, str]](), 0
+    now, accepted = time.monotonic(), list[Work]()
+    for position, (rows, loaded, margin) in enumerate(jobs):
+        work = Work(str(position), diary, rows, None if margin is None else now + margin, loaded)
+        try:
+            lane.submit(work)
+        except OverloadedError:
+            refused += 1
+        else:
+            accepted.append(work)
+        assert lane.rows <= bound or len(lane) == 1
+        if position % 2:
+            lane.step()
+    for work in accepted:
+        work.loaded = True
+    drain(lane)
+    assert sorted(name for name, _ in diary) == sorted(work.name for work in accepted)
+    assert len(diary) + refused == len(jobs)
+    outcomes = dict(diary)
+    for work in accepted:
+        late = work.deadline is not None and work.deadline < now
+        assert outcomes[work.name] == (DeadlineExceededError.code if late else "run")
+    assert lane.rows == 0

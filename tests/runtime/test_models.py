@@ -1,0 +1,238 @@
+"""Folders of models: what is damaged is refused with a message that says which, and does not stop the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from support import (
+    MODEL,
+    PATIENCE,
+    RunVinocast,
+    StdioService,
+    change_manifest,
+    copy_model,
+    error_of,
+    fix_hashes,
+    packed,
+)
+
+from service.errors import ModelRefusedError, SetupError, UnknownModelError
+from service.runtime.cpu import cpu_budget
+from service.runtime.manifest import ModelFolder, bundled_models, find_models
+from service.runtime.profiles import PROFILES
+from service.runtime.repository import Repository
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    return tmp_path / "models"
+
+
+def change_golden(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    with np.load(folder / "golden.npz") as arrays:
+        values = {name: arrays[name].copy() for name in arrays.files}
+    change(values)
+    np.savez(folder / "golden.npz", **values)
+    fix_hashes(folder)
+
+
+def flip_a_weight(folder: Path) -> None:
+    weights = bytearray((folder / "model.bin").read_bytes())
+    weights[len(weights) // 2] ^= 0x40
+    (folder / "model.bin").write_bytes(weights)
+
+
+def flip_weights_and_hash(folder: Path) -> None:
+    weights = np.fromfile(folder / "model.bin", np.float32)
+    weights[(abs(weights) > 1e-3) & (abs(weights) < 10)] *= 1.1  # not the integers between them
+    weights.tofile(folder / "model.bin")
+    fix_hashes(folder)
+
+
+def shift_golden_outputs(folder: Path) -> None:
+    change_golden(folder, lambda values: values["outputs"].__iadd__(np.float32(0.5)))
+
+
+def golden_without_outputs(folder: Path) -> None:
+    change_golden(folder, lambda values: values.pop("outputs"))
+
+
+def golden_of_another_context(folder: Path) -> None:
+    change_golden(folder, lambda values: values.update(inputs=values["inputs"][:, 1:]))
+
+
+def replace(name: str, data: bytes) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        (folder / name).write_bytes(data)
+        fix_hashes(folder)
+
+    return change
+
+
+def remove(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+def forget_hash(name: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        files = orjson.loads((folder / "manifest.json").read_bytes())["files"]
+        change_manifest(folder, files={key: value for key, value in files.items() if key != name})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        pytest.param(flip_a_weight, "model.bin", id="one altered weight"),
+        pytest.param(remove("model.bin"), "model.bin", id="no weights"),
+        pytest.param(remove("model.xml"), "model.xml", id="no graph"),
+        pytest.param(remove("golden.npz"), "golden.npz", id="no golden vectors"),
+        pytest.param(forget_hash("model.bin"), "model.bin", id="weights without a hash"),
+        pytest.param(forget_hash("golden.npz"), "golden.npz", id="golden vectors without a hash"),
+        pytest.param(flip_weights_and_hash, "golden", id="other weights, hash and all"),
+        pytest.param(shift_golden_outputs, "golden", id="other golden values, hash and all"),
+        pytest.param(golden_without_outputs, "outputs", id="golden vectors without outputs"),
+        pytest.param(golden_of_another_context, MODEL, id="golden vectors of another shape"),
+        pytest.param(replace("golden.npz", b""), MODEL, id="empty golden vectors"),
+        pytest.param(replace("golden.npz", b"PK\3\4 no more"), MODEL, id="golden vectors cut off"),
+        pytest.param(replace("model.xml", b"<net"), MODEL, id="a graph that is none"),
+        pytest.param(replace("model.bin", b""), MODEL, id="empty weights"),
+    ],
+)
+def test_a_damaged_model_is_refused_with_a_message_that_says_which(
+    models: Path, damage: Callable[[Path], None], named: str
+) -> None:
+    damage(copy_model(models))
+    repository, settled = Repository(models, None), Event()
+    repository.load(PROFILES["native"], cpu_budget(), lambda _: settled.set())
+    assert settled.wait(PATIENCE)
+    assert repository.find(None).forecaster is None
+    assert named in str(repository.find(None).refused)
+
+
+def test_a_damaged_default_model_is_told_and_ends_the_service_with_code_1(models: Path) -> None:
+    flip_a_weight(copy_model(models))
+    with StdioService("--models", models) as service:
+        ping = service.ask({"op": "ping"})
+        assert ping["ready"] is False
+        assert ping["models"][0]["state"] == "failed"
+        assert "model.bin" in ping["models"][0]["error"]
+        assert error_of(service.ask(packed(np.zeros((512, 7), np.float32)))) == ("not_ready", "model")
+        assert service.finish() == ([], 1)
+        assert "model.bin" in service.log
+
+
+def test_a_damaged_model_does_not_stop_the_others(models: Path) -> None:
+    copy_model(models)
+    for name, damage in {"altered": flip_a_weight, "empty": replace("golden.npz", b"")}.items():
+        damage(copy_model(models, name))
+    (copy_model(models, "unreadable") / "manifest.json").write_text("{")
+    change_manifest(copy_model(models, "strange"), layout="sideways")
+    copy_model(models, "zealous")
+    window = np.zeros((512, 7), np.float32)
+    with StdioService("--models", models) as service:
+        ping = service.ask({"op": "ping"})
+        assert ping["ready"] is True
+        assert {model["name"] for model in ping["models"]} == {MODEL, "altered", "empty", "zealous"}
+        assert service.ask(packed(window))["model"] == MODEL
+        assert service.ask(packed(window, model="zealous"))["model"] == "zealous"
+        for name in ("altered", "empty"):
+            assert error_of(service.ask(packed(window, model=name))) == ("not_ready", "model")
+        for name in ("unreadable", "strange", "", "absent"):
+            assert error_of(service.ask(packed(window, model=name))) == ("unknown_model", "model")
+        assert service.finish() == ([], 0)
+        assert "unreadable" in service.log
+        assert "strange" in service.log
+
+
+def test_a_model_goes_by_the_name_of_its_folder(models: Path, window: Any) -> None:
+    copy_model(models).rename(models / "renamed")
+    with StdioService("--models", models) as service:
+        ping = service.ask({"op": "ping"})
+        assert (ping["default_model"], ping["models"][0]["name"]) == ("renamed", "renamed")
+        assert service.ask(packed(window, model="renamed"))["model"] == "renamed"
+
+
+@pytest.mark.parametrize("command", ["stdio", "serve"])
+def test_no_service_starts_without_a_model_it_can_name(run_vinocast: RunVinocast, models: Path, command: str) -> None:
+    absent = run_vinocast(command, "--models", models)
+    assert (absent.returncode, str(models) in absent.stderr) == (1, True)
+    models.mkdir()
+    empty = run_vinocast(command, "--models", models)
+    assert empty.returncode == 1
+    assert "vinocast convert" in empty.stderr
+    copy_model(models, "one")
+    copy_model(models, "two")
+    several = run_vinocast(command, "--models", models)
+    assert several.returncode == 1
+    assert "--default-model" in several.stderr
+    assert "one, two" in several.stderr
+    unknown = run_vinocast(command, "--models", models, "--default-model", "three")
+    assert unknown.returncode == 1
+    assert "'three'" in unknown.stderr
+    assert "one, two" in unknown.stderr
+    (models / "one" / "manifest.json").write_text("{}")
+    damaged = run_vinocast(command, "--models", models, "--default-model", "one")
+    assert damaged.returncode == 1
+    assert "manifest.json" in damaged.stderr
+    for done in (absent, empty, several, unknown, damaged):
+        assert "Traceback" not in done.stderr
+        assert done.stdout == ""
+
+
+def test_the_only_model_is_the_default_and_so_is_the_bundled_one_among_several(models: Path) -> None:
+    copy_model(models, "only")
+    assert Repository(models, None).default == "only"
+    copy_model(models, MODEL)
+    assert Repository(models, None).default == MODEL
+    assert Repository(models, "only").default == "only"
+
+
+def test_no_other_model_stands_in_for_a_damaged_bundled_default(models: Path) -> None:
+    copy_model(models, "other")
+    (copy_model(models) / "manifest.json").write_text("{}")
+    with pytest.raises(ModelRefusedError, match=MODEL):
+        Repository(models, None)
+    assert Repository(models, "other").default == "other"
+
+
+def test_an_unknown_model_is_refused_with_the_names_there_are(models: Path) -> None:
+    copy_model(models, "one")
+    with pytest.raises(UnknownModelError, match=r"expected one of one, got 'two'"):
+        Repository(models, None).find("two")
+
+
+def test_a_manifest_that_cannot_be_read_says_where_and_why(models: Path) -> None:
+    folder = copy_model(models)
+    change_manifest(folder, context=0)
+    with pytest.raises(ModelRefusedError, match=r"(?s)manifest\.json.*context"):
+        ModelFolder.open(folder)
+    (folder / "manifest.json").unlink()
+    with pytest.raises(ModelRefusedError, match=r"no readable manifest\.json"):
+        ModelFolder.open(folder)
+    with pytest.raises(SetupError):
+        find_models(models)
+
+
+def test_every_file_of_a_bundled_model_matches_its_hash() -> None:
+    found = find_models(bundled_models())
+    assert MODEL in found
+    for path in found.values():
+        ModelFolder.open(path).verify()
+
+
+def test_an_openvino_that_cannot_be_imported_is_reported_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    (tmp_path / "openvino").mkdir()
+    (tmp_path / "openvino" / "__init__.py").write_text("raise ImportError('libtbb.so: no such file')")
+    with StdioService(env={"PYTHONPATH": str(tmp_path)}) as service:
+        ping = service.ask({"op": "ping"})
+        assert ping["ready"] is False
+        assert "libtbb.so" in ping["models"][0]["error"]
+        assert service.finish() == ([], 1)

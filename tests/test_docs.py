@@ -1,0 +1,136 @@
+"""What the documentation states holds: codes, options, commands, examples."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import orjson
+import pytest
+from support import MODEL, MODELS, ROOT, VINOCAST, HttpService, StdioService
+
+from examples import record_host
+from service import errors
+from service.cli import main
+
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+
+
+def request_errors() -> list[type[errors.RequestError]]:
+    return errors.RequestError.__subclasses__()
+
+
+@pytest.mark.parametrize("error", request_errors(), ids=lambda error: error.code)
+def test_every_error_code_is_documented_with_its_status(error: type[errors.RequestError]) -> None:
+    rows = [line for line in PROTOCOL.splitlines() if line.startswith("|")]
+    (row,) = [row for row in rows if f"`{error.code}`" in row.split("|")[1]]
+    assert row.split("|")[2].strip() == str(error.status)
+    assert ("retryable" in row) is error.retryable
+    assert re.search(
+        rf"{error.__name__} +{error.code} +{error.status}( +retryable)?$", errors.__doc__ or "", re.MULTILINE
+    )
+
+
+def test_every_link_between_documents_leads_somewhere() -> None:
+    broken = [
+        f"{document.name}: {target}"
+        for document in DOCUMENTS
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text())
+        if not (document.parent / target).exists()
+    ]
+    assert broken == []
+
+
+def test_every_command_and_option_in_the_documents_exists() -> None:
+    commands = {name: {o for p in c.params for o in p.opts} for name, c in main.commands.items()}
+    unknown = []
+    for document in DOCUMENTS:
+        for name, rest in re.findall(r"vinocast ([a-z][a-z-]*)((?: [^\n`]*)?)", document.read_text()):
+            if name not in commands:
+                unknown.append(f"{document.name}: vinocast {name}")
+            elif name != "train":
+                options = set(re.findall(r"(?<= )--[a-z-]+", rest.split("#")[0]))
+                unknown += [f"{document.name}: {name} {o}" for o in options - commands[name] - {"--help"}]
+    assert unknown == []
+
+
+def test_every_room_of_the_picture_is_there_and_none_is_missing() -> None:
+    picture = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = {path.name for path in (ROOT / "service").iterdir() if path.is_dir() and any(path.glob("*.py"))}
+    assert {room for room in rooms if f"service/{room}/" not in picture} == set()
+    assert {room for room in re.findall(r"`service/(\w+)/`", picture) if room not in rooms} == set()
+
+
+def test_the_example_window_is_forecast_over_http_and_over_lines() -> None:
+    body = (ROOT / "examples" / "window.json").read_bytes()
+    with HttpService() as http:
+        command = re.search(r"^curl .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+        assert command
+        done = subprocess.run(
+            command[0].replace("http://127.0.0.1:8000", http.url), shell=True, cwd=ROOT, capture_output=True, check=True
+        )
+    reply = orjson.loads(done.stdout)
+    assert reply["success"], reply
+    assert len(reply["predictions"]) == 96
+    with StdioService() as service:
+        assert service.ask(body.strip() + b"\n")["predictions"] == reply["predictions"]
+
+
+def test_the_example_window_is_cut_from_the_recording() -> None:
+    recorded = orjson.loads(record_host.window(ROOT / "examples" / "host.csv"))
+    assert recorded == orjson.loads((ROOT / "examples" / "window.json").read_bytes())
+
+
+def test_the_recorder_records(tmp_path: Path) -> None:
+    output = tmp_path / "host.csv"
+    record_host.record(output, 2)
+    header, *rows = output.read_text().splitlines()
+    assert header == ",".join(("second", *record_host.CHANNELS))
+    assert len(rows) == 2
+    assert all(float(row.split(",")[-1]) > 0 for row in rows)
+
+
+def test_the_python_example_of_the_setup_guide_runs() -> None:
+    text = (ROOT / "OPENVINO_SETUP.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    code = f"import numpy\npast_values = numpy.ones((512, 7))\n{example}\nprint(predictions.shape)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "(96, 7)\n"
+
+
+def test_the_setup_guide_is_right_about_what_is_gone() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import openvino.runtime"], capture_output=True, text=True, check=False
+    )
+    assert "ModuleNotFoundError" in done.stderr
+
+
+def test_doctor_names_variables_that_do_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    done = subprocess.run([VINOCAST, "doctor"], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^WARN environment .*OMP_NUM_THREADS=1 has no effect", done.stdout, re.MULTILINE)
+    assert re.search(rf"^ok +{MODEL} +in force: all as asked", done.stdout, re.MULTILINE)
+
+
+def test_doctor_fails_on_a_model_that_would_be_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    for file in (MODELS / MODEL).glob("*.*"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / "model.bin").write_bytes(b"other weights")
+    command = [str(VINOCAST), "doctor", "--models", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert re.search(r"^FAIL broken +.*model.bin: sha256", done.stdout, re.MULTILINE)
+
+
+def test_every_command_has_a_help_page() -> None:
+    for name, command in main.commands.items():
+        assert command.help, name
+        for parameter in command.params:
+            assert not isinstance(parameter, click.Option) or parameter.help, (name, parameter.name)

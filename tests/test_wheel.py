@@ -1,0 +1,57 @@
+"""A wheel carries the bundled models and serves from any folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import orjson
+from support import MODEL, ROOT, packed
+
+
+def test_a_wheel_serves_its_own_models_from_any_folder(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*build, "--wheel-dir", tmp_path, ROOT], check=True, timeout=120)
+    (wheel,) = tmp_path.glob("vinocast-*.whl")
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        archive.extractall(site)
+    assert {name.split("/")[0] for name in names} == {
+        "service",
+        f"{wheel.name.removesuffix('-py3-none-any.whl')}.dist-info",
+    }
+    assert f"service/models/{MODEL}/model.bin" in names
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    # -P keeps the current folder off the path, and PYTHONPATH puts the wheel before the checkout.
+    requests = [packed(np.ones((512, 7), np.float32), request_id=1), {"op": "ping", "request_id": 2}]
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "service", "stdio"],
+        cwd=elsewhere,
+        env=os.environ | {"PYTHONPATH": str(site)},
+        input=b"\n".join(map(orjson.dumps, requests)),
+        capture_output=True,
+        check=True,
+        timeout=120,
+    )
+    forecast, ping = sorted(map(orjson.loads, done.stdout.splitlines()), key=lambda reply: reply["request_id"])
+    assert forecast["success"]
+    assert ping["default_model"] == MODEL
+    assert (
+        str(site)
+        in subprocess.run(
+            [sys.executable, "-P", "-c", "import service.runtime.manifest as m; print(m.bundled_models())"],
+            cwd=elsewhere,
+            env=os.environ | {"PYTHONPATH": str(site)},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+    )

@@ -1,0 +1,186 @@
+"""HTTP from start to end: loading, overload, draining, and everything that keeps a service from starting."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import numpy as np
+import orjson
+import pytest
+from support import MODEL, MODELS, PATIENCE, Gate, HttpService, RunVinocast, copy_model, error_of, packed, wait_until
+
+MakeGate = Callable[..., Gate]
+BODY = orjson.dumps(packed(np.zeros((512, 7), np.float32)))
+HEADERS = {"Content-Type": "application/json"}
+
+
+def post(service: HttpService, body: bytes = BODY) -> httpx.Response:
+    return httpx.post(f"{service.url}/forecast", content=body, headers=HEADERS, timeout=PATIENCE)
+
+
+class HalfSent:
+    """A request of which the service has read the head and waits for the body, as it has said itself."""
+
+    def __init__(self, service: HttpService) -> None:
+        self.connection = socket.create_connection(("127.0.0.1", service.port), PATIENCE)
+        self.connection.sendall(
+            b"POST /forecast HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+        )
+        assert self.connection.recv(65536).startswith(b"HTTP/1.1 100 ")
+
+    def send_the_rest(self) -> None:
+        self.connection.sendall(BODY)
+
+    def answer(self) -> tuple[int, dict[str, object]]:
+        with self.connection, self.connection.makefile("rb") as stream:
+            status = int(stream.readline().split()[1])
+            head = dict(line.lower().split(b": ", 1) for line in iter(stream.readline, b"\r\n"))
+            return status, orjson.loads(stream.read(int(head[b"content-length"])))
+
+
+def test_while_its_model_loads_the_service_is_live_not_ready_and_says_so(make_gate: MakeGate, tmp_path: Path) -> None:
+    gate = make_gate()
+    with HttpService("--models", tmp_path / "models", ready=False) as service:
+        gate.reach()
+        assert httpx.get(f"{service.url}/livez").status_code == 200
+        for response in (httpx.get(f"{service.url}/readyz"), post(service)):
+            assert response.status_code == 503
+            assert error_of(response.json())[0] == "not_ready"
+            assert response.headers["Retry-After"].isdigit()
+        gate.open()
+        wait_until(lambda: httpx.get(f"{service.url}/readyz").status_code == 200, "ready")
+        assert post(service).status_code == 200
+        service.signal(signal.SIGTERM)
+        assert service.wait() == 0
+
+
+def test_a_model_that_loads_or_has_failed_does_not_keep_the_default_from_answering(
+    make_gate: MakeGate, tmp_path: Path
+) -> None:
+    gate = make_gate("slow")
+    (tmp_path / "models" / MODEL).symlink_to(MODELS / MODEL)
+    slow = BODY[:-1] + b',"model":"slow"}'
+    with HttpService("--models", tmp_path / "models") as service:
+        gate.reach()
+        assert post(service).status_code == 200
+        assert post(service, slow).status_code == 503
+        gate.open(weights=b"other")
+        wait_until(lambda: "refused" in service.log, "the model is refused")
+        refused = post(service, slow)
+        assert refused.status_code == 503
+        assert "model.bin" in refused.json()["error"]["message"]
+        assert httpx.get(f"{service.url}/readyz").status_code == 200
+        assert post(service).status_code == 200
+        service.signal(signal.SIGTERM)
+        assert service.wait() == 0
+
+
+def test_a_full_queue_is_overloaded_with_a_time_to_try_again() -> None:
+    with HttpService("--queue-rows", "1") as service:
+        statuses: list[int] = []
+        seen = threading.Event()
+
+        def insist() -> None:
+            with httpx.Client(base_url=service.url, timeout=PATIENCE, headers=HEADERS) as client:
+                for _ in range(500):
+                    response = client.post("/forecast", content=BODY)
+                    statuses.append(response.status_code)
+                    if response.status_code == 429:
+                        assert error_of(response.json())[0] == "overloaded"
+                        assert response.headers["Retry-After"].isdigit()
+                        seen.set()
+                    if seen.is_set():
+                        return
+
+        clients = [threading.Thread(target=insist) for _ in range(8)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+        assert seen.is_set()
+        assert set(statuses) <= {200, 429}
+        assert post(service).status_code == 200
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_idle_ends_with_code_0(number: int) -> None:
+    with HttpService() as service, httpx.Client(base_url=service.url) as client:
+        # A connection that is kept alive does not keep the service alive.
+        assert client.get("/livez").status_code == 200
+        service.signal(number)
+        assert service.wait() == 0
+        assert "Traceback" not in service.log
+
+
+def test_sigterm_while_the_model_loads_ends_with_code_0(make_gate: MakeGate, tmp_path: Path) -> None:
+    gate = make_gate()
+    with HttpService("--models", tmp_path / "models", ready=False) as service:
+        gate.reach()
+        service.signal(signal.SIGTERM)
+        wait_until(lambda: "Finished" in service.log, "the server stops")
+        gate.open()
+        assert service.wait() == 0
+        assert "Traceback" not in service.log
+
+
+def test_requests_in_flight_at_sigterm_are_all_answered_and_it_ends_with_code_0() -> None:
+    with HttpService() as service:
+        requests = [HalfSent(service) for _ in range(40)]
+        for request in requests:
+            request.send_the_rest()
+        service.signal(signal.SIGTERM)
+        answers = [request.answer() for request in requests]
+        assert {status for status, _ in answers} <= {200, 503}
+        assert all(error_of(reply)[0] == "shutting_down" for status, reply in answers if status == 503)
+        assert service.wait() == 0
+
+
+def test_while_draining_nothing_new_is_accepted_and_what_comes_too_late_is_told_so() -> None:
+    with HttpService() as service:
+        request = HalfSent(service)
+        service.signal(signal.SIGTERM)
+
+        def refused() -> bool:
+            with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", service.port)):
+                return False
+            return True
+
+        wait_until(refused, "no new connections")
+        request.send_the_rest()
+        status, reply = request.answer()
+        assert (status, error_of(reply)[0]) == (503, "shutting_down")
+        assert service.wait() == 0
+
+
+def test_a_damaged_default_model_ends_the_service_with_code_1_and_a_message(
+    run_vinocast: RunVinocast, tmp_path: Path
+) -> None:
+    (copy_model(tmp_path / "models") / "model.bin").write_bytes(b"other")
+    done = run_vinocast("serve", "--port", "0", "--models", tmp_path / "models")
+    assert done.returncode == 1
+    assert "model.bin" in done.stderr.splitlines()[-1]
+    assert "convert the model again" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("where", ["a port in use", "an address of another machine"])
+def test_an_address_it_cannot_listen_on_ends_it_with_code_1_and_a_message(
+    run_vinocast: RunVinocast, where: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        options = {
+            "a port in use": ["--port", str(taken.getsockname()[1])],
+            "an address of another machine": ["--host", "192.0.2.1", "--port", "0"],
+        }[where]
+        done = run_vinocast("serve", *options)
+    assert done.returncode == 1
+    assert "--port" in done.stderr.splitlines()[-1]
+    assert "--host" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
