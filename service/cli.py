@@ -104,7 +104,7 @@ def serve(**options: Any) -> None:
 @main.command(cls=Command)
 @settings_options(StdioSettings)
 def stdio(**options: Any) -> None:
-    r"""Serve forecasts as JSON lines on standard input and output, for a parent process.
+    """Serve forecasts as JSON lines on standard input and output, for a parent process.
 
     \b
     One request a line, one reply a line, matched by request_id:

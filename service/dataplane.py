@@ -117,7 +117,7 @@ class DataPlane:
             # One row may come without the brackets of the array of rows.
             rows = request.values if isinstance(request.values[0], list) else [request.values]
             values = windows.rows_to_array(
-                rows, len(manifest.channels), may_hold_booleans=_holds_boolean_literal(body), field="values"
+                rows, len(manifest.channels), may_hold_booleans=windows.may_hold_booleans(body), field="values"
             )
             stream = self._streams.find_or_create(request.stream, manifest.context, len(manifest.channels))
             stream.observe(values, request.timestamp_ms)
@@ -142,7 +142,7 @@ class DataPlane:
         context, channels = model.manifest.context, len(model.manifest.channels)
         if request.past_values is not None:
             return windows.window_from_rows(
-                request.past_values, context, channels, may_hold_booleans=_holds_boolean_literal(body)
+                request.past_values, context, channels, may_hold_booleans=windows.may_hold_booleans(body)
             )
         if request.past_values_b64 is not None and request.shape is not None:
             rows, columns = request.shape
@@ -229,10 +229,6 @@ class ForecastJob:
             "model": self.model.name,
             "success": True,
         }
-
-
-def _holds_boolean_literal(body: bytes) -> bool:
-    return b"true" in body or b"false" in body
 
 
 def _targets(wanted: list[str | int] | None, channels: list[str]) -> Sequence[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 import math
+import struct
 from array import array
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ from service.errors import InvalidShapeError, InvalidValueError, RequestError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+# Letters looked at one by one before the whole text is searched: names of fields hold a few.
+MOST_LETTERS = 32
 
 
 def window_from_rows(
@@ -38,19 +42,35 @@ def window_from_rows(
 
 def rows_to_array(rows: list[Any], channels: int, *, may_hold_booleans: bool, field: str) -> NDArray[np.float32]:
     """Return [rows, channels] from parsed JSON rows, however many; see :func:`window_from_rows` for the rest."""
-    values = array("f")
-    append_row = values.fromlist
+    values: list[Any] = []
     try:
         for row in rows:
-            append_row(row)
-            if len(row) != channels:
-                raise _fault(rows, channels, field)
-    except TypeError:
+            values += row
+        # Packing refuses what is no number and what float32 cannot hold, and is the fastest way from floats to float32.
+        packed = struct.pack(f"{len(values)}f", *values)
+    except (TypeError, struct.error, OverflowError):
         raise _fault(rows, channels, field) from None
-    window = np.frombuffer(values, np.float32).reshape(len(rows), channels)
-    if not np.isfinite(window).all() or (may_hold_booleans and _holds_boolean(rows)):
+    if set(map(len, rows)) != {channels} or (may_hold_booleans and _holds_boolean(rows)):
         raise _fault(rows, channels, field)
-    return window
+    return np.frombuffer(packed, np.float32).reshape(len(rows), channels)
+
+
+def may_hold_booleans(body: bytes) -> bool:
+    """Whether JSON text may hold ``true`` or ``false``.
+
+    Looks for one letter that no number has, which is a memchr; to look for a word takes 40 times as long.
+    """
+    for letter, word in ((b"u", b"true"), (b"l", b"false")):
+        position = body.find(letter)
+        for _ in range(MOST_LETTERS):
+            if position < 0:
+                break
+            if body.startswith(word, position - 2):
+                return True
+            position = body.find(letter, position + 1)
+        else:
+            return word in body
+    return False
 
 
 def window_from_base64(

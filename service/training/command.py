@@ -30,10 +30,11 @@ from service.training.recipe import Recipe
     "--teacher-model",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Folder of an earlier run, whose forecasts --teacher averages with those of a ridge regression.",
+    multiple=True,
+    help="Folder of an earlier run, whose forecasts --teacher averages with a ridge regression's; may be repeated.",
 )
 @settings_options(Recipe)
-def forecast(data: Path, output: Path, threads: int, teacher_model: Path | None, **recipe: Any) -> None:
+def forecast(data: Path, output: Path, threads: int, teacher_model: tuple[Path, ...], **recipe: Any) -> None:
     """Train a PatchTST forecaster of Granite's architecture on ETTh1's train rows.
 
     Writes a Hugging Face folder for 'vinocast convert', with a training.json that says how it was made. After an

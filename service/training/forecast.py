@@ -24,6 +24,7 @@ from service.training.patchtst import CONTEXT, HORIZON, new_model
 from service.training.run import Run, Windows, validate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from service.training.recipe import Recipe
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 def train_forecaster(
-    data: etth1.Etth1, output: Path, recipe: Recipe, threads: int, teacher_model: Path | None = None
+    data: etth1.Etth1, output: Path, recipe: Recipe, threads: int, teacher_models: Sequence[Path] = ()
 ) -> dict[str, Any]:
     """Train on the train rows, choose by the validation rows, and never look at the test rows.
 
@@ -45,7 +46,7 @@ def train_forecaster(
     training.json. After each validation it writes a checkpoint there, from which the same call goes on after an
     interruption; the end removes it. A call after the end trains nothing. Shows progress on standard error.
 
-    ``teacher_model`` is the folder of an earlier run, for the recipe's teacher to consult.
+    ``teacher_models`` are the folders of earlier runs, for the recipe's teacher to consult.
 
     Returns:
         What training.json holds: the command, the recipe, how far training went, the errors on validation in float32.
@@ -56,12 +57,12 @@ def train_forecaster(
     """
     torch.set_num_threads(threads)
     disable_progress_bar()
-    if teacher_model and not recipe.teacher:
+    if teacher_models and not recipe.teacher:
         raise SetupError("--teacher-model is given, but --teacher takes no part of the loss from it")
     identity = {"data": {"name": etth1.NAME, "sha256": data.sha256}, "recipe": asdict(recipe)}
-    teacher = None
-    if teacher_model:
-        teacher, identity["data"]["teacher_model_sha256"] = _read_teacher(teacher_model)
+    teachers = [_read_teacher(folder) for folder in teacher_models]
+    if teachers:
+        identity["data"]["teacher_models_sha256"] = [sha256 for _, sha256 in teachers]
     try:
         output.mkdir(parents=True, exist_ok=True)
         finished = _finished(output, identity)
@@ -70,10 +71,10 @@ def train_forecaster(
         train = Windows(*etth1.windows(data.rows("train", CONTEXT), CONTEXT, HORIZON))
         rows = data.rows("validation", CONTEXT)
         validation = Windows(*etth1.windows(rows, CONTEXT, HORIZON, recipe.validation_stride))
-        run = Run(recipe, train, validation, teacher)
+        run = Run(recipe, train, validation, [model for model, _ in teachers])
         _resume(run, output / CHECKPOINT_FILE, identity)
         _train(run, output / CHECKPOINT_FILE, identity)
-        record = {"command": _command(recipe, output, threads, teacher_model), **identity}
+        record = {"command": _command(recipe, output, threads, teacher_models), **identity}
         record |= _write_model(run, output, validation)
         part = output / f"{RECORD_FILE}.part"
         part.write_text(json.dumps(record, indent=2) + "\n")
@@ -163,11 +164,11 @@ def _write_model(run: Run, output: Path, validation: Windows) -> dict[str, Any]:
     }
 
 
-def _command(recipe: Recipe, output: Path, threads: int, teacher_model: Path | None) -> str:
+def _command(recipe: Recipe, output: Path, threads: int, teacher_models: Sequence[Path]) -> str:
     """Return the command with every option written out, so that it means the same whatever the defaults become."""
     words = ["vinocast", "train", "forecast", "--data", "ETTh1.csv", "--output", output.name, "--threads", str(threads)]
-    if teacher_model:
-        words += ["--teacher-model", teacher_model.name]
+    for folder in teacher_models:
+        words += ["--teacher-model", folder.name]
     for name, value in asdict(recipe).items():
         words += [f"--{name.replace('_', '-')}", str(value).lower()]
     return shlex.join(words)

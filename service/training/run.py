@@ -19,7 +19,7 @@ from service.training.patchtst import Dropout, forward, new_model, standardise
 from service.training.teacher import Teacher, fit_ridge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -67,7 +67,7 @@ class Progress:
 class Run:
     """A model in training on series drawn from windows, its averaged weights, and the best of these so far.
 
-    ``teacher_model`` is a trained forecaster that the recipe's teacher consults. Raises SetupError when there are fewer
+    ``teacher_models`` are forecasters that the recipe's teacher consults. Raises SetupError when there are fewer
     series than a batch takes.
     """
 
@@ -76,7 +76,7 @@ class Run:
         recipe: Recipe,
         train: Windows,
         validation: Windows,
-        teacher_model: PatchTSTForPrediction | None = None,
+        teacher_models: Sequence[PatchTSTForPrediction] = (),
     ) -> None:
         self.recipe = recipe
         self.progress = Progress()
@@ -84,7 +84,7 @@ class Run:
         self._series = len(train.pasts) * train.pasts.shape[1]
         if self._series < recipe.batch:
             raise SetupError(f"a batch of {recipe.batch} series cannot be drawn from {self._series}: lower --batch")
-        self._teacher = Teacher(fit_ridge(*train, recipe.ridge), teacher_model) if recipe.teacher else None
+        self._teacher = Teacher(fit_ridge(*train, recipe.ridge), teacher_models) if recipe.teacher else None
         self.model = new_model(recipe).train()
         self.averaged = copy.deepcopy(self.model).eval()
         self.best = _snapshot(self.averaged)

@@ -1,7 +1,7 @@
-"""The teacher of a training run: a ridge regression in closed form, alone or averaged with a trained forecaster.
+"""The teacher of a training run: a ridge regression in closed form, alone or averaged with trained forecasters.
 
-The two err in different places, so their mean forecasts better than either; a student that follows it sees less of the
-data's noise (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015).
+The two kinds err in different places, so their mean forecasts better than either, and a student that follows it sees
+less of the data's noise (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015).
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import torch
 from service.training.patchtst import Dropout, forward
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from torch import Tensor
     from transformers import PatchTSTForPrediction
@@ -49,17 +51,18 @@ def fit_ridge(pasts: NDArray[np.float32], futures: NDArray[np.float32], ridge: f
 
 
 class Teacher:
-    """Forecasts by ridge regression, or by the mean of that and of a trained forecaster."""
+    """Forecasts by ridge regression, or by the mean of that and of the mean of trained forecasters."""
 
-    def __init__(self, ridge_weights: Tensor, model: PatchTSTForPrediction | None) -> None:
+    def __init__(self, ridge_weights: Tensor, models: Sequence[PatchTSTForPrediction] = ()) -> None:
         self._ridge_weights = ridge_weights
-        self._model = model.eval() if model else None
+        self._models = [model.eval() for model in models]
 
     @torch.no_grad()
     def __call__(self, series: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
         """Forecast standardised series [n, context]; returns [n, horizon] in the unit of ``mean`` and ``deviation``."""
         with torch.autocast("cpu", enabled=False):  # a sum of 512 products is not for bfloat16
             forecast = series @ self._ridge_weights
-        if self._model:
-            forecast = (forecast + forward(self._model, series, Dropout()).float()) / 2
+        if self._models:
+            learned = [forward(model, series, Dropout()).float() for model in self._models]
+            forecast = (forecast + sum(learned) / len(learned)) / 2
         return forecast * deviation + mean

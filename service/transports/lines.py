@@ -19,14 +19,16 @@ class LineSplitter:
     def feed(self, data: bytes) -> list[bytes | LineTooLongError]:
         """Return the lines that ``data`` completes, without their ends, blank ones left out."""
         lines: list[bytes | LineTooLongError] = []
-        *complete, rest = data.split(b"\n")
-        for part in complete:
-            self._append(part, lines)
+        start = 0
+        # Not split(), which looks at every byte: find() of one byte is a memchr.
+        while (end := data.find(b"\n", start)) >= 0:
+            self._append(data[start:end], lines)
             if self._skipping:
                 self._skipping = False
             else:
                 self._end(lines)
-        self._append(rest, lines)
+            start = end + 1
+        self._append(data[start:], lines)
         return lines
 
     def finish(self) -> list[bytes | LineTooLongError]:

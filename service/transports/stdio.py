@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from service.settings import StdioSettings
     from service.transports.replies import Replies
 
-READ_BYTES = 1 << 20
+# What a pipe holds, unless its owner has enlarged it, and what it then can hold at most.
+READ_BYTES, LARGEST_PIPE = 1 << 16, 1 << 20
 PARENT_CHECK_SECONDS = 0.5
 # After a signal, how long a client that does not read its last replies is waited for.
 DRAIN_SECONDS = 4.0
@@ -53,6 +54,8 @@ class _StdioServer:
         self._plane = DataPlane(settings)
         # Pings that came before the default model settled.
         self._waiting_pings: list[dict[str, Any]] = []
+        # What was parsed is kept until the replies are out: to free the numbers of a window takes 25 us.
+        self._parsed: list[dict[str, Any]] = []
         self._reading = True
         self._signalled = False
         self._last_progress = 0.0
@@ -80,6 +83,7 @@ class _StdioServer:
                 self._answer_pings()
             busy = self._plane.lane.step()
             wrote = self._replies.write()
+            self._parsed.clear()
             if not self._reading and not len(self._plane.lane) and not self._waiting_pings and not self._replies.unread:
                 return 0 if self._plane.default_model.refused is None else 1
             now = time.monotonic()
@@ -124,9 +128,10 @@ class _StdioServer:
             self._accept(line, received)
 
     def _stop_reading(self) -> None:
-        """On a signal: take what stands in the pipe at this moment, then no more."""
-        if self._reading and select.select([STDIN], [], [], 0)[0]:
-            self._read()
+        """On a signal: take what stands in the pipe at this moment, at most the largest pipe full, then no more."""
+        for _ in range(LARGEST_PIPE // READ_BYTES):
+            if self._reading and select.select([STDIN], [], [], 0)[0]:
+                self._read()
         self._reading = False
         self._signalled = True
         self._last_progress = time.monotonic()
@@ -138,6 +143,7 @@ class _StdioServer:
             if isinstance(line, LineTooLongError):
                 raise line
             fields = schemas.parse_json(line)
+            self._parsed.append(fields)
             echoed = schemas.echo(fields)
             match fields.get("op"):
                 case None | "forecast":

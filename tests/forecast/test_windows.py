@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from service.errors import InvalidShapeError, InvalidValueError, RequestError
-from service.forecast.windows import window_from_base64, window_from_rows
+from service.forecast.windows import MOST_LETTERS, may_hold_booleans, window_from_base64, window_from_rows
 
 CONTEXT, CHANNELS = 5, 3
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -182,3 +182,14 @@ def test_another_shape_than_the_models_is_a_shape_fault(shape: tuple[int, int]) 
     with pytest.raises(InvalidShapeError) as caught:
         window_from_base64(pack(GOOD), shape, CONTEXT, CHANNELS)
     assert caught.value.field == "shape"
+
+
+@pytest.mark.parametrize("word", [b"true", b"false"])
+@pytest.mark.parametrize("names", [b"", b"u" * 5 + b"l" * 5, b"ul" * MOST_LETTERS])
+def test_a_boolean_in_the_text_is_seen_whatever_stands_before_it(word: bytes, names: bytes) -> None:
+    assert may_hold_booleans(b'{"' + names + b'": [[1, ' + word + b"]]}")
+    assert not may_hold_booleans(b'{"' + names + b'": [[1, 2]]}')
+
+
+def test_a_word_cut_short_is_no_boolean() -> None:
+    assert not may_hold_booleans(b"u, l, ue, lse, tru, fals")

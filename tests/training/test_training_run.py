@@ -167,7 +167,7 @@ def test_the_teacher_is_the_ridge_regression() -> None:
     weights = fit_ridge(*train, 10)
     np.testing.assert_allclose(weights, expected, atol=1e-6)
     past = torch.from_numpy(pasts[:5].astype(np.float32))
-    taught = Teacher(weights, None)(*standardise(past))
+    taught = Teacher(weights)(*standardise(past))
     np.testing.assert_allclose(taught, x[:5] @ expected + mean[:5], atol=1e-4)
 
 
@@ -177,8 +177,8 @@ def test_a_teacher_with_a_model_forecasts_the_mean_of_both() -> None:
     series, mean, deviation = standardise(torch.from_numpy(train.pasts[:3, 0].copy()))
     with torch.no_grad():
         alone = model.eval()(past_values=(series * deviation + mean)[..., None]).prediction_outputs[..., 0]
-    linear = Teacher(weights, None)(series, mean, deviation)
-    both = Teacher(weights, model)(series, mean, deviation)
+    linear = Teacher(weights)(series, mean, deviation)
+    both = Teacher(weights, [model])(series, mean, deviation)
     assert float((alone - linear).abs().max()) > 1e-2
     np.testing.assert_allclose(both, (alone + linear) / 2, atol=1e-4)
 
@@ -186,9 +186,9 @@ def test_a_teacher_with_a_model_forecasts_the_mean_of_both() -> None:
 def test_mixtures_change_a_run_and_are_as_repeatable_as_the_rest() -> None:
     recipe = replace(TINY, mixtures=0.5, teacher=0.7)
     train, validation = waves(640, 1), waves(620, 2)
-    whole, _ = finish(Run(recipe, train, validation, new_model(TINY))).state()
-    plain, _ = finish(Run(replace(recipe, mixtures=0.0), train, validation, new_model(TINY))).state()
-    again, _ = finish(Run(recipe, train, validation, new_model(TINY))).state()
+    whole, _ = finish(Run(recipe, train, validation, [new_model(TINY)])).state()
+    plain, _ = finish(Run(replace(recipe, mixtures=0.0), train, validation, [new_model(TINY)])).state()
+    again, _ = finish(Run(recipe, train, validation, [new_model(TINY)])).state()
     assert all(torch.equal(whole[name], again[name]) for name in whole)
     assert not all(torch.equal(whole[name], plain[name]) for name in whole)
 

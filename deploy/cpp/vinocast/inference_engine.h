@@ -1,0 +1,121 @@
+// A client of `vinocast stdio`: starts the service as a child process, keeps it alive, and talks to it.
+//
+//     vinocast::InferenceEngine engine;                       // waits until the service is ready
+//     vinocast::ForecastRequest request;
+//     request.window = {values.data(), 512, 7};
+//     vinocast::Reply reply = engine.predict(request);        // or predict_async, or predict with a callback
+//     if (reply.ok()) use(reply.at(0, 6));
+//
+// The calling thread encodes and writes a request itself; one thread of the engine reads, times out and restarts.
+// docs/cpp.md says what is promised.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <future>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include <semaphore.h>
+
+#include "messages.h"
+#include "options.h"
+#include "supervisor.h"
+#include "wire.h"
+
+namespace vinocast {
+
+/// One service process and the requests to it. Every function may be called from any thread at any time, except that
+/// nothing that waits (predict, observe, close, the destructor) may be called from a callback.
+class InferenceEngine {
+ public:
+  /// Starts the service and waits until it is ready; throws StartError when it does not get there.
+  explicit InferenceEngine(Options options = {}) : supervisor_(std::move(options)) {}
+
+  InferenceEngine(const InferenceEngine&) = delete;
+  InferenceEngine& operator=(const InferenceEngine&) = delete;
+
+  /// As close().
+  ~InferenceEngine() = default;
+
+  /// Forecasts, and waits for how it ends.
+  Reply predict(const ForecastRequest& request) { return wait_for(request); }
+  /// Adds rows to a stream, and waits for how it ends.
+  Reply observe(const ObserveRequest& request) { return wait_for(request); }
+
+  /// Forecasts; the future always becomes ready with a reply, and never throws.
+  std::future<Reply> predict_async(const ForecastRequest& request) { return future_of(request); }
+  /// Adds rows to a stream; the future as above.
+  std::future<Reply> observe_async(const ObserveRequest& request) { return future_of(request); }
+
+  /// Forecasts; calls `done` exactly once. Returns the request's id, or 0 if it was refused, `done` having been called.
+  std::uint64_t predict(const ForecastRequest& request, Callback done) { return submit(request, std::move(done)); }
+  /// Adds rows to a stream; as above. Requests of one thread reach the service in the order of the calls, so a
+  /// forecast of the stream may follow without waiting.
+  std::uint64_t observe(const ObserveRequest& request, Callback done) { return submit(request, std::move(done)); }
+
+  /// What the service said when it last became ready.
+  ServiceInfo service() const { return supervisor_.service(); }
+  /// What was counted so far.
+  Counters counters() const { return supervisor_.counters(); }
+
+  /// Accepts nothing more, closes the service's input once everything accepted is written, delivers the answers that
+  /// still come, and waits for the process; SIGTERM after Options::drain_timeout, SIGKILL after
+  /// Options::terminate_timeout more. What has no answer by then ends as lost or unavailable. Safe to repeat.
+  void close() { supervisor_.close(); }
+
+ private:
+  using Millis = std::chrono::milliseconds;
+
+  template <typename Request>
+  Reply wait_for(const Request& request) {
+    if (supervisor_.in_engine_thread()) {
+      throw std::logic_error("vinocast: a callback cannot wait for a reply; pass a callback instead");
+    }
+    // A semaphore is one futex: the quickest way to wake one thread. The engine ends every request, so this needs no
+    // time limit of its own.
+    struct Waiter {
+      Waiter() { ::sem_init(&ended, 0, 0); }
+      Waiter(const Waiter&) = delete;
+      Waiter& operator=(const Waiter&) = delete;
+      ~Waiter() { ::sem_destroy(&ended); }
+      sem_t ended;
+      Reply reply;
+    } waiter;
+    submit(request, [&waiter](Reply&& reply) {
+      waiter.reply = std::move(reply);
+      ::sem_post(&waiter.ended);
+    });
+    while (::sem_wait(&waiter.ended) != 0) {
+    }
+    return std::move(waiter.reply);
+  }
+
+  template <typename Request>
+  std::future<Reply> future_of(const Request& request) {
+    auto promise = std::make_shared<std::promise<Reply>>();
+    std::future<Reply> future = promise->get_future();
+    submit(request, [promise](Reply&& reply) { promise->set_value(std::move(reply)); });
+    return future;
+  }
+
+  template <typename Request>
+  std::uint64_t submit(const Request& request, Callback done) {
+    const auto now = detail::Clock::now();
+    // A year is for ever; more could overflow the clock.
+    const Millis timeout =
+        std::clamp(request.timeout.value_or(supervisor_.options().timeout), Millis(0), Millis(31'536'000'000));
+    // Kept by each calling thread, so that encoding allocates only the first time.
+    thread_local std::string body;
+    body.clear();
+    detail::append_body(body, request, supervisor_.options().encoding, timeout);
+    return supervisor_.send(body, now, timeout, request.timestamp_ms, std::move(done));
+  }
+
+  detail::Supervisor supervisor_;
+};
+
+}  // namespace vinocast
