@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from service.runtime.lane import Job
     from service.settings import Settings
 
     # Called once a request, in the thread that drives the lane: the reply, and the error if it is one.
@@ -202,33 +203,45 @@ class ForecastJob:
         """Answer with an error."""
         self.plane.refuse(self.echoed, error, self.answer)
 
-    def run(self) -> None:
-        """Compute and answer. Whatever goes wrong is this request's fault alone."""
-        queued = time.monotonic() - self.decoded
-        try:
-            reply = self._reply(queued)
-        except RequestError as error:
-            self.fail(error)
-        except Exception as error:  # noqa: BLE001 - one request must not end the service
-            self.fail(InternalError.logged(error))
-        else:
-            self.plane.succeed("forecast", reply, self.answer)
+    def joins(self, first: Job, rows: int) -> bool:
+        """Whether one inference can serve both: the same model, and series that it has a compiled shape for."""
+        if not isinstance(first, ForecastJob) or first.model is not self.model or self.model.forecaster is None:
+            return False
+        return rows <= self.model.forecaster.most_series
 
-    def _reply(self, queued: float) -> dict[str, Any]:
-        forecaster = self.model.forecaster
-        if forecaster is None:
-            raise NotReadyError(f"model {self.model.name} failed to load: {self.model.refused}", "model")
-        predictions, seconds = forecaster.forecast(self.window, self.targets)
+    def run(self, together: Sequence[Job]) -> None:
+        """Compute and answer. Whatever goes wrong ends these requests alone."""
+        jobs = [job for job in together if isinstance(job, ForecastJob)]
+        start = time.monotonic()
+        try:
+            if self.model.forecaster is None:
+                raise NotReadyError(f"model {self.model.name} failed to load: {self.model.refused}", "model")
+            forecasts, seconds = self.model.forecaster.forecast_together([(job.window, job.targets) for job in jobs])
+        except RequestError as error:
+            for job in jobs:
+                job.fail(error)
+        except Exception as error:  # noqa: BLE001 - one request must not end the service
+            internal = InternalError.logged(error)
+            for job in jobs:
+                job.fail(internal)
+        else:
+            for job, predictions in zip(jobs, forecasts, strict=True):
+                job.succeed(predictions, seconds, start - job.decoded)
+
+    def succeed(self, predictions: NDArray[np.float32], inference_seconds: float, queue_seconds: float) -> None:
+        """Answer with a forecast, unless it came out beyond float32."""
         if not np.isfinite(predictions).all():
-            raise InvalidValueError("the window's values spread too far for a forecast in float32", "past_values")
-        return {
+            self.fail(InvalidValueError("the window's values spread too far for a forecast in float32", "past_values"))
+            return
+        reply = {
             **self.echoed,
             "predictions": predictions,
-            "inference_time_ms": round(seconds * 1e3, 4),
-            "queue_time_ms": round(queued * 1e3, 4),
+            "inference_time_ms": round(inference_seconds * 1e3, 4),
+            "queue_time_ms": round(queue_seconds * 1e3, 4),
             "model": self.model.name,
             "success": True,
         }
+        self.plane.succeed("forecast", reply, self.answer)
 
 
 def _targets(wanted: list[str | int] | None, channels: list[str]) -> Sequence[int]:

@@ -28,9 +28,12 @@ MINIMUM_VARIANCE = 1e-5
 def series_counts(channels: int) -> list[int]:
     """Return the batch sizes to compile for a model of so many channels, the most wanted first.
 
-    All channels and a single target are what clients ask for; powers of two between them bound the padding.
+    All channels and a single target are what clients ask for. Between them every count up to eight has its own shape,
+    as a row of padding costs as much as a wanted one; above eight each is at most a quarter more than the one before.
     """
-    between = [2**k for k in range(1, channels.bit_length()) if 2**k < channels]
+    between = list(range(2, min(channels, 9)))
+    while between and between[-1] * 5 // 4 < channels and between[-1] >= 8:
+        between.append(between[-1] * 5 // 4)
     return list(dict.fromkeys([channels, 1, *between]))
 
 
@@ -51,6 +54,11 @@ class Forecaster:
     def compiled_counts(self) -> list[int]:
         """The batch sizes that are compiled, ascending."""
         return self._counts
+
+    @property
+    def most_series(self) -> int:
+        """The most series that requests may ask for together; none, where channels go through the net as a window."""
+        return self._counts[-1] if self.manifest.layout == "series" else 0
 
     @property
     def in_force(self) -> dict[str, str | int | float | bool]:
@@ -85,19 +93,36 @@ class Forecaster:
             float32 [horizon, targets] in the units of the input, owned by the caller, and the seconds spent in
             ``infer()``.
         """
+        (forecast,), seconds = self.forecast_together([(window, targets)])
+        return forecast, seconds
+
+    def forecast_together(
+        self, requests: Sequence[tuple[NDArray[np.float32], Sequence[int]]]
+    ) -> tuple[list[NDArray[np.float32]], float]:
+        """Forecast several windows, each with targets of its own, in one inference; see :meth:`forecast`.
+
+        The targets of all together must be at most ``most_series``, unless there is one request alone.
+        """
         if self.manifest.layout == "window":
+            ((window, targets),) = requests
             shape = self._shapes[1]
             shape.inputs[0] = window
             seconds = shape.infer()
-            return np.ascontiguousarray(shape.outputs[0][:, targets]), seconds
-        count = len(targets)
+            return [np.ascontiguousarray(shape.outputs[0][:, targets])], seconds
+        count = sum(len(targets) for _, targets in requests)
         shape = self._shapes[self._counts[bisect.bisect_left(self._counts, count)]]
-        if count == window.shape[1] and targets == range(count):
-            shape.inputs[:count] = window.T
-        else:
-            shape.inputs[:count] = window.T[list(targets)]
+        start = 0
+        for window, targets in requests:
+            # A slice copies without an index where all channels are wanted, which is the usual request.
+            every = len(targets) == window.shape[1] and targets == range(window.shape[1])
+            shape.inputs[start : start + len(targets)] = window.T if every else window.T[list(targets)]
+            start += len(targets)
         seconds = shape.infer()
-        return np.ascontiguousarray(shape.outputs[:count].T), seconds
+        forecasts, start = [], 0
+        for _, targets in requests:
+            forecasts.append(np.ascontiguousarray(shape.outputs[start : start + len(targets)].T))
+            start += len(targets)
+        return forecasts, seconds
 
     def _wanted(self) -> list[int]:
         return [1] if self.manifest.layout == "window" else series_counts(len(self.manifest.channels))

@@ -46,13 +46,13 @@ def rows_to_array(rows: list[Any], channels: int, *, may_hold_booleans: bool, fi
     try:
         for row in rows:
             values += row
-        # Packing refuses what is no number and what float32 cannot hold, and is the fastest way from floats to float32.
-        packed = struct.pack(f"{len(values)}f", *values)
-    except (TypeError, struct.error, OverflowError):
+        # Packing refuses what is no number, and is the fastest way from Python's floats to float32.
+        flat = np.frombuffer(struct.pack(f"{len(values)}f", *values), np.float32)
+    except (TypeError, struct.error):
         raise _fault(rows, channels, field) from None
-    if set(map(len, rows)) != {channels} or (may_hold_booleans and _holds_boolean(rows)):
+    if set(map(len, rows)) != {channels} or not np.isfinite(flat).all() or (may_hold_booleans and _holds_boolean(rows)):
         raise _fault(rows, channels, field)
-    return np.frombuffer(packed, np.float32).reshape(len(rows), channels)
+    return flat.reshape(len(rows), channels)
 
 
 def may_hold_booleans(body: bytes) -> bool:
@@ -69,7 +69,8 @@ def may_hold_booleans(body: bytes) -> bool:
                 return True
             position = body.find(letter, position + 1)
         else:
-            return word in body
+            if word in body:
+                return True
     return False
 
 

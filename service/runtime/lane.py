@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from service.errors import DeadlineExceededError, OverloadedError, RequestError
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TOO_LATE = "deadline_ms: the deadline passed before the request's turn came"
+
 
 class Job(Protocol):
-    """Work for the lane. Exactly one of ``run`` and ``fail`` is called, once."""
+    """Work for the lane. Each job is answered once: by ``fail``, or by ``run`` of the first of those it goes with."""
 
     @property
     def rows(self) -> int:
@@ -28,8 +33,11 @@ class Job(Protocol):
     def runnable(self) -> bool:
         """Whether the job's model has finished loading, for better or worse."""
 
-    def run(self) -> None:
-        """Do the work and answer."""
+    def joins(self, first: Job, rows: int) -> bool:
+        """Whether the job can be computed together with ``first``, ``rows`` in all."""
+
+    def run(self, together: Sequence[Job]) -> None:
+        """Do the work of the jobs, of which this is the first, and answer each."""
 
     def fail(self, error: RequestError) -> None:
         """Answer with an error instead."""
@@ -59,22 +67,28 @@ class Lane:
         self._rows += job.rows
 
     def step(self) -> bool:
-        """Take the first job whose model is loaded and run it, or fail it if its deadline has passed.
+        """Take the first job whose model is loaded, and those right behind it that join it, and run them.
 
-        Returns False when no job could be taken.
+        What is past its deadline is failed instead. Returns False when no job could be taken. Nothing is waited for:
+        only jobs that are here already go together.
         """
-        for position, job in enumerate(self._jobs):
-            if not job.runnable():
-                continue
+        position = next((i for i, job in enumerate(self._jobs) if job.runnable()), None)
+        if position is None:
+            return False
+        together: list[Job] = []
+        rows = 0
+        while position < len(self._jobs):
+            job = self._jobs[position]
+            if together and not job.joins(together[0], rows + job.rows):
+                break
             del self._jobs[position]
             self._rows -= job.rows
             if job.deadline is not None and time.monotonic() > job.deadline:
-                job.fail(
-                    DeadlineExceededError(
-                        "deadline_ms: the deadline passed before the request's turn came", "deadline_ms"
-                    )
-                )
-            else:
-                job.run()
-            return True
-        return False
+                job.fail(DeadlineExceededError(TOO_LATE, "deadline_ms"))
+                if not together:
+                    return True
+                continue
+            together.append(job)
+            rows += job.rows
+        together[0].run(together)
+        return True

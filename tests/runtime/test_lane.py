@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -10,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import DeadlineExceededError, OverloadedError, RequestError
-from service.runtime.lane import Lane
+from service.runtime.lane import Job, Lane
+
+MOST_TOGETHER = 7
 
 
 @dataclass
@@ -22,12 +25,20 @@ class Work:
     rows: int = 1
     deadline: float | None = None
     loaded: bool = True
+    group: str | None = None
+
+    def joins(self, first: Job, rows: int) -> bool:
+        return (
+            isinstance(first, Work) and self.group is not None and first.group == self.group and rows <= MOST_TOGETHER
+        )
 
     def runnable(self) -> bool:
         return self.loaded
 
-    def run(self) -> None:
-        self.diary.append((self.name, "run"))
+    def run(self, together: Sequence[Job]) -> None:
+        for job in together:
+            assert isinstance(job, Work)
+            self.diary.append((job.name, "run" if job is self else f"with {self.name}"))
 
     def fail(self, error: RequestError) -> None:
         self.diary.append((self.name, error.code))
@@ -135,3 +146,33 @@ def test_every_job_is_answered_exactly_once_and_the_bound_holds(
         late = work.deadline is not None and work.deadline < now
         assert outcomes[work.name] == (DeadlineExceededError.code if late else "run")
     assert lane.rows == 0
+
+
+def test_what_waits_together_runs_together_as_far_as_it_fits() -> None:
+    lane, diary = Lane(100), list[tuple[str, str]]()
+    for name, rows, group in (("a", 3, "x"), ("b", 4, "x"), ("c", 1, "x"), ("d", 1, "y"), ("e", 1, "x")):
+        lane.submit(Work(name, diary, rows=rows, group=group))
+    assert lane.step()
+    assert (len(lane), lane.rows) == (3, 3)
+    drain(lane)
+    assert diary == [("a", "run"), ("b", "with a"), ("c", "run"), ("d", "run"), ("e", "run")]
+
+
+def test_a_job_past_its_deadline_does_not_run_with_the_others() -> None:
+    lane, diary = Lane(100), list[tuple[str, str]]()
+    lane.submit(Work("a", diary, group="x"))
+    lane.submit(Work("b", diary, group="x", deadline=time.monotonic() - 1))
+    lane.submit(Work("c", diary, group="x"))
+    drain(lane)
+    assert diary == [("b", "deadline_exceeded"), ("a", "run"), ("c", "with a")]
+    assert lane.rows == 0
+
+
+def test_a_job_whose_model_loads_is_passed_by_a_group() -> None:
+    lane, diary = Lane(100), list[tuple[str, str]]()
+    lane.submit(Work("slow", diary, loaded=False, group="y"))
+    lane.submit(Work("a", diary, group="x"))
+    lane.submit(Work("b", diary, group="x"))
+    drain(lane)
+    assert diary == [("a", "run"), ("b", "with a")]
+    assert len(lane) == 1
