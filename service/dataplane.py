@@ -20,6 +20,7 @@ from service.errors import (
     NotReadyError,
     RequestError,
     ShuttingDownError,
+    UnknownModelError,
     UnknownTargetError,
     quote,
 )
@@ -116,9 +117,13 @@ class DataPlane:
             request = schemas.parse_observe(fields)
             manifest = self._repository.find(request.model).manifest
             # One row may come without the brackets of the array of rows.
-            rows = request.values if isinstance(request.values[0], list) else [request.values]
+            one = not isinstance(request.values[0], list)
             values = windows.rows_to_array(
-                rows, len(manifest.channels), may_hold_booleans=windows.may_hold_booleans(body), field="values"
+                [request.values] if one else request.values,
+                len(manifest.channels),
+                may_hold_booleans=windows.may_hold_booleans(body),
+                field="values",
+                one_row=one,
             )
             stream = self._streams.find_or_create(request.stream, manifest.context, len(manifest.channels))
             stream.observe(values, request.timestamp_ms)
@@ -215,7 +220,7 @@ class ForecastJob:
         start = time.monotonic()
         try:
             if self.model.forecaster is None:
-                raise NotReadyError(f"model {self.model.name} failed to load: {self.model.refused}", "model")
+                raise UnknownModelError(f"model: {self.model.name} is not served: {self.model.refused}", "model")
             forecasts, seconds = self.model.forecaster.forecast_together([(job.window, job.targets) for job in jobs])
         except RequestError as error:
             for job in jobs:

@@ -101,7 +101,7 @@ class UnknownTargetError(RequestError):
 
 
 class UnknownModelError(RequestError):
-    """No model of that name is served."""
+    """No model of that name is served: there is none, or it was refused at the start."""
 
     code, status = "unknown_model", 404
 
@@ -161,7 +161,7 @@ class OverloadedError(RequestError):
 
 
 class NotReadyError(RequestError):
-    """The model is still loading, or failed to load."""
+    """The model is still loading."""
 
     code, status, retryable = "not_ready", 503, True
 

@@ -140,8 +140,18 @@ class Forecaster:
     def _self_test(self, shape: CompiledShape, count: int) -> None:
         """Run the golden vectors through a compiled shape; raises ModelRefusedError when they do not come out."""
         inputs, expected = self._golden
-        if not len(inputs):
-            raise ModelRefusedError(f"{self.folder.path}: no golden vectors; convert the model again")
+        manifest = self.manifest
+        channels = () if manifest.layout == "series" else (len(manifest.channels),)
+        shapes = (shape.outputs.shape[1:], inputs.shape[1:], expected.shape[1:])
+        if shapes != (
+            (manifest.horizon, *channels),
+            (manifest.context, *channels),
+            (manifest.horizon, *channels),
+        ) or not (0 < len(inputs) == len(expected)):
+            raise ModelRefusedError(
+                f"{self.folder.path}: the IR or the golden vectors have another shape than the manifest says; "
+                "convert the model again"
+            )
         for start in range(0, len(inputs), count):
             batch = inputs[start : start + count]
             shape.inputs[: len(batch)] = batch

@@ -34,6 +34,7 @@ class Stream:
         self._next = 0  # where the next row goes; once the ring is full, also where the oldest row is
         self.rows = 0
         self.newest_ms: int | None = None
+        self._rows_since_newest = 0  # rows without a timestamp that came after the newest that has one
 
     @property
     def context(self) -> int:
@@ -63,12 +64,12 @@ class Stream:
         if values.shape[1] != self.channels:
             raise InvalidShapeError(f"values: expected {self.channels} channels, got {values.shape[1]}", "values")
         if timestamp_ms is not None and self.newest_ms is not None and timestamp_ms <= self.newest_ms:
-            if timestamp_ms < self.newest_ms or len(values) > 1:
+            if timestamp_ms < self.newest_ms or len(values) > 1 or self._rows_since_newest >= self.context:
                 raise StaleTimestampError(
                     f"timestamp_ms: expected more than the stream's newest, {self.newest_ms}, got {timestamp_ms}",
                     "timestamp_ms",
                 )
-            self._ring[self._next - 1] = values[0]
+            self._ring[self._next - 1 - self._rows_since_newest] = values[0]
             return
         kept = values[-self.context :]
         first = min(len(kept), self.context - self._next)
@@ -76,8 +77,10 @@ class Stream:
         self._ring[: len(kept) - first] = kept[first:]
         self._next = (self._next + len(kept)) % self.context
         self.rows = min(self.context, self.rows + len(kept))
-        if timestamp_ms is not None:
-            self.newest_ms = timestamp_ms
+        if timestamp_ms is None:
+            self._rows_since_newest += len(values)
+        else:
+            self.newest_ms, self._rows_since_newest = timestamp_ms, 0
 
     def window(self, context: int, channels: int) -> NDArray[np.float32]:
         """Return a copy of the window that a model wants, [context, channels], oldest row first.

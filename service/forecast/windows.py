@@ -40,8 +40,13 @@ def window_from_rows(
     return rows_to_array(rows, channels, may_hold_booleans=may_hold_booleans, field=field)
 
 
-def rows_to_array(rows: list[Any], channels: int, *, may_hold_booleans: bool, field: str) -> NDArray[np.float32]:
-    """Return [rows, channels] from parsed JSON rows, however many; see :func:`window_from_rows` for the rest."""
+def rows_to_array(
+    rows: list[Any], channels: int, *, may_hold_booleans: bool, field: str, one_row: bool = False
+) -> NDArray[np.float32]:
+    """Return [rows, channels] from parsed JSON rows, however many; see :func:`window_from_rows` for the rest.
+
+    With ``one_row`` the field itself was the row, so that faults in it have one index less.
+    """
     values: list[Any] = []
     try:
         for row in rows:
@@ -49,9 +54,9 @@ def rows_to_array(rows: list[Any], channels: int, *, may_hold_booleans: bool, fi
         # Packing refuses what is no number, and is the fastest way from Python's floats to float32.
         flat = np.frombuffer(struct.pack(f"{len(values)}f", *values), np.float32)
     except (TypeError, struct.error):
-        raise _fault(rows, channels, field) from None
+        raise _fault(rows, channels, field, one_row=one_row) from None
     if set(map(len, rows)) != {channels} or not np.isfinite(flat).all() or (may_hold_booleans and _holds_boolean(rows)):
-        raise _fault(rows, channels, field)
+        raise _fault(rows, channels, field, one_row=one_row)
     return flat.reshape(len(rows), channels)
 
 
@@ -104,10 +109,10 @@ def _holds_boolean(rows: list[list[Any]]) -> bool:
     return any(value is True or value is False for row in rows for value in row)
 
 
-def _fault(rows: list[Any], channels: int, field: str) -> RequestError:
+def _fault(rows: list[Any], channels: int, field: str, *, one_row: bool) -> RequestError:
     """Find the first fault of rows that are known to hold one, and say where it is."""
     for i, row in enumerate(rows):
-        path = f"{field}[{i}]"
+        path = field if one_row else f"{field}[{i}]"
         if not isinstance(row, list):
             kind = InvalidShapeError if _is_number(row) else InvalidValueError
             return kind(f"{path}: expected a row of {channels} numbers, got {_name(row)}", path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from service.errors import ModelRefusedError, SetupError
 
@@ -62,6 +62,14 @@ class Manifest(BaseModel):
     context: int = Field(gt=0)
     horizon: int = Field(gt=0)
     channels: list[str] = Field(min_length=1)
+
+    @field_validator("channels")
+    @classmethod
+    def _distinct(cls, channels: list[str]) -> list[str]:
+        if len(set(channels)) != len(channels):
+            raise ValueError("each channel needs a name of its own")
+        return channels
+
     precision: Literal["f32", "f16"]
     golden_tolerance: float = Field(
         gt=0, description="largest difference from the golden vectors that is accepted, relative to a series' deviation"
@@ -102,6 +110,8 @@ class ModelFolder:
                     f"{self.path / MANIFEST_FILE}: files: no sha256 of {name}; convert the model again"
                 )
         for name, expected in self.manifest.files.items():
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise ModelRefusedError(f"{self.path / MANIFEST_FILE}: files: {name!r} is not inside the folder")
             try:
                 actual = sha256_file(self.path / name)
             except OSError as error:
@@ -144,7 +154,12 @@ def find_models(root: Path) -> dict[str, Path]:
     """Return the folders below ``root`` that hold a manifest, by name; raises SetupError when there is none."""
     if not root.is_dir():
         raise SetupError(f"no folder {root}: name one with --models, or make one with 'vinocast convert'")
-    found = {path.parent.name: path.parent for path in sorted(root.glob(f"*/{MANIFEST_FILE}"))}
+    # A name that is no text could be neither asked for nor told.
+    found = {
+        path.parent.name: path.parent
+        for path in sorted(root.glob(f"*/{MANIFEST_FILE}"))
+        if path.parent.name.isprintable()
+    }
     if not found:
         raise SetupError(f"no model in {root}: make one with 'vinocast convert SOURCE --output {root}/NAME'")
     return found

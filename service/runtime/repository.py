@@ -71,8 +71,10 @@ def choose_default(root: Path, names: list[str], wanted: str | None) -> str:
         return names[0]
     if wanted in names:
         return wanted
+    if not names:
+        raise SetupError(f"no model in {root} can be read: see the messages above, and convert one again")
     what = f"no model {wanted!r} in {root}" if wanted else f"several models in {root}: name one with --default-model"
-    raise SetupError(f"{what}; there are: {', '.join(names) or 'none that can be read'}")
+    raise SetupError(f"{what}; there are: {', '.join(names)}")
 
 
 class Repository:

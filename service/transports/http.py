@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +39,7 @@ from service.errors import (
     SetupError,
     UnsupportedMediaError,
 )
+from service.transports.replies import LogStream
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -87,7 +87,9 @@ class _Server(uvicorn.Server):
                 host=settings.host,
                 port=settings.port,
                 loop="uvloop",
-                http="httptools",
+                # Not httptools, which is 0.1 ms faster: it loses the body of a request that offers an upgrade, takes
+                # headers without a limit, and reads pipelined requests without one.
+                http="h11",
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -118,7 +120,7 @@ class _Server(uvicorn.Server):
             # The port that was bound, which for --port 0 is not the one that was asked for.
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            sys.stderr.write(WELCOME.format(url=url))
+            LogStream().write(WELCOME.format(url=url))
 
     async def shutdown(self, sockets: Any = None) -> None:
         self._plane.close()
@@ -147,7 +149,10 @@ class _Pump:
 def create_app(plane: DataPlane, pump: _Pump, max_body_bytes: int) -> FastAPI:
     """Return the application; its routes are the contract of the documentation."""
     app = FastAPIOffline(
-        title="Vinocast", version=__version__, summary="Forecasts in about a millisecond on an ordinary server CPU."
+        title="Vinocast",
+        version=__version__,
+        summary="Forecasts in about a millisecond on an ordinary server CPU.",
+        redirect_slashes=False,
     )
 
     @app.post(
@@ -180,7 +185,7 @@ def create_app(plane: DataPlane, pump: _Pump, max_body_bytes: int) -> FastAPI:
         return _response(*await answered)
 
     @app.post(
-        "/streams/{stream}/observations",
+        "/streams/{stream:path}/observations",
         summary="Append rows to a stream",
         response_model=None,
         responses={200: {"model": schemas.ObserveReply}, "4XX": {"model": schemas.ErrorReply}},
@@ -205,10 +210,12 @@ def create_app(plane: DataPlane, pump: _Pump, max_body_bytes: int) -> FastAPI:
     async def streams() -> Response:
         return Response(schemas.encode({"streams": plane.streams()}), media_type="application/json")
 
+    @app.head("/livez", include_in_schema=False)
     @app.get("/livez", summary="Whether the process answers", response_model=None)
     async def livez() -> Response:
         return Response(b'{"live":true}', media_type="application/json")
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", summary="Whether the default model answers", response_model=None)
     async def readyz() -> Response:
         if plane.ready:
@@ -230,6 +237,9 @@ async def _read_body(request: Request, max_bytes: int) -> bytes:
     media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise UnsupportedMediaError(f"Content-Type: expected application/json, got {media_type}")
+    coding = request.headers.get("content-encoding", "identity")
+    if coding != "identity":
+        raise UnsupportedMediaError(f"Content-Encoding: expected none, got {coding}")
     too_large = PayloadTooLargeError(f"expected a body of at most {max_bytes} bytes")
     length = request.headers.get("content-length", "0")
     if length.isdigit() and int(length) > max_bytes:

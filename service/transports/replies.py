@@ -1,15 +1,16 @@
-"""Standard output, kept for replies. Imports next to nothing: it is taken before the rest of the program loads."""
+"""The standard descriptors of a service: output kept for replies, errors that never block.
+
+Imports next to nothing: they are taken before the rest of the program loads.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
-import logging
 import os
 import stat
 
 STDIN, STDOUT, STDERR = 0, 1, 2
-
-log = logging.getLogger(__name__)
 
 
 class Replies:
@@ -64,20 +65,41 @@ def _open_missing_descriptors() -> None:
 
 
 def _private_stdout() -> int:
-    """Return a private, non-blocking descriptor for the replies, and point descriptor 1 at standard error.
-
-    Non-blocking is a property of the open file, which standard error may share: a pipe or a terminal is opened anew,
-    so that logging does not fail when its reader is slow. A regular file never blocks.
-    """
-    mode = os.fstat(STDOUT).st_mode
-    replies = -1
-    if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
-        try:
-            replies = os.open(f"/proc/self/fd/{STDOUT}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
-            log.debug("standard output cannot be opened anew; it is shared")
-    if replies < 0:
+    """Return a private, non-blocking descriptor for the replies, and point descriptor 1 at standard error."""
+    replies = _reopen(STDOUT)
+    if replies is None:
         replies = fcntl.fcntl(STDOUT, fcntl.F_DUPFD_CLOEXEC, 3)
-        os.set_blocking(replies, stat.S_ISREG(mode))
+        os.set_blocking(replies, stat.S_ISREG(os.fstat(STDOUT).st_mode))
     os.dup2(STDERR, STDOUT)
     return replies
+
+
+def _reopen(fd: int) -> int | None:
+    """Open the pipe or terminal of a descriptor anew, non-blocking; None where that cannot be done.
+
+    Non-blocking is a property of the open file, which other descriptors and processes may share. A regular file never
+    blocks, and a socket cannot be opened anew.
+    """
+    mode = os.fstat(fd).st_mode
+    if not (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)):
+        return None
+    try:
+        return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+class LogStream:
+    """Standard error for logging: what does not fit into a pipe that nobody reads is dropped, the service goes on."""
+
+    def __init__(self) -> None:
+        fd = _reopen(STDERR)
+        self._fd = STDERR if fd is None else fd
+
+    def write(self, text: str) -> None:
+        """Write what there is room for."""
+        with contextlib.suppress(OSError):
+            os.write(self._fd, text.encode(errors="backslashreplace"))
+
+    def flush(self) -> None:
+        """Do nothing: nothing is held back."""

@@ -70,8 +70,8 @@ class _StdioServer:
         self._plane.start(lambda: write_some(wake_write, b"\0"))
         try:
             return self._loop(wake_read)
-        except (BrokenPipeError, ConnectionResetError):
-            log.error("standard output was closed with replies left to write")
+        except OSError as error:
+            log.error("standard input or standard output failed: %s", error.strerror)
             return 1
         finally:
             self._plane.close()

@@ -58,6 +58,18 @@ def test_an_equal_timestamp_replaces_the_newest_row_and_an_older_one_is_refused(
     np.testing.assert_array_equal(stream.window(3, 2)[-1:], rows(9, 10))
 
 
+def test_an_equal_timestamp_replaces_its_own_row_when_rows_without_one_have_followed() -> None:
+    stream = Stream(context=3, channels=2)
+    stream.observe(rows(0, 3), 10)
+    stream.observe(rows(3, 4), None)
+    stream.observe(rows(9, 10), 10)
+    np.testing.assert_array_equal(stream.window(3, 2), np.concatenate((rows(1, 2), rows(9, 10), rows(3, 4))))
+    stream.observe(rows(4, 6), None)
+    with pytest.raises(StaleTimestampError):
+        stream.observe(rows(9, 10), 10)  # its row has left the window
+    np.testing.assert_array_equal(stream.window(3, 2), rows(3, 6))
+
+
 def test_rows_without_a_timestamp_follow_in_the_order_of_arrival() -> None:
     stream = Stream(context=2, channels=2)
     stream.observe(rows(0, 1), 100)

@@ -124,7 +124,7 @@ def test_a_damaged_default_model_is_told_and_ends_the_service_with_code_1(models
         assert ping["ready"] is False
         assert ping["models"][0]["state"] == "failed"
         assert "model.bin" in ping["models"][0]["error"]
-        assert error_of(service.ask(packed(np.zeros((512, 7), np.float32)))) == ("not_ready", "model")
+        assert error_of(service.ask(packed(np.zeros((512, 7), np.float32)))) == ("unknown_model", "model")
         assert service.finish() == ([], 1)
         assert "model.bin" in service.log
 
@@ -144,7 +144,7 @@ def test_a_damaged_model_does_not_stop_the_others(models: Path) -> None:
         assert service.ask(packed(window))["model"] == MODEL
         assert service.ask(packed(window, model="zealous"))["model"] == "zealous"
         for name in ("altered", "empty"):
-            assert error_of(service.ask(packed(window, model=name))) == ("not_ready", "model")
+            assert error_of(service.ask(packed(window, model=name))) == ("unknown_model", "model")
         for name in ("unreadable", "strange", "", "absent"):
             assert error_of(service.ask(packed(window, model=name))) == ("unknown_model", "model")
         assert service.finish() == ([], 0)

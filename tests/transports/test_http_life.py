@@ -74,7 +74,7 @@ def test_a_model_that_loads_or_has_failed_does_not_keep_the_default_from_answeri
         gate.open(weights=b"other")
         wait_until(lambda: "refused" in service.log, "the model is refused")
         refused = post(service, slow)
-        assert refused.status_code == 503
+        assert (refused.status_code, error_of(refused.json())) == (404, ("unknown_model", "model"))
         assert "model.bin" in refused.json()["error"]["message"]
         assert httpx.get(f"{service.url}/readyz").status_code == 200
         assert post(service).status_code == 200
