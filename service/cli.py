@@ -61,8 +61,10 @@ def start_service(level: str) -> None:
         signal.signal(number, lambda *_: sys.exit(0))
     # numpy's own pool serves matrix products, of which a service has none; it is read when numpy is first imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from service.transports.replies import LogStream
+
     logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=LogStream()
     )
 
 
@@ -208,6 +210,71 @@ class TrainingGroup(click.Group):
 @main.group(cls=TrainingGroup, context_settings=CONTEXT)
 def train() -> None:
     """Train one of the bundled models."""
+
+
+@main.command(cls=Command)
+@settings_options(Settings)
+@click.option(
+    "--stock",
+    type=click.Path(exists=True, path_type=Path),
+    metavar="IR",
+    help="An IR to measure beside the model's own, or a folder with one: the stock graph that "
+    "service.export.optimum.export_stock writes.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, 60, min_open=True),
+    default=2.0,
+    help="Time for each of about 65 loads; p99.9 wants more than the default.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, 10000, min_open=True),
+    multiple=True,
+    default=(100.0, 300.0),
+    help="Arrivals a second of an open loop; may be given more than once.",
+)
+@click.option("--quick", is_flag=True, help="A run of some 20 s, whatever --seconds says: a look, no measurement.")
+@click.option(
+    "--json",
+    type=click.Path(allow_dash=True, dir_okay=False),
+    metavar="FILE|-",
+    help="Write the report as JSON; with - to standard output, in place of the table.",
+)
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write a page with charts; needs the extra vinocast[bench].",
+)
+def bench(
+    stock: Path | None,
+    seconds: float,
+    rate: tuple[float, ...],
+    quick: bool,
+    json: str | None,
+    plot: Path | None,
+    **options: Any,
+) -> None:
+    """Measure the service as its clients see it, beside the model alone and the floor of its arithmetic.
+
+    Starts the service over both transports with the same options, and takes two to three minutes in which the machine
+    should do nothing else. docs/performance.md says what each figure means.
+    """
+    from service.bench.report import to_json, to_text
+    from service.bench.run import QUICK, Plan, run
+
+    if plot is not None:
+        from service.bench import plot as charts  # before the measurement, which would be lost without the extra
+    plan = dataclasses.replace(QUICK, rates=rate) if quick else Plan(seconds=seconds, rates=rate)
+    report = run(Settings(**options), stock, plan)
+    if json is not None:
+        with click.open_file(json, "wb") as file:
+            file.write(to_json(report))
+    if json != "-":
+        click.echo(to_text(report))
+    if plot is not None:
+        plot.write_text(charts.to_html(report))
 
 
 if __name__ == "__main__":

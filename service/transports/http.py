@@ -63,9 +63,10 @@ def serve_http(settings: HttpSettings) -> None:
     """Serve until a signal; raises SetupError when the default model is refused."""
     plane = DataPlane(settings)
     server = _Server(plane, settings)
-    # uvicorn drains at these signals and then raises them again, which would end the process by the signal.
+    # uvicorn takes these signals over when it runs, drains, and then raises them again, which must not end the process;
+    # one that comes before is not lost.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     server.run()
     refused = plane.default_model.refused
     if refused is not None:

@@ -1,0 +1,227 @@
+"""The processes under measurement: the service over each transport, the model alone, and a bare import as yardstick."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import orjson
+
+from service.bench.load import PATIENCE, Client, Wire, cut_lines, cut_responses
+from service.errors import SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from service.bench.load import Body
+    from service.settings import Settings
+
+# Requests in flight on one pipe, and connections to HTTP: what a load may keep going at most.
+PIPE_DEPTH = 256
+CONNECTIONS = 16
+# A process that has used no CPU time for so long has nothing left to load.
+QUIET_SECONDS = 0.3
+STOP_SECONDS = 10.0
+READY_LINE = re.compile(r"ready on http://127\.0\.0\.1:(\d+)\.")
+PR_SET_PDEATHSIG, PR_SET_TIMERSLACK = 1, 29
+_LIBC = ctypes.CDLL(None)
+
+
+def sharpen_timers() -> None:
+    """Have this thread woken when it asked to be: the kernel may else be 50 us late, which would count as latency."""
+    _LIBC.prctl(PR_SET_TIMERSLACK, 1)
+
+
+class Process:
+    """A child process with pipes to both ends, stopped at the end; what it logs is kept in case it fails."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        child_input, self.write_fd = os.pipe()
+        self.read_fd, child_output = os.pipe()
+        self.spawned = time.perf_counter()
+        # A server does not end with its input, so it is told when the benchmark is killed.
+        self._process = subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, *arguments],
+            stdin=child_input,
+            stdout=child_output,
+            stderr=self._log,
+            preexec_fn=lambda: _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM),  # noqa: PLW1509 - no threads here
+        )
+        os.close(child_input)
+        os.close(child_output)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self.write_fd)
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        os.close(self.read_fd)
+        self._log.close()
+
+    def wait(self) -> None:
+        """Wait until it ends by itself."""
+        self._process.wait(PATIENCE)
+
+    @property
+    def log(self) -> str:
+        """What it has written to standard error."""
+        return os.pread(self._log.fileno(), os.fstat(self._log.fileno()).st_size, 0).decode(errors="replace")
+
+    @property
+    def rss_mb(self) -> float:
+        """Resident memory, in MB of 10^6 bytes."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        kib = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
+        return int(kib[1]) * 1024 / 1e6 if kib else 0.0
+
+    def wait_until(self, condition: Callable[[], object], what: str) -> None:
+        """Wait for a condition; raises SetupError with the log when the process ends or takes too long."""
+        limit = time.monotonic() + PATIENCE
+        while not condition():
+            if self._process.poll() is not None or time.monotonic() > limit:
+                raise SetupError(f"{what}: the process under measurement did not get there; its log:\n{self.log}")
+            time.sleep(0.01)
+
+    def wait_until_quiet(self) -> None:
+        """Wait until it has loaded what it loads in the background."""
+        seen: tuple[str, float] = ("", 0.0)
+
+        def quiet() -> bool:
+            nonlocal seen
+            # Ticks of user and system time, behind the name, which may hold anything.
+            used = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+            if str(used) != seen[0]:
+                seen = (str(used), time.monotonic())
+            return time.monotonic() - seen[1] > QUIET_SECONDS
+
+        self.wait_until(quiet, "loading")
+
+
+class Service(Process):
+    """``vinocast`` as its users start it."""
+
+    def __init__(self, command: str, settings: Settings, *options: str) -> None:
+        super().__init__("-m", "service", command, *_options(settings), *options)
+
+    def client(self) -> Client:
+        """Return a client of the service, good for one load; waits until it can be connected to."""
+        raise NotImplementedError
+
+
+class StdioService(Service):
+    """``vinocast stdio``: one pipe each way, however many clients there are."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__("stdio", settings)
+        self._client = Client([Wire(self.read_fd, self.write_fd, cut_lines)], PIPE_DEPTH)
+
+    def client(self) -> Client:
+        """Return the client of the pipe; what is sent before the service is ready waits in it."""
+        return self._client
+
+
+class HttpService(Service):
+    """``vinocast serve`` on a free port of the loopback, and keep-alive connections to it."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__("serve", settings, "--host", "127.0.0.1", "--port", "0")
+        self._connections: list[socket.socket] = []
+        self._port = 0
+
+    def client(self) -> Client:
+        """Return a client with new connections, since the service closes those that were idle for some seconds."""
+        self._disconnect()
+        self.wait_until(self._ready, "starting")
+        for _ in range(CONNECTIONS):
+            connection = socket.create_connection(("127.0.0.1", self._port), PATIENCE)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._connections.append(connection)
+        return Client([Wire(fd, fd, cut_responses) for fd in map(socket.socket.fileno, self._connections)], 1)
+
+    def _ready(self) -> bool:
+        ready = None if self._port else READY_LINE.search(self.log)
+        self._port = int(ready[1]) if ready else self._port
+        return self._port > 0
+
+    def _disconnect(self) -> None:
+        for connection in self._connections:
+            connection.close()
+        self._connections.clear()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._disconnect()
+        super().__exit__(kind, error, trace)
+
+
+class RawModel(Process):
+    """The model without a service: :mod:`service.bench.raw` in a process of its own."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("-m", "service.bench.raw", orjson.dumps(options).decode())
+        self._received = bytearray()
+
+    def describe(self) -> dict[str, Any]:
+        """Return what it has compiled, once it has; raises SetupError with its reason when it could not."""
+        answer: dict[str, Any] = self._read()
+        return answer
+
+    def measure(self, graph: str, seconds: float) -> list[float]:
+        """Infer for some seconds and return the milliseconds of each ``infer()``."""
+        os.write(self.write_fd, orjson.dumps([graph, seconds]) + b"\n")
+        answer: list[float] = self._read()
+        return answer
+
+    def _read(self) -> Any:
+        while not self._received.endswith(b"\n"):
+            if not select.select([self.read_fd], [], [], PATIENCE)[0]:
+                raise SetupError(f"no answer of the model for {PATIENCE:.0f} s")
+            data = os.read(self.read_fd, 1 << 16)
+            if not data:
+                raise SetupError(f"the model cannot be measured; its log:\n{self.log}")
+            self._received += data
+        answer = orjson.loads(self._received)
+        self._received.clear()
+        return answer
+
+
+def first_answer_seconds(settings: Settings, body: Body) -> float:
+    """Return the seconds from the spawn of ``vinocast stdio`` to the reply to a request that it finds waiting."""
+    with StdioService(settings) as service:
+        service.client().ask([body])
+        return time.perf_counter() - service.spawned
+
+
+def import_seconds() -> float:
+    """Return the seconds that ``python -c "import openvino"`` takes, from spawn to end."""
+    with Process("-c", "import openvino") as process:
+        process.wait()
+        return time.perf_counter() - process.spawned
+
+
+def _options(settings: Settings) -> list[str]:
+    """Return the command line that means these settings."""
+    given = {name: value for name, value in dataclasses.asdict(settings).items() if value is not None}
+    return [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
