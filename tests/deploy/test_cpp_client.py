@@ -57,7 +57,9 @@ def tools() -> None:
             if found.returncode:
                 missing.append(package)
     if missing:
-        pytest.fail(f"missing: {', '.join(missing)}; as root: apt-get install {PACKAGES} make")
+        what = f"missing: {', '.join(missing)}; as root: apt-get install {PACKAGES} make"
+        # Where nobody can install them, the rest of the tests still says something; CI must not leave these out.
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
 
 
 @pytest.fixture(scope="session")
