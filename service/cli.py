@@ -152,7 +152,13 @@ def doctor(**options: Any) -> None:
 @click.option("--channels", metavar="A,B,…", help="Names of the channels, in order; default: channel_0, channel_1, …")
 def convert(source: str, output: Path, precision: str, channels: str | None) -> None:
     """Convert SOURCE, a folder or hub id of a Hugging Face PatchTSTForPrediction, to an OpenVINO model."""
-    from service.export.convert import convert_patchtst
+    try:
+        from service.export.convert import convert_patchtst
+    except ModuleNotFoundError as error:
+        raise SetupError(
+            f"converting needs more than serving ({error}): OPENVINO_SETUP.md says how to install it, "
+            "'make test' does, or pip install 'vinocast[convert]'"
+        ) from error
 
     convert_patchtst(source, output, precision=precision, channels=channels.split(",") if channels else None)
 

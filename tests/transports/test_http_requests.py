@@ -6,6 +6,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ from support import (
     HttpService,
     Reply,
     StdioService,
+    Window,
     error_of,
     packed,
     random_windows,
@@ -291,3 +293,25 @@ def test_the_schema_describes_the_request_and_the_replies(client: httpx.Client) 
     assert {"200", "4XX", "5XX"} <= set(forecast["responses"])
     assert {"ForecastReply", "ErrorReply"} <= set(schema["components"]["schemas"])
     assert {"/forecast", "/livez", "/readyz"} <= set(schema["paths"])
+
+
+def test_a_client_that_reads_after_it_has_sent_all_sees_why_its_body_was_refused(http: HttpService) -> None:
+    for _ in range(3):
+        connection = HTTPConnection("127.0.0.1", http.port, timeout=PATIENCE)
+        connection.request("POST", "/forecast", b" " * (9 << 20), {"Content-Type": "application/json"})
+        reply = connection.getresponse()
+        assert reply.status == 413
+        assert error_of(orjson.loads(reply.read()))[0] == "payload_too_large"
+        connection.close()
+
+
+def test_an_offered_upgrade_is_ignored_and_the_request_answered(http: HttpService, window: Window) -> None:
+    headers = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAARAAAAAAAIAAAAA"}
+    reply = httpx.post(f"{http.url}/forecast", json=packed(window), headers=headers)
+    assert reply.status_code == 200, reply.text
+
+
+def test_a_stream_may_have_any_name_in_a_path(http: HttpService) -> None:
+    body = {"values": [1, 2, 3, 4, 5, 6, 7]}
+    reply = httpx.post(f"{http.url}/streams/BTC%2FUSD/observations", json=body)
+    assert reply.json()["stream"] == "BTC/USD"
