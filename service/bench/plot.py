@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from service.errors import SetupError
 
 try:
-    from plotly.graph_objects import Bar, Figure  # type: ignore[import-untyped]
+    from plotly.graph_objects import Bar, Figure
 except ImportError:
     raise SetupError("--plot needs plotly: pip install 'vinocast[bench]'") from None
 
