@@ -6,7 +6,7 @@ loop serves its sockets between two inferences: health checks are answered under
 
 - Listening means live; ready means that the default model has passed its self-test (``/livez``, ``/readyz``).
 - Every error is the envelope of the JSON lines, with the status that errors.py gives its code.
-- A body over the limit is refused, and not kept; one that stalls is given up.
+- A body over the limit is refused before it is read to its end; one that stalls is given up.
 - SIGTERM: not ready any more, no new connections, what was accepted is answered, then the process ends with code 0.
 """
 
@@ -43,13 +43,14 @@ from service.transports.replies import LogStream
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+    from starlette.types import Receive, Scope, Send
 
     from service.settings import HttpSettings
 
 BODY_SECONDS = 30
-# A body up to so many times the limit is read to its end and thrown away: many clients read no reply before they have
-# sent everything, and would see a broken connection instead of the 413.
-MOST_DISCARDED = 4
+# How much of a refused body is still taken in and thrown away, and for how long.
+MOST_DISCARDED_BYTES = 64 * 1024 * 1024
+DISCARD_SECONDS = 5
 DRAIN_SECONDS = 4
 RETRY_AFTER_SECONDS = "1"
 WELCOME = """
@@ -249,7 +250,7 @@ async def _read_body(request: Request, max_bytes: int) -> bytes:
         raise UnsupportedMediaError(f"Content-Encoding: expected none, got {coding}")
     too_large = PayloadTooLargeError(f"expected a body of at most {max_bytes} bytes")
     length = request.headers.get("content-length", "0")
-    if length.isdigit() and int(length) > MOST_DISCARDED * max_bytes:
+    if length.isdigit() and int(length) > max_bytes:
         raise too_large
     chunks: list[bytes] = []
     size = 0
@@ -257,21 +258,38 @@ async def _read_body(request: Request, max_bytes: int) -> bytes:
         async with asyncio.timeout(BODY_SECONDS):
             async for chunk in request.stream():
                 size += len(chunk)
-                if size > MOST_DISCARDED * max_bytes:
-                    raise too_large
                 if size > max_bytes:
-                    chunks.clear()
-                else:
-                    chunks.append(chunk)
+                    raise too_large
+                chunks.append(chunk)
     except TimeoutError:
         raise DeadlineExceededError(f"the body did not arrive within {BODY_SECONDS} s") from None
-    if size > max_bytes:
-        raise too_large
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
+class _RefusalOfBody(Response):
+    """A reply that goes out at once, after which the rest of the request is taken in and thrown away.
+
+    Many clients read no reply before they have sent everything; a connection closed on them would be all they see.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the signature of ASGI
+        """Send the reply, discard what comes, and only then end the response."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        discarded = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DISCARD_SECONDS):
+                while discarded < MOST_DISCARDED_BYTES:
+                    message = await receive()
+                    discarded += len(message.get("body", b""))
+                    if not message.get("more_body"):
+                        break
+        await send({"type": "http.response.body", "body": b""})
+
+
 def _response(reply: bytes, error: RequestError | None) -> Response:
-    response = Response(reply, status_code=error.status if error else 200, media_type="application/json")
+    kind = _RefusalOfBody if isinstance(error, PayloadTooLargeError) else Response
+    response = kind(reply, status_code=error.status if error else 200, media_type="application/json")
     if error is not None and error.retryable:
         response.headers["Retry-After"] = RETRY_AFTER_SECONDS
     return response
