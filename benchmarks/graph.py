@@ -39,11 +39,11 @@ def main(source: str, profile_name: str, turns: int) -> None:
     """Time the stock graph and the rewritten one, and compare what they forecast."""
     profile, budget = find_profile(profile_name), cpu_budget()
     apply_isa_cap(profile)  # before OpenVINO loads its CPU plugin
-    import openvino as ov  # noqa: PLC0415
+    import openvino as ov  # noqa: PLC0415 - the cap comes first
 
-    from service.export.graph import build_graph  # noqa: PLC0415
-    from service.export.optimum import export_stock  # noqa: PLC0415
-    from service.export.source import read_source  # noqa: PLC0415
+    from service.export.graph import build_graph  # noqa: PLC0415 - imports openvino
+    from service.export.optimum import export_stock  # noqa: PLC0415 - imports openvino
+    from service.export.source import read_source  # noqa: PLC0415 - imports openvino
 
     core = ov.Core()
     files = read_source(source)

@@ -1,0 +1,66 @@
+"""Reading the body of an HTTP request under a limit, and refusing one that is over it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from fastapi import Request, Response
+
+from service.errors import DeadlineExceededError, PayloadTooLargeError, UnsupportedMediaError
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+BODY_SECONDS = 30
+# How much of a refused body is still taken in and thrown away, and for how long.
+MOST_DISCARDED_BYTES = 64 * 1024 * 1024
+DISCARD_SECONDS = 5
+
+
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """Return the body of a JSON request, refused as early as its headers allow."""
+    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise UnsupportedMediaError(f"Content-Type: expected application/json, got {media_type}")
+    coding = request.headers.get("content-encoding", "identity")
+    if coding != "identity":
+        raise UnsupportedMediaError(f"Content-Encoding: expected none, got {coding}")
+    too_large = PayloadTooLargeError(f"expected a body of at most {max_bytes} bytes")
+    length = request.headers.get("content-length", "0")
+    if length.isdigit() and int(length) > max_bytes:
+        raise too_large
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > max_bytes:
+                    raise too_large
+                chunks.append(chunk)
+    except TimeoutError:
+        raise DeadlineExceededError(f"the body did not arrive within {BODY_SECONDS} s") from None
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+class RefusalOfBody(Response):
+    """A reply that goes out at once, after which the rest of the request is taken in and thrown away.
+
+    Many clients read no reply before they have sent everything; a connection closed on them would be all they see.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the signature of ASGI
+        """Send the reply, discard what comes, and only then end the response."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        discarded = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DISCARD_SECONDS):
+                while discarded < MOST_DISCARDED_BYTES:
+                    message = await receive()
+                    discarded += len(message.get("body", b""))
+                    if not message.get("more_body"):
+                        break
+        await send({"type": "http.response.body", "body": b""})
