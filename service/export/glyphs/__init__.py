@@ -1,0 +1,1 @@
+"""The glyph nets in PyTorch, and their way to OpenVINO."""

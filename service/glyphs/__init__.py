@@ -1,0 +1,1 @@
+"""From rasters to labels: cells, grids of primitive ids, ranked labels."""

@@ -1,0 +1,33 @@
+"""A raster as 16x16 cells of 8x8 pixels; a cell of a binary raster is one number of 64 bits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+RASTER_SIDE = 128
+CELL_SIDE = 8
+GRID_SIDE = RASTER_SIDE // CELL_SIDE
+CELLS = GRID_SIDE * GRID_SIDE
+PIXELS = CELL_SIDE * CELL_SIDE
+
+
+def split_cells(rasters: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the cells uint8 [n, 256, 64] of rasters uint8 [n, 128, 128], row by row, each cell row by row."""
+    count = len(rasters)
+    blocks = rasters.reshape(count, GRID_SIDE, CELL_SIDE, GRID_SIDE, CELL_SIDE)
+    return np.ascontiguousarray(blocks.transpose(0, 1, 3, 2, 4)).reshape(count, CELLS, PIXELS)
+
+
+def pack_cells(cells: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Return each binary cell [..., 64] as one number [...]; 0 is the empty cell. A pixel is set where it is not 0."""
+    return np.packbits(cells, axis=-1).view(np.uint64)[..., 0]
+
+
+def unpack_cells(packed: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """Return the pixels [..., 64], 0 or 1, of packed cells [...]."""
+    return np.unpackbits(packed[..., None].view(np.uint8), axis=-1)
