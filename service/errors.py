@@ -3,6 +3,7 @@
 VinocastError
 ├── SetupError                  the program cannot start or a command cannot do its work (exit code 1)
 │   └── ModelRefusedError       a model folder that is damaged, incomplete or fails its self-test
+├── RasterError                 one raster cannot be read; who asked for it knows its name and goes on without it
 └── RequestError                one request is refused; both transports read code, status and retryable here
     ├── InvalidJsonError        invalid_json          400
     ├── InvalidRequestError     invalid_request       422
@@ -45,6 +46,10 @@ class SetupError(VinocastError):
 
 class ModelRefusedError(SetupError):
     """A model folder that must not be served: a wrong hash, a missing file, golden vectors that do not come out."""
+
+
+class RasterError(VinocastError):
+    """Bytes that are no PNG of 128x128 pixels; the message does not name the raster."""
 
 
 class RequestError(VinocastError):

@@ -28,6 +28,15 @@ def pack_cells(cells: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return np.packbits(cells, axis=-1).view(np.uint64)[..., 0]
 
 
+def pack_rasters(rasters: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Return the packed cells [n, 256] of binary rasters uint8 [n, 128, 128]: ``pack_cells(split_cells(rasters))``.
+
+    Packs before it sorts the pixels into cells, which moves an eighth of the bytes.
+    """
+    lines = np.packbits(rasters, axis=-1).reshape(len(rasters), GRID_SIDE, CELL_SIDE, GRID_SIDE)
+    return np.ascontiguousarray(lines.transpose(0, 1, 3, 2)).view(np.uint64).reshape(len(rasters), CELLS)
+
+
 def unpack_cells(packed: NDArray[np.uint64]) -> NDArray[np.uint8]:
     """Return the pixels [..., 64], 0 or 1, of packed cells [...]."""
     return np.unpackbits(packed[..., None].view(np.uint8), axis=-1)

@@ -6,11 +6,12 @@ Static shapes keep the memory of a long-running process constant and spare the s
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import openvino as ov
 
+from service.errors import SetupError
 from service.runtime import profiles
 
 if TYPE_CHECKING:
@@ -29,16 +30,16 @@ class CompiledShape:
     """A compiled model of one static shape. Not for two threads at once.
 
     Attributes:
-        inputs: float32 array to fill before :meth:`infer`; it is the model's own input memory.
+        inputs: array to fill before :meth:`infer`, of the model's own type; it is the model's own input memory.
         outputs: float32 array that :meth:`infer` fills; overwritten by the next call.
         in_force: the properties read back from the compiled model.
     """
 
-    inputs: NDArray[np.float32]
+    inputs: NDArray[Any]
     outputs: NDArray[np.float32]
 
-    def __init__(self, compiled: ov.CompiledModel) -> None:
-        self.in_force = profiles.in_force(compiled)
+    def __init__(self, compiled: ov.CompiledModel, in_force: dict[str, str | int | float | bool]) -> None:
+        self.in_force = in_force
         self._request = compiled.create_infer_request()
         self.inputs = self._request.get_input_tensor().data
         self.inputs[:] = 0
@@ -55,12 +56,25 @@ class CompiledShape:
 
 
 class Compiler:
-    """Compiles IR files under one profile; the only place that touches the OpenVINO runtime."""
+    """Compiles IR files under one profile; the only place that touches the OpenVINO runtime.
 
-    def __init__(self, profile: Profile, budget: CpuBudget) -> None:
+    A profile is one of the CPU. Another device (``GPU``, or ``AUTO``, which chooses) takes f32 and low latency from it.
+    Raises SetupError for a device that is not there.
+    """
+
+    def __init__(self, profile: Profile, budget: CpuBudget, device: str = "CPU") -> None:
         profiles.apply_isa_cap(profile)
         self._core = ov.Core()
+        self._device = device
         self._config = profile.plugin_config(budget)
+        if device != "CPU":
+            self._config = {name: self._config[name] for name in ("PERFORMANCE_HINT", "INFERENCE_PRECISION_HINT")}
+        found = {name.partition(".")[0] for name in self._core.available_devices}
+        if device not in {*found, "AUTO"}:
+            raise SetupError(
+                f"OpenVINO finds no device {device}, only {', '.join(sorted(found))}; a GPU needs its driver: install "
+                f"intel-opencl-icd (Debian, Ubuntu) and let this user into the group render"
+            )
 
     def read(self, ir: Path) -> ov.Model:
         """Read an IR, weights and all."""
@@ -70,7 +84,10 @@ class Compiler:
         """Compile a copy of a model for one input shape and warm it up."""
         static = model.clone()
         static.reshape(list(shape))
-        return CompiledShape(self._core.compile_model(static, "CPU", self._config))
+        compiled = self._core.compile_model(static, self._device, self._config)
+        if self._device == "CPU":
+            return CompiledShape(compiled, profiles.in_force(compiled))
+        return CompiledShape(compiled, {"EXECUTION_DEVICES": ",".join(compiled.get_property("EXECUTION_DEVICES"))})
 
     def capabilities(self) -> list[str]:
         """Return the element types the CPU plugin offers under the instruction-set cap in force."""

@@ -1,0 +1,102 @@
+"""The chain gives what the two nets give cell by cell and grid by grid, and asks Phase 1 for as little as it can."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from service.glyphs.cells import pack_cells, pack_rasters, split_cells
+from service.glyphs.chain import GlyphChain, plain_cells, rank
+
+WEIGHTS = np.random.default_rng(5).standard_normal((64, 1024)).astype(np.float32)
+
+
+class CountingPhase1:
+    """A linear net over the pixels of a cell, which keeps how many cells it saw."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def __call__(self, cells: NDArray[np.float32]) -> NDArray[np.float32]:
+        assert cells.dtype == np.float32
+        assert cells.shape[1:] == (1, 8, 8)
+        self.seen.append(len(cells))
+        return cells.reshape(-1, 64) @ WEIGHTS
+
+
+def no_phase2(grids: NDArray[np.int64]) -> NDArray[np.float32]:
+    raise AssertionError
+
+
+def binary_rasters(count: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Blocks of few sorts of cells, many of them empty, as glyphs have."""
+    rng = np.random.default_rng(seed)
+    sorts = rng.choice(np.array([0, 255], np.uint8), (40, 8, 8))
+    sorts[:20] = 0
+    chosen = sorts[rng.integers(0, 40, (count, 16, 16))]
+    return np.ascontiguousarray(chosen.transpose(0, 1, 3, 2, 4)).reshape(count, 128, 128)
+
+
+def plain_grids(rasters: NDArray[np.uint8]) -> NDArray[np.int64]:
+    cells, empty = plain_cells(rasters)
+    ids = np.argmax(CountingPhase1()(cells), axis=1)
+    ids[empty] = 0
+    return ids.reshape(-1, 16, 16)
+
+
+def test_packing_whole_rasters_is_packing_their_cells() -> None:
+    rasters = binary_rasters(3)
+    np.testing.assert_array_equal(pack_rasters(rasters), pack_cells(split_cells(rasters)))
+
+
+def test_grids_are_those_of_all_cells_and_each_cell_is_computed_once() -> None:
+    phase1 = CountingPhase1()
+    chain = GlyphChain(phase1, no_phase2)
+    rasters = binary_rasters(6)
+    grids = np.concatenate([chain.grids(rasters[:4]), chain.grids(rasters[4:]), chain.grids(rasters)])
+    np.testing.assert_array_equal(grids, plain_grids(np.concatenate([rasters, rasters])))
+    assert grids.dtype == np.uint16
+    assert sum(phase1.seen) == len(np.unique(pack_rasters(rasters))) - 1
+    assert chain.grids(np.zeros((0, 128, 128), np.uint8)).shape == (0, 16, 16)
+
+
+def test_gray_cells_keep_their_shades() -> None:
+    rasters = binary_rasters(4)
+    rasters[1, :40, :40] //= 3
+    rasters[2, 100, 100] = 1  # all but empty, and yet not
+    chain = GlyphChain(CountingPhase1(), no_phase2)
+    np.testing.assert_array_equal(chain.grids(rasters), plain_grids(rasters))
+    np.testing.assert_array_equal(chain.grids(rasters), plain_grids(rasters))
+
+
+def test_the_memo_is_bounded_and_what_it_forgets_is_computed_again() -> None:
+    phase1 = CountingPhase1()
+    chain = GlyphChain(phase1, no_phase2, memo_cells=30)
+    first, second = binary_rasters(2, seed=1), binary_rasters(2, seed=2)
+    for rasters in (first, second, first, second):
+        np.testing.assert_array_equal(chain.grids(rasters), plain_grids(rasters))
+    assert len(phase1.seen) == 4
+
+
+def test_ranking_is_a_softmax_sorted() -> None:
+    logits = np.random.default_rng(1).standard_normal((7, 50)).astype(np.float32) * 4
+    ranking = rank(logits, 5)
+    exact = np.exp(logits.astype(np.float64))
+    exact /= exact.sum(1, keepdims=True)
+    np.testing.assert_array_equal(ranking.indices, np.argsort(-logits, axis=1)[:, :5])
+    np.testing.assert_allclose(
+        ranking.probabilities, np.take_along_axis(exact, ranking.indices, axis=1), rtol=1e-5, atol=1e-7
+    )
+
+
+@pytest.mark.parametrize("k", [1, 3, 6, 9])
+def test_among_equals_the_lower_index_comes_first(k: int) -> None:
+    logits = np.array([[1, 2, 1, 2, 1, 1], [0, 0, 0, 0, 0, 0], [5, 1, 1, 1, 1, 9]], np.float32)
+    expected = [[1, 3, 0, 2, 4, 5], [0, 1, 2, 3, 4, 5], [5, 0, 1, 2, 3, 4]]
+    assert rank(logits, k).indices.tolist() == [row[:k] for row in expected]
+
+
+def test_huge_logits_do_not_overflow() -> None:
+    ranking = rank(np.array([[1e30, -1e30, 1e30]], np.float32), 2)
+    assert ranking.probabilities.tolist() == [[0.5, 0.5]]
