@@ -27,7 +27,7 @@ from service.errors import SetupError
 from service.forecast.forecaster import Forecaster
 from service.runtime.compiled import Compiler
 from service.runtime.cpu import cpu_budget
-from service.runtime.manifest import ModelFolder, bundled_models
+from service.runtime.manifest import bundled_models, open_forecaster
 from service.runtime.profiles import DEFAULT_PROFILE, find_profile
 
 CONVERTED = Path(__file__).resolve().parent.parent / "models" / "openvino"
@@ -54,7 +54,7 @@ class PatchTSTOpenVINOInference:
                 f"or name the bundled one, {bundled_models() / 'patchtst-etth1'}"
             )
         compiler = Compiler(find_profile(profile), cpu_budget())
-        self._forecaster = Forecaster(ModelFolder.open(path))
+        self._forecaster = Forecaster(open_forecaster(path))
         self._forecaster.load(compiler)
         self.context_length = self._forecaster.manifest.context
         self.num_channels = len(self._forecaster.manifest.channels)

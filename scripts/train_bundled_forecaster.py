@@ -20,7 +20,7 @@ from service.errors import SetupError
 from service.evaluation.accuracy import evaluate
 from service.evaluation.etth1 import CHANNELS, read_etth1
 from service.export.convert import convert_patchtst
-from service.runtime.manifest import ModelFolder
+from service.runtime.manifest import open_forecaster
 from service.runtime.profiles import DEFAULT_PROFILE, find_profile
 from service.training.forecast import train_forecaster
 from service.training.recipe import Recipe
@@ -71,7 +71,7 @@ def make(data_file: Path, runs: Path, output: Path) -> None:
 
     source, profile = str(runs / "student"), find_profile(DEFAULT_PROFILE)
     convert_patchtst(source, output, channels=list(CHANNELS), keep_source=True, command=COMMAND)
-    model = ModelFolder.open(output)
+    model = open_forecaster(output)
     metrics = [evaluate(model, data, split, profile) for split in ("validation", "test")]
     convert_patchtst(source, output, channels=list(CHANNELS), keep_source=True, command=COMMAND, metrics=metrics)
     for metric in metrics:

@@ -7,30 +7,28 @@ model, checks the window, and puts a job into the lane that the transport drives
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from service import __version__, schemas
 from service.errors import (
-    InternalError,
     InvalidRequestError,
-    InvalidValueError,
     NotReadyError,
+    PayloadTooLargeError,
     RequestError,
     ShuttingDownError,
-    UnknownModelError,
     UnknownTargetError,
     quote,
 )
 from service.forecast import windows
 from service.forecast.streams import Streams
+from service.jobs import Caller, ForecastJob, GlyphsJob
 from service.runtime.cpu import cpu_budget
 from service.runtime.lane import Lane
 from service.runtime.manifest import bundled_models
 from service.runtime.profiles import find_profile
-from service.runtime.repository import Repository, ServedModel
+from service.runtime.repository import Repository
 from service.runtime.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -38,11 +36,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from service.runtime.lane import Job
+    from service.jobs import Answer
+    from service.runtime.served import ServedForecaster
     from service.settings import Settings
-
-    # Called once a request, in the thread that drives the lane: the reply, and the error if it is one.
-    Answer = Callable[[bytes, RequestError | None], None]
 
 
 class DataPlane:
@@ -55,11 +51,15 @@ class DataPlane:
         self._statistics = Statistics()
         self._closed = False
         self._streams = Streams(settings.max_streams, settings.stream_idle_seconds)
+        self._queue_rows = settings.queue_rows
         self.lane = Lane(settings.queue_rows)
 
-    def start(self, wake: Callable[[], object]) -> None:
-        """Load the models in the background; ``wake`` is called from that thread whenever one has settled."""
-        self._repository.load(self._profile, self._budget, lambda _: wake())
+    def start(self, wake: Callable[[], object], *, glyphs_on_demand: bool = False) -> None:
+        """Load the models in the background; ``wake`` is called from that thread whenever one has settled.
+
+        With ``glyphs_on_demand`` a glyph model is loaded for the first request that asks for it.
+        """
+        self._repository.load(self._profile, self._budget, lambda _: wake(), on_demand=glyphs_on_demand)
 
     def close(self) -> None:
         """Refuse new work and load no more models; what the lane holds is still to be stepped through."""
@@ -67,14 +67,19 @@ class DataPlane:
         self._repository.close()
 
     @property
-    def default_model(self) -> ServedModel:
+    def default_model(self) -> ServedForecaster:
         """The model that answers when a request names none."""
-        return self._repository.find(None)
+        return self._repository.forecaster(None)
 
     @property
     def ready(self) -> bool:
         """Whether the default model has passed its self-test and new work is accepted."""
-        return self.default_model.forecaster is not None and not self._closed
+        return self.default_model.engine is not None and not self._closed
+
+    @property
+    def warm(self) -> bool:
+        """Whether the service is ready, and no glyph model is still loading."""
+        return self.ready and all(model.settled for model in self._repository.recognizers)
 
     def forecast(
         self, fields: dict[str, Any], body: bytes, received: float, answer: Answer, *, wait_for_model: bool = True
@@ -88,18 +93,16 @@ class DataPlane:
             answer: called once with the reply.
             wait_for_model: let the request wait while its model loads, instead of refusing it.
         """
-        echoed = schemas.echo(fields)
+        caller = Caller(schemas.echo(fields), answer, self._statistics)
         try:
             if self._closed:
                 raise ShuttingDownError("the service is shutting down")
             request = schemas.parse_forecast(fields)
-            model = self._repository.find(request.model)
+            model = self._repository.forecaster(request.model)
             if not (wait_for_model or model.settled):
                 raise NotReadyError(f"model {model.name} is still loading")
             job = ForecastJob(
-                plane=self,
-                echoed=echoed,
-                answer=answer,
+                caller=caller,
                 model=model,
                 window=self._window(request, model, body),
                 targets=_targets(request.targets, model.manifest.channels),
@@ -108,14 +111,14 @@ class DataPlane:
             )
             self.lane.submit(job)
         except RequestError as error:
-            self.refuse(echoed, error, answer)
+            caller.refuse(error)
 
     def observe(self, fields: dict[str, Any], body: bytes, answer: Answer) -> None:
         """Append rows to a stream and answer at once; the arguments are those of :meth:`forecast`."""
-        echoed = schemas.echo(fields)
+        caller = Caller(schemas.echo(fields), answer, self._statistics)
         try:
             request = schemas.parse_observe(fields)
-            manifest = self._repository.find(request.model).manifest
+            manifest = self._repository.forecaster(request.model).manifest
             # One row may come without the brackets of the array of rows.
             one = not isinstance(request.values[0], list)
             values = windows.rows_to_array(
@@ -128,23 +131,37 @@ class DataPlane:
             stream = self._streams.find_or_create(request.stream, manifest.context, len(manifest.channels))
             stream.observe(values, request.timestamp_ms)
         except RequestError as error:
-            self.refuse(echoed, error, answer)
+            caller.refuse(error)
         else:
-            self._statistics.answered["observe"] += 1
-            reply = {
-                **echoed,
-                "stream": request.stream,
-                "rows": stream.rows,
-                "missing": stream.missing,
-                "success": True,
-            }
-            answer(schemas.encode(reply), None)
+            caller.succeed("observe", {"stream": request.stream, "rows": stream.rows, "missing": stream.missing})
+
+    def glyphs(self, fields: dict[str, Any], body: bytes, answer: Answer, *, wait_for_model: bool = True) -> None:
+        """Answer a glyphs request in the lane; the arguments are those of :meth:`forecast`."""
+        caller = Caller(schemas.echo(fields), answer, self._statistics)
+        try:
+            if self._closed:
+                raise ShuttingDownError("the service is shutting down")
+            request = schemas.parse_glyphs(fields)
+            model = self._repository.recognizer(request.model)
+            self._repository.demand(model)
+            if not (wait_for_model or model.settled):
+                raise NotReadyError(f"model {model.name} is still loading")
+            glyphs, field = (
+                (request.grids, "grids") if request.grids is not None else (request.rasters or [], "rasters")
+            )
+            if len(glyphs) > self._queue_rows:
+                raise PayloadTooLargeError(f"{field}: expected at most {self._queue_rows}, got {len(glyphs)}", field)
+            self.lane.submit_long(
+                GlyphsJob(caller, model, glyphs, field, request.topk, windows.may_hold_booleans(body), time.monotonic())
+            )
+        except RequestError as error:
+            caller.refuse(error)
 
     def streams(self) -> list[dict[str, Any]]:
         """Return what every stream holds."""
         return self._streams.describe()
 
-    def _window(self, request: schemas.ForecastRequest, model: ServedModel, body: bytes) -> NDArray[np.float32]:
+    def _window(self, request: schemas.ForecastRequest, model: ServedForecaster, body: bytes) -> NDArray[np.float32]:
         context, channels = model.manifest.context, len(model.manifest.channels)
         if request.past_values is not None:
             return windows.window_from_rows(
@@ -159,13 +176,7 @@ class DataPlane:
 
     def refuse(self, echoed: dict[str, Any], error: RequestError, answer: Answer) -> None:
         """Answer with an error and count it."""
-        self._statistics.failure(error.code)
-        answer(schemas.failure(echoed, error), error)
-
-    def succeed(self, op: str, reply: dict[str, Any], answer: Answer) -> None:
-        """Answer with a forecast and count it."""
-        self._statistics.success(op, reply["inference_time_ms"], reply["queue_time_ms"])
-        answer(schemas.encode(reply), None)
+        Caller(echoed, answer, self._statistics).refuse(error)
 
     def ping(self) -> dict[str, Any]:
         """Return version, models and readiness."""
@@ -174,79 +185,12 @@ class DataPlane:
             "ready": self.ready,
             "default_model": self._repository.default,
             "profile": self._profile.name,
-            "models": [model.describe() for model in self._repository.models.values()],
+            "models": [model.describe() for model in self._repository.models],
         }
 
     def stats(self) -> dict[str, Any]:
         """Return counters, latency quantiles and what waits."""
         return {**self._statistics.summary(), "queued_requests": len(self.lane), "queued_rows": self.lane.rows}
-
-
-@dataclass(slots=True)
-class ForecastJob:
-    """One forecast in the lane."""
-
-    plane: DataPlane
-    echoed: dict[str, Any]
-    answer: Answer
-    model: ServedModel
-    window: NDArray[np.float32]
-    targets: Sequence[int]
-    deadline: float | None
-    decoded: float
-
-    @property
-    def rows(self) -> int:
-        """Series to compute."""
-        return len(self.targets)
-
-    def runnable(self) -> bool:
-        """Whether the model has loaded or failed to."""
-        return self.model.settled
-
-    def fail(self, error: RequestError) -> None:
-        """Answer with an error."""
-        self.plane.refuse(self.echoed, error, self.answer)
-
-    def joins(self, first: Job, rows: int) -> bool:
-        """Whether one inference can serve both: the same model, and series that it has a compiled shape for."""
-        if not isinstance(first, ForecastJob) or first.model is not self.model or self.model.forecaster is None:
-            return False
-        return rows <= self.model.forecaster.most_series
-
-    def run(self, together: Sequence[Job]) -> None:
-        """Compute and answer. Whatever goes wrong ends these requests alone."""
-        jobs = [job for job in together if isinstance(job, ForecastJob)]
-        start = time.monotonic()
-        try:
-            if self.model.forecaster is None:
-                raise UnknownModelError(f"model: {self.model.name} is not served: {self.model.refused}", "model")
-            forecasts, seconds = self.model.forecaster.forecast_together([(job.window, job.targets) for job in jobs])
-        except RequestError as error:
-            for job in jobs:
-                job.fail(error)
-        except Exception as error:  # noqa: BLE001 - one request must not end the service
-            internal = InternalError.logged(error)
-            for job in jobs:
-                job.fail(internal)
-        else:
-            for job, predictions in zip(jobs, forecasts, strict=True):
-                job.succeed(predictions, seconds, start - job.decoded)
-
-    def succeed(self, predictions: NDArray[np.float32], inference_seconds: float, queue_seconds: float) -> None:
-        """Answer with a forecast, unless it came out beyond float32."""
-        if not np.isfinite(predictions).all():
-            self.fail(InvalidValueError("the window's values spread too far for a forecast in float32", "past_values"))
-            return
-        reply = {
-            **self.echoed,
-            "predictions": predictions,
-            "inference_time_ms": round(inference_seconds * 1e3, 4),
-            "queue_time_ms": round(queue_seconds * 1e3, 4),
-            "model": self.model.name,
-            "success": True,
-        }
-        self.plane.succeed("forecast", reply, self.answer)
 
 
 def _targets(wanted: list[str | int] | None, channels: list[str]) -> Sequence[int]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from service import __version__
 from service.errors import ModelRefusedError, SetupError
 from service.forecast.forecaster import Forecaster
+from service.glyphs.recognizer import Recognizer
 from service.runtime import cpu
 from service.runtime.compiled import Compiler
-from service.runtime.manifest import ModelFolder, bundled_models, find_models
+from service.runtime.manifest import GlyphsManifest, ModelFolder, bundled_models, find_models, open_model
 from service.runtime.profiles import ISA_CAP_VARIABLES, Profile, find_profile
 from service.runtime.repository import choose_default
 
@@ -106,21 +107,25 @@ def _models(
     names = []
     for name, path in folders.items():
         try:
-            forecaster = Forecaster(ModelFolder.open(path))
+            folder = open_model(path)
+            if isinstance(folder.manifest, GlyphsManifest):
+                yield from _recognizer(ModelFolder(path, folder.manifest), profile, budget, compiler)
+                continue
+            forecaster = Forecaster(ModelFolder(path, folder.manifest))
             forecaster.load(compiler)
             forecaster.load_rest(compiler)
         except ModelRefusedError as error:
             yield Finding("FAIL", name, str(error))
             continue
         names.append(name)
-        yield from _model(name, forecaster, profile, budget)
+        yield from _forecaster(name, forecaster, profile, budget)
     try:
         yield Finding("ok", "models", f"default model {choose_default(root, names, wanted)} of {root}")
     except SetupError as error:
         yield Finding("FAIL", "models", str(error))
 
 
-def _model(name: str, forecaster: Forecaster, profile: Profile, budget: cpu.CpuBudget) -> Iterator[Finding]:
+def _forecaster(name: str, forecaster: Forecaster, profile: Profile, budget: cpu.CpuBudget) -> Iterator[Finding]:
     manifest = forecaster.manifest
     yield Finding(
         "ok",
@@ -128,7 +133,30 @@ def _model(name: str, forecaster: Forecaster, profile: Profile, budget: cpu.CpuB
         f"context {manifest.context}, {len(manifest.channels)} channels, {manifest.horizon} ahead; weights "
         f"{manifest.precision}; hashes and golden vectors right; compiled for {forecaster.compiled_counts} series",
     )
-    in_force = forecaster.in_force
+    yield _in_force(name, forecaster.in_force, profile, budget)
+    for metric in manifest.metrics:
+        yield Finding("", name, f"{metric.dataset} {metric.split}: MSE {metric.mse:.4f}, MAE {metric.mae:.4f}")
+    yield Finding("", name, _timing(forecaster))
+
+
+def _recognizer(
+    folder: ModelFolder[GlyphsManifest], profile: Profile, budget: cpu.CpuBudget, compiler: Compiler
+) -> Iterator[Finding]:
+    name, manifest = folder.path.name, folder.manifest
+    recognizer = Recognizer(folder)
+    recognizer.load(compiler)
+    yield Finding(
+        "ok",
+        name,
+        f"{manifest.labels} labels of glyphs; weights {manifest.precision}; hashes and golden vectors right; "
+        f"compiled for {recognizer.compiled_counts} glyphs",
+    )
+    yield _in_force(name, recognizer.in_force, profile, budget)
+    for metric, value in manifest.metrics.items():
+        yield Finding("", name, f"{metric}: {value:.4f}")
+
+
+def _in_force(name: str, in_force: dict[str, Any], profile: Profile, budget: cpu.CpuBudget) -> Finding:
     different = [
         f"{key}={in_force[key]} instead of {value}"
         for key, value in profile.plugin_config(budget).items()
@@ -137,12 +165,8 @@ def _model(name: str, forecaster: Forecaster, profile: Profile, budget: cpu.CpuB
     if profile.isa_cap == "AVX2" and set(str(in_force["KERNEL_ISA"]).split(",")) & {"avx512", "amx"}:
         different.append(f"kernels for {in_force['KERNEL_ISA']} under an AVX2 cap")
     if different:
-        yield Finding("FAIL", name, f"in force: {'; '.join(different)}")
-    else:
-        yield Finding("ok", name, f"in force: all as asked, kernels for {in_force['KERNEL_ISA']}")
-    for metric in manifest.metrics:
-        yield Finding("", name, f"{metric.dataset} {metric.split}: MSE {metric.mse:.4f}, MAE {metric.mae:.4f}")
-    yield Finding("", name, _timing(forecaster))
+        return Finding("FAIL", name, f"in force: {'; '.join(different)}")
+    return Finding("ok", name, f"in force: all as asked, kernels for {in_force['KERNEL_ISA']}")
 
 
 def _timing(forecaster: Forecaster) -> str:

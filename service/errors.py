@@ -4,6 +4,7 @@ VinocastError
 ├── SetupError                  the program cannot start or a command cannot do its work (exit code 1)
 │   └── ModelRefusedError       a model folder that is damaged, incomplete or fails its self-test
 ├── RasterError                 one raster cannot be read; who asked for it knows its name and goes on without it
+│   └── RasterSizeError         a PNG of another size
 └── RequestError                one request is refused; both transports read code, status and retryable here
     ├── InvalidJsonError        invalid_json          400
     ├── InvalidRequestError     invalid_request       422
@@ -50,6 +51,10 @@ class ModelRefusedError(SetupError):
 
 class RasterError(VinocastError):
     """Bytes that are no PNG of 128x128 pixels; the message does not name the raster."""
+
+
+class RasterSizeError(RasterError):
+    """A PNG of another size than 128x128 pixels."""
 
 
 class RequestError(VinocastError):

@@ -14,6 +14,16 @@ Rows = Annotated[
     list[Any],
     WithJsonSchema({"type": "array", "items": {"type": "array", "items": {"type": "number"}}}),
 ]
+Grids = Annotated[
+    list[Any],
+    WithJsonSchema(
+        {"type": "array", "items": {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}}}
+    ),
+]
+Rasters = Annotated[
+    list[Any],
+    WithJsonSchema({"type": "array", "items": {"type": "string", "contentEncoding": "base64"}}),
+]
 RequestId = StrictStr | StrictInt
 StreamName = Annotated[StrictStr, Field(min_length=1, max_length=256)]
 
@@ -66,6 +76,23 @@ class ObserveRequest(Envelope):
     )
 
 
+class GlyphsRequest(Envelope):
+    """Glyphs to recognize, in exactly one of their forms."""
+
+    grids: Annotated[Grids, Field(min_length=1)] | None = Field(
+        default=None, description="a non-empty array of grids, each 16 rows of 16 primitive ids from 0 to 1023"
+    )
+    rasters: Annotated[Rasters, Field(min_length=1)] | None = Field(
+        default=None, description="a non-empty array of strings, each the base64 of a PNG of 128x128 pixels"
+    )
+    topk: Annotated[StrictInt, Field(ge=1)] = Field(
+        default=5, description="an integer >= 1: how many labels to return for each glyph, the best first"
+    )
+    model: StrictStr | None = Field(
+        default=None, description="a string, the name of a glyph model; default: the only one there is"
+    )
+
+
 class Reply(BaseModel):
     """What every reply carries."""
 
@@ -89,6 +116,30 @@ class ObserveReply(Reply):
     stream: str
     rows: int = Field(description="rows held, at most the model's context")
     missing: int = Field(description="rows still to come before the stream can be forecast")
+
+
+class Candidate(BaseModel):
+    """A label that a glyph may have."""
+
+    rank: int = Field(description="1 for the best")
+    label: str
+    base: str = Field(description="the label's base character")
+    prob: float = Field(description="its probability among all labels")
+
+
+class GlyphResult(BaseModel):
+    """What a glyph may be."""
+
+    topk: list[Candidate]
+
+
+class GlyphsReply(Reply):
+    """Ranked labels of each glyph, in the order of the request."""
+
+    results: list[GlyphResult]
+    inference_time_ms: float = Field(description="the infer() calls of both nets alone")
+    queue_time_ms: float = Field(description="from the decoded request to its start")
+    model: str
 
 
 class ErrorBody(BaseModel):
@@ -151,6 +202,17 @@ def parse_observe(fields: dict[str, Any]) -> ObserveRequest:
         return ObserveRequest.model_validate(fields)
     except ValidationError as error:
         raise _first_fault(error, ObserveRequest) from None
+
+
+def parse_glyphs(fields: dict[str, Any]) -> GlyphsRequest:
+    """Validate the envelope of a glyphs request; raises InvalidRequestError with the path of the first fault."""
+    try:
+        request = GlyphsRequest.model_validate(fields)
+    except ValidationError as error:
+        raise _first_fault(error, GlyphsRequest) from None
+    if (request.grids is None) == (request.rasters is None):
+        raise InvalidRequestError("expected exactly one of grids and rasters", "grids")
+    return request
 
 
 def _first_fault(error: ValidationError, schema: type[BaseModel]) -> InvalidRequestError:

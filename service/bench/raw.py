@@ -21,7 +21,7 @@ from service.bench.floor import MATMUL_SHAPE, matmul_model, multiply_adds
 from service.bench.requests import random_windows
 from service.runtime.compiled import CompiledShape, Compiler, openvino_version
 from service.runtime.cpu import cpu_budget
-from service.runtime.manifest import IR_FILE, ModelFolder
+from service.runtime.manifest import IR_FILE, open_forecaster
 from service.runtime.profiles import find_profile
 
 # The first inferences after a pause find cold caches and sleeping threads.
@@ -62,7 +62,7 @@ class Graphs:
 
 def compile_graphs(folder: Path, profile: str, stock: Path | None) -> Graphs:
     """Compile the model for all channels and for one, the stock graph if there is one, and a bare matrix product."""
-    manifest = ModelFolder.open(folder).manifest
+    manifest = open_forecaster(folder).manifest
     (window,) = random_windows(manifest.context, len(manifest.channels), 1)
     graphs = Graphs(profile)
     ours, channels = graphs.read(folder / IR_FILE), len(manifest.channels)

@@ -28,8 +28,8 @@ from service.bench.processes import (
 )
 from service.errors import SetupError
 from service.runtime.cpu import cpu_budget, processor
-from service.runtime.manifest import ModelFolder, bundled_models, find_models
-from service.runtime.repository import choose_default
+from service.runtime.manifest import ForecasterManifest, ModelFolder, bundled_models
+from service.runtime.repository import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,9 +93,7 @@ def run(settings: Settings, stock: Path | None, plan: Plan) -> Report:
     # When this process is told to end, the ones it measures must end too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     sharpen_timers()
-    root = settings.models or bundled_models()
-    models = find_models(root)
-    folder = ModelFolder.open(models[choose_default(root, sorted(models), settings.default_model)])
+    folder = Repository(settings.models or bundled_models(), settings.default_model).forecaster(None).folder
     channels = len(folder.manifest.channels)
     windows = requests.random_windows(folder.manifest.context, channels)
     cells = {cell: Samples() for cell in plan_cells(channels, plan.rates)}
@@ -167,7 +165,7 @@ def _load(client: Client, cell: Cell, bodies: Iterator[Body], seconds: float) ->
     return client.drive(schedule, bodies, cell.clients)
 
 
-def _machine(settings: Settings, folder: ModelFolder, described: dict[str, Any]) -> dict[str, Any]:
+def _machine(settings: Settings, folder: ModelFolder[ForecasterManifest], described: dict[str, Any]) -> dict[str, Any]:
     return {
         "cpu": processor().name,
         "cores": cpu_budget().cores,

@@ -14,7 +14,14 @@ from service.evaluation import etth1
 from service.forecast.forecaster import Forecaster
 from service.runtime.compiled import Compiler
 from service.runtime.cpu import cpu_budget
-from service.runtime.manifest import MANIFEST_FILE, Metric, ModelFolder, bundled_models
+from service.runtime.manifest import (
+    MANIFEST_FILE,
+    ForecasterManifest,
+    Metric,
+    ModelFolder,
+    bundled_models,
+    open_forecaster,
+)
 
 if TYPE_CHECKING:
     from service.runtime.profiles import Profile
@@ -25,12 +32,12 @@ PROTOCOL = (
 )
 
 
-def find_model(name: str) -> ModelFolder:
+def find_model(name: str) -> ModelFolder[ForecasterManifest]:
     """Open a model by its folder, or by its name among the bundled models; raises SetupError."""
     bundled = bundled_models()
     for folder in (Path(name), bundled / name):
         if (folder / MANIFEST_FILE).is_file():
-            return ModelFolder.open(folder)
+            return open_forecaster(folder)
     names = ", ".join(path.parent.name for path in sorted(bundled.glob(f"*/{MANIFEST_FILE}")))
     raise SetupError(
         f"{name} is neither a folder with a {MANIFEST_FILE} nor a bundled model ({names or 'there are none'}); "
@@ -38,7 +45,9 @@ def find_model(name: str) -> ModelFolder:
     )
 
 
-def evaluate(folder: ModelFolder, data: etth1.Etth1, split: etth1.Split, profile: Profile) -> Metric:
+def evaluate(
+    folder: ModelFolder[ForecasterManifest], data: etth1.Etth1, split: etth1.Split, profile: Profile
+) -> Metric:
     """Forecast every window of a split and return the errors, in standardised units.
 
     A window's channels go through the model together, as a client's would: a larger batch is hardly faster, and what

@@ -24,10 +24,10 @@ from service.runtime.manifest import (
     IR_FILE,
     MANIFEST_FILE,
     WEIGHTS_FILE,
-    Manifest,
+    ForecasterManifest,
     Metric,
-    ModelFolder,
     Source,
+    open_forecaster,
     sha256_file,
     write_manifest,
 )
@@ -124,7 +124,7 @@ def _plan(
     keep_source: bool,
     metrics: Sequence[Metric],
     command: str | None,
-) -> Manifest:
+) -> ForecasterManifest:
     """Return the manifest but for what only a conversion can tell: files and parity."""
     architecture = files.architecture
     if precision not in PRECISIONS:
@@ -134,7 +134,7 @@ def _plan(
         raise SetupError(
             f"channels: the model has {architecture.num_input_channels}, each needs one name of its own; got {names}"
         )
-    return Manifest(
+    return ForecasterManifest(
         name=name,
         layout=architecture.layout,
         context=architecture.context_length,
@@ -154,17 +154,17 @@ def _plan(
     )
 
 
-def _is_current(output: Path, plan: Manifest) -> bool:
+def _is_current(output: Path, plan: ForecasterManifest) -> bool:
     """Whether a whole model of this plan is there; under what name its source was found makes no difference."""
     try:
-        existing = ModelFolder.open(output)
+        existing = open_forecaster(output)
         existing.verify()
     except ModelRefusedError:
         return False
     return _decided(existing.manifest) == _decided(plan)
 
 
-def _decided(manifest: Manifest) -> dict[str, Any]:
+def _decided(manifest: ForecasterManifest) -> dict[str, Any]:
     return manifest.model_dump(exclude={"files": True, "parity": True, "source": {"name": True}})
 
 
@@ -181,7 +181,7 @@ def _check_replaceable(output: Path) -> None:
         raise SetupError(f"{output} holds files that are no model's, move them first: {', '.join(sorted(strangers))}")
 
 
-def _write_model(folder: Path, files: SourceFiles, graph: ov.Model, plan: Manifest) -> None:
+def _write_model(folder: Path, files: SourceFiles, graph: ov.Model, plan: ForecasterManifest) -> None:
     ov.save_model(graph, folder / IR_FILE, compress_to_fp16=plan.precision == "f16")
     if plan.source.options["keep_source"] == "true":
         (folder / SOURCE_FOLDER).mkdir()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from service.errors import ModelRefusedError
-from service.runtime.manifest import IR_FILE, Manifest, ModelFolder
+from service.runtime.manifest import IR_FILE, ForecasterManifest, ModelFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,9 +44,9 @@ class Forecaster:
     :meth:`load_rest` adds the shapes that make small requests cheap. ``load_rest`` may run beside :meth:`forecast`.
     """
 
-    def __init__(self, folder: ModelFolder) -> None:
+    def __init__(self, folder: ModelFolder[ForecasterManifest]) -> None:
         self.folder = folder
-        self.manifest: Manifest = folder.manifest
+        self.manifest: ForecasterManifest = folder.manifest
         self._shapes: dict[int, CompiledShape] = {}
         self._counts: list[int] = []
 
@@ -70,7 +70,7 @@ class Forecaster:
         self.folder.verify()
         try:
             self._model = compiler.read(self.folder.path / IR_FILE)
-            self._golden = self.folder.golden()
+            self._golden = self.folder.golden("inputs", "outputs")
             self._add(compiler, self._wanted()[0])
         except (RuntimeError, OSError, KeyError, ValueError) as error:
             raise ModelRefusedError(f"{self.folder.path}: {error}") from error

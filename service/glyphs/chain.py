@@ -93,7 +93,9 @@ class GlyphChain:
 
     def _cell_ids(self, cells: NDArray[np.float32]) -> NDArray[np.uint16]:
         """Return the ids [n] of cells [n, 64] in [0, 1], none of them empty."""
-        return np.argmax(self._phase1(cells.reshape(-1, 1, CELL_SIDE, CELL_SIDE)), axis=1).astype(np.uint16)
+        logits = self._phase1(cells.reshape(-1, 1, CELL_SIDE, CELL_SIDE))
+        ids: NDArray[np.uint16] = np.argmax(logits, axis=1).astype(np.uint16)
+        return ids
 
 
 def plain_cells(rasters: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.errors import RasterError
+from service.errors import RasterError, RasterSizeError
 from service.glyphs.cells import RASTER_SIDE
 
 # Every PNG begins with its signature and the chunk IHDR: length, name, width, height, bits, colour type.
@@ -32,7 +32,7 @@ def decode_raster(png: bytes) -> NDArray[np.uint8]:
     if signature != SIGNATURE or chunk != b"IHDR":
         raise RasterError("expected a PNG, got other bytes")
     if (width, height) != (RASTER_SIDE, RASTER_SIDE):
-        raise RasterError(f"expected {RASTER_SIDE}x{RASTER_SIDE} pixels, got {width}x{height}")
+        raise RasterSizeError(f"expected {RASTER_SIDE}x{RASTER_SIDE} pixels, got {width}x{height}")
     if bits > 8:
         raise RasterError(f"expected a PNG of 8 bits a channel, got {bits}")
     try:

@@ -23,11 +23,13 @@ class BatchedModel:
 
     Attributes:
         in_force: the properties read back from the compiled model.
+        seconds: spent in infer() so far.
     """
 
     def __init__(self, compiler: Compiler, model: ov.Model, sizes: Sequence[int]) -> None:
         row = [axis.get_length() for axis in list(model.input(0).get_partial_shape())[1:]]
         self._shapes = {size: compiler.compile(model, (size, *row)) for size in sorted(sizes)}
+        self.seconds = 0.0
         smallest = self._shapes[min(sizes)]
         self.in_force, self._columns = smallest.in_force, smallest.outputs.shape[1]
 
@@ -38,7 +40,7 @@ class BatchedModel:
             shape = self._shapes[size]
             # What stands in the rows beyond is of an earlier call, and its result is left unread.
             shape.inputs[: stop - start] = rows[start:stop]
-            shape.infer()
+            self.seconds += shape.infer()
             outputs[start:stop] = shape.outputs[: stop - start]
         return outputs
 

@@ -43,35 +43,80 @@ class Job(Protocol):
         """Answer with an error instead."""
 
 
+class LongJob(Protocol):
+    """Work that is done in parts, with other jobs between them. It is answered once, by its last part or ``fail``."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of model input the job stands for; what the lane's bound counts."""
+
+    def runnable(self) -> bool:
+        """Whether the job's model has finished loading, for better or worse."""
+
+    def run_part(self) -> bool:
+        """Do the next part; returns whether it was the last, and the job is answered."""
+
+
 class Lane:
-    """A first-in first-out queue of jobs, bounded in rows. For one thread."""
+    """A first-in first-out queue of jobs, bounded in rows, and beside it one of long jobs. For one thread.
+
+    Between two parts of long jobs go the jobs that waited when the first of the two ended: a job that comes later waits
+    for one part at most, and no stream of jobs can keep a long one from its end.
+    """
 
     def __init__(self, max_rows: int) -> None:
         self._max_rows = max_rows
         self._jobs: deque[Job] = deque()
+        self._long_jobs: deque[LongJob] = deque()
+        self._before_next_part = 0
         self._rows = 0
 
     def __len__(self) -> int:
-        return len(self._jobs)
+        return len(self._jobs) + len(self._long_jobs)
 
     @property
     def rows(self) -> int:
-        """Rows waiting."""
+        """Rows waiting; those of a long job until its end."""
         return self._rows
 
     def submit(self, job: Job) -> None:
         """Append a job; raises OverloadedError when its rows no longer fit. A job always fits an empty lane."""
-        if self._jobs and self._rows + job.rows > self._max_rows:
-            raise OverloadedError(f"the queue is full ({self._rows} of {self._max_rows} rows wait); try again later")
+        self._admit(job.rows)
         self._jobs.append(job)
-        self._rows += job.rows
+
+    def submit_long(self, job: LongJob) -> None:
+        """Append a long job; raises OverloadedError like :meth:`submit`."""
+        self._admit(job.rows)
+        if not self._long_jobs:
+            self._before_next_part = len(self._jobs)
+        self._long_jobs.append(job)
+
+    def _admit(self, rows: int) -> None:
+        if len(self) and self._rows + rows > self._max_rows:
+            raise OverloadedError(f"the queue is full ({self._rows} of {self._max_rows} rows wait); try again later")
+        self._rows += rows
 
     def step(self) -> bool:
-        """Take the first job whose model is loaded, and those right behind it that join it, and run them.
+        """Do one thing: a part of a long job whose turn it is, or a job and those right behind it that join it.
 
-        What is past its deadline is failed instead. Returns False when no job could be taken. Nothing is waited for:
-        only jobs that are here already go together.
+        Jobs whose model is still loading are passed over, and what is past its deadline is failed instead. Returns
+        False when nothing could be done. Nothing is waited for: only jobs that are here already go together.
         """
+        if self._before_next_part <= 0 and self._run_part():
+            return True
+        return self._run_jobs() or self._run_part()
+
+    def _run_part(self) -> bool:
+        job = next((job for job in self._long_jobs if job.runnable()), None)
+        if job is None:
+            return False
+        if job.run_part():
+            self._long_jobs.remove(job)
+            self._rows -= job.rows
+        self._before_next_part = len(self._jobs)
+        return True
+
+    def _run_jobs(self) -> bool:
         position = next((i for i, job in enumerate(self._jobs) if job.runnable()), None)
         if position is None:
             return False
@@ -82,6 +127,7 @@ class Lane:
             if together and not job.joins(together[0], rows + job.rows):
                 break
             del self._jobs[position]
+            self._before_next_part -= 1
             self._rows -= job.rows
             if job.deadline is not None and time.monotonic() > job.deadline:
                 job.fail(DeadlineExceededError(TOO_LATE, "deadline_ms"))

@@ -5,20 +5,23 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from service.errors import ModelRefusedError, SetupError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 MANIFEST_FILE = "manifest.json"
 IR_FILE = "model.xml"
 WEIGHTS_FILE = "model.bin"
+PHASE1_IR_FILE = "phase1.xml"
+PHASE2_IR_FILE = "phase2.xml"
+LABEL_MAP_FILE = "label_map.json"
+CHARS_FILE = "chars.csv"
 GOLDEN_FILE = "golden.npz"
 
 
@@ -46,22 +49,48 @@ class Metric(BaseModel):
 
 
 class Manifest(BaseModel):
+    """What every ``manifest.json`` holds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    # Files that a model of this kind cannot do without.
+    required: ClassVar[tuple[str, ...]]
+
+    kind: str
+    name: str
+    version: str = "1"
+    golden_tolerance: float = Field(gt=0, description="largest difference from the golden vectors that is accepted")
+    files: dict[str, str] = Field(description="sha256 of every other file of the folder")
+    source: Source
+    tools: dict[str, str] = Field(description="versions of the tools that made the model")
+    command: str | None = Field(default=None, description="the command that made the weights, for a model trained here")
+
+    def described(self) -> dict[str, Any]:
+        """Return what a client must know to ask."""
+        raise NotImplementedError
+
+
+class ForecasterManifest(Manifest):
     """``manifest.json`` of a forecaster. Shapes are counts of time steps, channels in the order of a window's columns.
 
     ``layout`` is ``series`` where channels are independent and share one net: the IR maps [n, context] to
     [n, horizon] for any n series. It is ``window`` where they cannot stand for each other: [b, context, channels] to
-    [b, horizon, channels].
+    [b, horizon, channels]. ``golden_tolerance`` is relative to a series' deviation.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    required = (IR_FILE, WEIGHTS_FILE, GOLDEN_FILE)
 
     kind: Literal["forecaster"] = "forecaster"
-    name: str
-    version: str = "1"
     layout: Literal["series", "window"]
     context: int = Field(gt=0)
     horizon: int = Field(gt=0)
     channels: list[str] = Field(min_length=1)
+    precision: Literal["f32", "f16"]
+    parity: dict[str, float] = Field(
+        default_factory=dict,
+        description="largest difference from the source model by kind of window, relative to its scale",
+    )
+    metrics: list[Metric] = Field(default_factory=list)
 
     @field_validator("channels")
     @classmethod
@@ -70,41 +99,50 @@ class Manifest(BaseModel):
             raise ValueError("each channel needs a name of its own")
         return channels
 
-    precision: Literal["f32", "f16"]
-    golden_tolerance: float = Field(
-        gt=0, description="largest difference from the golden vectors that is accepted, relative to a series' deviation"
+    def described(self) -> dict[str, Any]:
+        """Return what a client must know to ask."""
+        shape = {"context": self.context, "horizon": self.horizon, "channels": self.channels}
+        return {**shape, "precision": self.precision}
+
+
+class GlyphsManifest(Manifest):
+    """``manifest.json`` of a glyph chain. ``golden_tolerance`` is of the logits of Phase 2, absolute."""
+
+    required = (
+        PHASE1_IR_FILE,
+        PHASE1_IR_FILE.replace(".xml", ".bin"),
+        PHASE2_IR_FILE,
+        PHASE2_IR_FILE.replace(".xml", ".bin"),
+        LABEL_MAP_FILE,
+        CHARS_FILE,
+        GOLDEN_FILE,
     )
-    files: dict[str, str] = Field(description="sha256 of every other file of the folder")
-    source: Source
-    tools: dict[str, str] = Field(description="versions of the tools that made the model")
-    parity: dict[str, float] = Field(
-        default_factory=dict,
-        description="largest difference from the source model by kind of window, relative to its scale",
+
+    kind: Literal["glyphs"] = "glyphs"
+    labels: int = Field(gt=0, description="how many labels Phase 2 tells apart")
+    precision: Literal["f32"] = "f32"
+    metrics: dict[str, float] = Field(
+        default_factory=dict, description="accuracy on fonts that training has not seen; metrics.json has the whole"
     )
-    metrics: list[Metric] = Field(default_factory=list)
-    command: str | None = Field(default=None, description="the command that made the weights, for a model trained here")
+
+    def described(self) -> dict[str, Any]:
+        """Return what a client must know to ask."""
+        return {"labels": self.labels, "precision": self.precision}
+
+
+M_co = TypeVar("M_co", bound=Manifest, covariant=True)
 
 
 @dataclass(frozen=True)
-class ModelFolder:
+class ModelFolder(Generic[M_co]):
     """A folder of a model that has a readable manifest."""
 
     path: Path
-    manifest: Manifest
-
-    @classmethod
-    def open(cls, path: Path) -> ModelFolder:
-        """Read the manifest; raises ModelRefusedError that says what is wrong with it."""
-        try:
-            return cls(path, Manifest.model_validate_json((path / MANIFEST_FILE).read_bytes()))
-        except OSError as error:
-            raise ModelRefusedError(f"{path}: no readable {MANIFEST_FILE} ({error.strerror})") from error
-        except ValidationError as error:
-            raise ModelRefusedError(f"{path / MANIFEST_FILE}: {error}") from error
+    manifest: M_co
 
     def verify(self) -> None:
         """Compare every file with its hash; raises ModelRefusedError that names the first file that differs."""
-        for name in (IR_FILE, WEIGHTS_FILE, GOLDEN_FILE):
+        for name in self.manifest.required:
             if name not in self.manifest.files:
                 raise ModelRefusedError(
                     f"{self.path / MANIFEST_FILE}: files: no sha256 of {name}; convert the model again"
@@ -121,13 +159,41 @@ class ModelFolder:
                     f"{self.path / name}: sha256 {actual} is not the manifest's {expected}; convert the model again"
                 )
 
-    def golden(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return inputs and expected outputs, in the shapes of the model's layout."""
+    def golden(self, *names: str) -> list[NDArray[Any]]:
+        """Return golden vectors by their names: inputs of the model and the outputs that belong to them."""
         import numpy as np  # noqa: PLC0415 - listing models needs no numpy
 
         # numpy leaves a file of its own opening open when it turns out to be no archive.
         with (self.path / GOLDEN_FILE).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return arrays["inputs"], arrays["outputs"]
+            return [arrays[name] for name in names]
+
+
+# Without the default of a kind, a manifest must say which it is.
+_ANY_MANIFEST: TypeAdapter[ForecasterManifest | GlyphsManifest] = TypeAdapter(
+    Annotated[ForecasterManifest | GlyphsManifest, Field(discriminator="kind")]
+)
+
+
+def open_model(path: Path) -> ModelFolder[ForecasterManifest] | ModelFolder[GlyphsManifest]:
+    """Read the manifest of a model of any kind; raises ModelRefusedError that says what is wrong with it."""
+    try:
+        manifest = _ANY_MANIFEST.validate_json((path / MANIFEST_FILE).read_bytes())
+    except OSError as error:
+        raise ModelRefusedError(f"{path}: no readable {MANIFEST_FILE} ({error.strerror})") from error
+    except ValidationError as error:
+        raise ModelRefusedError(f"{path / MANIFEST_FILE}: {error}") from error
+    # Told apart only for the type checker.
+    if isinstance(manifest, GlyphsManifest):
+        return ModelFolder(path, manifest)
+    return ModelFolder(path, manifest)
+
+
+def open_forecaster(path: Path) -> ModelFolder[ForecasterManifest]:
+    """Read the manifest of a forecaster; raises ModelRefusedError also when it is one of another kind."""
+    manifest = open_model(path).manifest
+    if not isinstance(manifest, ForecasterManifest):
+        raise ModelRefusedError(f"{path}: a model of kind {manifest.kind}, not a forecaster")
+    return ModelFolder(path, manifest)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

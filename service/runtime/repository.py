@@ -6,62 +6,23 @@ import gc
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from service.errors import ModelRefusedError, SetupError, UnknownModelError, quote
-from service.runtime.manifest import Manifest, ModelFolder, find_models
+from service.runtime.manifest import GlyphsManifest, ModelFolder, find_models, open_model
+from service.runtime.served import served_forecaster, served_recognizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from service.forecast.forecaster import Forecaster
     from service.runtime.compiled import Compiler
     from service.runtime.cpu import CpuBudget
     from service.runtime.profiles import Profile
+    from service.runtime.served import AnyServedModel, ServedForecaster, ServedRecognizer
 
 BUNDLED_DEFAULT = "patchtst-etth1"
 log = logging.getLogger(__name__)
-
-
-class ServedModel:
-    """A model of the service: its manifest at once, its forecaster when it has loaded, or why it has not."""
-
-    def __init__(self, folder: ModelFolder) -> None:
-        self.folder = folder
-        self.forecaster: Forecaster | None = None
-        self.refused: ModelRefusedError | None = None
-
-    @property
-    def manifest(self) -> Manifest:
-        """The model's manifest."""
-        return self.folder.manifest
-
-    @property
-    def name(self) -> str:
-        """The name it is asked for by: that of its folder, also after the folder was renamed."""
-        return self.folder.path.name
-
-    @property
-    def settled(self) -> bool:
-        """Whether loading has ended, well or not."""
-        return self.forecaster is not None or self.refused is not None
-
-    def describe(self) -> dict[str, Any]:
-        """Return what ``ping`` says of the model."""
-        manifest = self.manifest
-        return {
-            "name": self.name,
-            "kind": manifest.kind,
-            "state": "ready" if self.forecaster else "failed" if self.refused else "loading",
-            "error": str(self.refused) if self.refused else None,
-            "context": manifest.context,
-            "horizon": manifest.horizon,
-            "channels": manifest.channels,
-            "precision": manifest.precision,
-            "batch_sizes": self.forecaster.compiled_counts if self.forecaster else [],
-            "in_force": self.forecaster.in_force if self.forecaster else None,
-        }
 
 
 def choose_default(root: Path, names: list[str], wanted: str | None) -> str:
@@ -86,53 +47,108 @@ class Repository:
 
     def __init__(self, root: Path, default: str | None) -> None:
         self._closing = threading.Event()
-        self.models: dict[str, ServedModel] = {}
+        self._loader: threading.Thread | None = None
+        self._compiler: Compiler | None = None
+        self._demanded: set[str] = set()
+        self._forecasters: dict[str, ServedForecaster] = {}
+        self._recognizers: dict[str, ServedRecognizer] = {}
         for name, path in find_models(root).items():
             try:
-                folder = ModelFolder.open(path)
+                folder = open_model(path)
             except ModelRefusedError as error:
                 # One damaged manifest must not stop the others; it is an error when it is the default's.
                 log.error("%s", error)
                 if name == (default or BUNDLED_DEFAULT):
                     raise
                 continue
-            self.models[name] = ServedModel(folder)
-        self.default = choose_default(root, sorted(self.models), default)
+            if isinstance(folder.manifest, GlyphsManifest):
+                self._recognizers[name] = served_recognizer(ModelFolder(path, folder.manifest))
+            else:
+                self._forecasters[name] = served_forecaster(ModelFolder(path, folder.manifest))
+        self.default = choose_default(root, sorted(self._forecasters), default)
 
-    def find(self, name: str | None) -> ServedModel:
-        """Return a model by name, or the default; raises UnknownModelError."""
+    @property
+    def models(self) -> list[AnyServedModel]:
+        """Every model in the order of loading: the default, glyph models, the other forecasters."""
+        forecasters = sorted(self._forecasters.values(), key=lambda model: model.name != self.default)
+        return [forecasters[0], *self._recognizers.values(), *forecasters[1:]]
+
+    @property
+    def recognizers(self) -> list[ServedRecognizer]:
+        """The glyph models."""
+        return list(self._recognizers.values())
+
+    def forecaster(self, name: str | None) -> ServedForecaster:
+        """Return a forecaster by name, or the default; raises UnknownModelError."""
         try:
-            return self.models[self.default if name is None else name]
+            return self._forecasters[self.default if name is None else name]
         except KeyError:
             raise UnknownModelError(
-                f"model: expected one of {', '.join(sorted(self.models))}, got {quote(name)}", "model"
+                f"model: expected one of {', '.join(sorted(self._forecasters))}, got {quote(name)}", "model"
             ) from None
 
-    def load(self, profile: Profile, budget: CpuBudget, settled: Callable[[ServedModel], object]) -> None:
-        """Start loading in the background; ``settled`` is called in that thread after each model."""
-        # No daemon: an interpreter that ends in the middle of a compile may crash. close() makes it end soon.
-        threading.Thread(target=self._load, args=(profile, budget, settled), name="loader").start()
+    def recognizer(self, name: str | None) -> ServedRecognizer:
+        """Return a glyph chain by name, or the only one there is; raises UnknownModelError."""
+        names = sorted(self._recognizers)
+        if name is None and len(names) == 1:
+            name = names[0]
+        if name in self._recognizers:
+            return self._recognizers[name]
+        if not names:
+            raise UnknownModelError("model: no glyph model is served here", "model")
+        got = "none" if name is None else quote(name)
+        raise UnknownModelError(f"model: expected one of {', '.join(names)}, got {got}", "model")
+
+    def load(
+        self,
+        profile: Profile,
+        budget: CpuBudget,
+        settled: Callable[[AnyServedModel], object],
+        *,
+        on_demand: bool = False,
+    ) -> None:
+        """Start loading in the background; ``settled`` is called in that thread after each model.
+
+        With ``on_demand`` a glyph model is loaded when :meth:`demand` first asks for it.
+        """
+        self._start = (profile, budget, settled)
+        later = set(self._recognizers) if on_demand else set()
+        self._load_behind([model for model in self.models if model.name not in later])
+
+    def demand(self, model: AnyServedModel) -> None:
+        """Have a model loaded that is not yet; for the thread that called :meth:`load`."""
+        if model.name not in self._demanded:
+            self._load_behind([model])
 
     def close(self) -> None:
         """Stop loading after the shape at hand."""
         self._closing.set()
 
-    def _load(self, profile: Profile, budget: CpuBudget, settled: Callable[[ServedModel], object]) -> None:
-        order = sorted(self.models.values(), key=lambda model: model.name != self.default)
+    def _load_behind(self, models: list[AnyServedModel]) -> None:
+        """Load models in a thread that begins when the one before it has ended."""
+        self._demanded |= {model.name for model in models}
+        # No daemon: an interpreter that ends in the middle of a compile may crash. close() makes it end soon.
+        self._loader = threading.Thread(target=self._load, args=(models, self._loader), name="loader")
+        self._loader.start()
+
+    def _load(self, models: list[AnyServedModel], before: threading.Thread | None) -> None:
+        if before:
+            before.join()
+        profile, budget, settled = self._start
         try:
             # Importing openvino takes as long as compiling a model, so it happens beside the transport's own start.
-            from service.forecast.forecaster import Forecaster  # noqa: PLC0415
             from service.runtime.compiled import Compiler  # noqa: PLC0415
 
-            compiler = Compiler(profile, budget)
-            for model in order:
+            if self._compiler is None:
+                self._compiler = Compiler(profile, budget)
+            for model in models:
                 if self._closing.is_set():
                     return
-                self._load_one(model, Forecaster(model.folder), compiler)
+                self._load_one(model, self._compiler)
                 settled(model)
-            for model in order:
-                if model.forecaster:
-                    model.forecaster.load_rest(compiler, self._closing.is_set)
+            for model in models:
+                if model.engine:
+                    model.engine.load_rest(self._compiler, self._closing.is_set)
             # What is here now stays. To look through it for garbage, which the numbers of JSON windows make Python do
             # every few hundred requests, would stop the service for 40 ms each time.
             gc.collect()
@@ -140,15 +156,15 @@ class Repository:
         except Exception as error:
             # Whatever it is, nobody may wait for it for ever.
             log.exception("loading failed")
-            for model in order:
+            for model in models:
                 if not model.settled:
                     model.refused = ModelRefusedError(f"{model.folder.path}: {error}")
                     settled(model)
 
-    def _load_one(self, model: ServedModel, forecaster: Forecaster, compiler: Compiler) -> None:
+    def _load_one(self, model: AnyServedModel, compiler: Compiler) -> None:
         start = time.monotonic()
         try:
-            forecaster.load(compiler)
+            model.load(compiler)
         except ModelRefusedError as error:
             model.refused = error
             log.error("model %s is refused: %s", model.name, error)
@@ -157,5 +173,4 @@ class Repository:
             model.refused = ModelRefusedError(f"{model.folder.path}: {error}")
             log.exception("model %s is refused", model.name)
         else:
-            model.forecaster = forecaster
             log.info("model %s is ready after %.0f ms", model.name, (time.monotonic() - start) * 1e3)

@@ -12,32 +12,44 @@ RECENT = 4096
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
+class Latencies:
+    """The times of the recent answers of one kind, in milliseconds."""
+
+    def __init__(self) -> None:
+        self.inference: deque[float] = deque(maxlen=RECENT)
+        self.queue: deque[float] = deque(maxlen=RECENT)
+
+    def summary(self) -> dict[str, dict[str, float] | None]:
+        """Return quantiles, null before the first answer."""
+        return {"inference_time_ms": _quantiles(self.inference), "queue_time_ms": _quantiles(self.queue)}
+
+
 class Statistics:
     """What happened since the start, and how long the recent requests took. For one thread."""
 
     def __init__(self) -> None:
         self.answered: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
-        self._inference_ms: deque[float] = deque(maxlen=RECENT)
-        self._queue_ms: deque[float] = deque(maxlen=RECENT)
+        self._latencies = {"forecast": Latencies(), "glyphs": Latencies()}
 
-    def success(self, op: str, inference_ms: float, queue_ms: float) -> None:
-        """Count an answer and keep its times."""
+    def success(self, op: str, inference_ms: float | None = None, queue_ms: float | None = None) -> None:
+        """Count an answer and keep the times of one that was computed."""
         self.answered[op] += 1
-        self._inference_ms.append(inference_ms)
-        self._queue_ms.append(queue_ms)
+        if inference_ms is not None and queue_ms is not None:
+            self._latencies[op].inference.append(inference_ms)
+            self._latencies[op].queue.append(queue_ms)
 
     def failure(self, code: str) -> None:
         """Count a refused request by its error code."""
         self.failed[code] += 1
 
     def summary(self) -> dict[str, Any]:
-        """Return counts, and quantiles in milliseconds over the recent answers (null before the first)."""
+        """Return counts, and quantiles over the recent answers: of forecasts, and under ``glyphs`` of glyphs."""
         return {
             "answered": dict(self.answered),
             "failed": dict(self.failed),
-            "inference_time_ms": _quantiles(self._inference_ms),
-            "queue_time_ms": _quantiles(self._queue_ms),
+            **self._latencies["forecast"].summary(),
+            "glyphs": self._latencies["glyphs"].summary(),
         }
 
 

@@ -4,7 +4,8 @@ An inference runs in the event loop itself: it keeps every core of the budget bu
 hand-over to a thread would only add to that. What waits, waits in the lane, so deadlines and the bound hold, and the
 loop serves its sockets between two inferences: health checks are answered under load. What this transport promises:
 
-- Listening means live; ready means that the default model has passed its self-test (``/livez``, ``/readyz``).
+- Listening means live; ready means that the default model has passed its self-test, and that no glyph model is still
+  loading (``/livez``, ``/readyz``).
 - Every error is the envelope of the JSON lines, with the status that errors.py gives its code.
 - A body over the limit is refused before it is read to its end; one that stalls is given up.
 - SIGTERM: not ready any more, no new connections, what was accepted is answered, then the process ends with code 0.
@@ -41,8 +42,11 @@ from service.transports.bodies import RefusalOfBody, read_body
 from service.transports.replies import LogStream
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pydantic import BaseModel
 
+    from service.jobs import Answer
     from service.settings import HttpSettings
 
 DRAIN_SECONDS = 4
@@ -114,7 +118,7 @@ class _Server(uvicorn.Server):
         self._pump.kick()
         if self._plane.default_model.refused is not None:
             self.should_exit = True
-        elif self._plane.ready and not self._announced:
+        elif self._plane.warm and not self._announced:
             self._announced = True
             # The port that was bound, which for --port 0 is not the one that was asked for.
             host, port = self.servers[0].sockets[0].getsockname()[:2]
@@ -154,6 +158,24 @@ def create_app(plane: DataPlane, pump: _Pump, max_body_bytes: int) -> FastAPI:
         redirect_slashes=False,
     )
 
+    async def answered(request: Request, start: Callable[[dict[str, Any], bytes, Answer], None]) -> Response:
+        """Read the body of a request, start on it, and return its answer when the lane has come to it."""
+        replied: asyncio.Future[tuple[bytes, RequestError | None]] = asyncio.get_running_loop().create_future()
+
+        def answer(reply: bytes, error: RequestError | None) -> None:
+            if not replied.done():  # the client may have left
+                replied.set_result((reply, error))
+
+        try:
+            body = await read_body(request, max_body_bytes)
+            fields = schemas.parse_json(body)
+        except RequestError as error:
+            plane.refuse(schemas.echo({}), error, answer)
+        else:
+            start(fields, body, answer)
+            pump.kick()
+        return _response(*await replied)
+
     @app.post(
         "/forecast",
         summary="Forecast one window",
@@ -167,21 +189,25 @@ def create_app(plane: DataPlane, pump: _Pump, max_body_bytes: int) -> FastAPI:
     )
     async def forecast(request: Request) -> Response:
         received = time.monotonic()
-        answered: asyncio.Future[tuple[bytes, RequestError | None]] = asyncio.get_running_loop().create_future()
+        return await answered(
+            request, lambda fields, body, answer: plane.forecast(fields, body, received, answer, wait_for_model=False)
+        )
 
-        def answer(reply: bytes, error: RequestError | None) -> None:
-            if not answered.done():  # the client may have left
-                answered.set_result((reply, error))
-
-        try:
-            body = await read_body(request, max_body_bytes)
-            fields = schemas.parse_json(body)
-        except RequestError as error:
-            plane.refuse(schemas.echo({}), error, answer)
-        else:
-            plane.forecast(fields, body, received, answer, wait_for_model=False)
-            pump.kick()
-        return _response(*await answered)
+    @app.post(
+        "/glyphs",
+        summary="Recognize glyphs",
+        response_model=None,
+        responses={
+            200: {"model": schemas.GlyphsReply},
+            "4XX": {"model": schemas.ErrorReply},
+            "5XX": {"model": schemas.ErrorReply},
+        },
+        openapi_extra=_json_body(schemas.GlyphsRequest, {"request_id": 1, "grids": [[[0] * 16] * 16], "topk": 1}),
+    )
+    async def glyphs(request: Request) -> Response:
+        return await answered(
+            request, lambda fields, body, answer: plane.glyphs(fields, body, answer, wait_for_model=False)
+        )
 
     @app.post(
         "/streams/{stream:path}/observations",
@@ -193,19 +219,9 @@ def create_app(plane: DataPlane, pump: _Pump, max_body_bytes: int) -> FastAPI:
         ),
     )
     async def observe(stream: str, request: Request) -> Response:
-        replies: list[tuple[bytes, RequestError | None]] = []
-
-        def answer(reply: bytes, error: RequestError | None) -> None:
-            replies.append((reply, error))
-
-        try:
-            body = await read_body(request, max_body_bytes)
-            fields = schemas.parse_json(body)
-        except RequestError as error:
-            plane.refuse(schemas.echo({}), error, answer)
-        else:
-            plane.observe({**fields, "stream": stream}, body, answer)
-        return _response(*replies[0])
+        return await answered(
+            request, lambda fields, body, answer: plane.observe({**fields, "stream": stream}, body, answer)
+        )
 
     @app.get("/streams", summary="What every stream holds", response_model=None)
     async def streams() -> Response:
@@ -217,11 +233,11 @@ def create_app(plane: DataPlane, pump: _Pump, max_body_bytes: int) -> FastAPI:
         return Response(b'{"live":true}', media_type="application/json")
 
     @app.head("/readyz", include_in_schema=False)
-    @app.get("/readyz", summary="Whether the default model answers", response_model=None)
+    @app.get("/readyz", summary="Whether forecasts and glyphs are answered", response_model=None)
     async def readyz() -> Response:
-        if plane.ready:
+        if plane.warm:
             return Response(schemas.encode(plane.ping()), media_type="application/json")
-        return _error(NotReadyError("the default model is still loading, or the service is shutting down"))
+        return _error(NotReadyError("models are still loading, or the service is shutting down"))
 
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(ClientDisconnect, _client_left)

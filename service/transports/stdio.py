@@ -67,7 +67,8 @@ class _StdioServer:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        self._plane.start(lambda: write_some(wake_write, b"\0"))
+        # A pipeline of forecasts should not pay for the glyph model in memory, nor in its first second.
+        self._plane.start(lambda: write_some(wake_write, b"\0"), glyphs_on_demand=True)
         try:
             return self._loop(wake_read)
         except OSError as error:
@@ -150,12 +151,16 @@ class _StdioServer:
                     self._plane.forecast(fields, line, received, self._replies.append)
                 case "observe":
                     self._plane.observe(fields, line, self._replies.append)
+                case "glyphs":
+                    self._plane.glyphs(fields, line, self._replies.append)
                 case "ping":
                     self._waiting_pings.append(echoed)
                 case "stats":
                     self._reply({**echoed, **self._plane.stats(), "success": True})
                 case str() as op:
-                    raise UnknownOpError(f"op: expected forecast, observe, ping or stats, got {quote(op)}", "op")
+                    raise UnknownOpError(
+                        f"op: expected forecast, glyphs, observe, ping or stats, got {quote(op)}", "op"
+                    )
                 case _:
                     raise InvalidRequestError("op: expected a string", "op")
         except RequestError as error:

@@ -15,7 +15,7 @@ import pytest
 from openvino import opset13 as op
 
 from service.evaluation import etth1
-from service.runtime.manifest import GOLDEN_FILE, IR_FILE, Manifest, Source, sha256_file, write_manifest
+from service.runtime.manifest import GOLDEN_FILE, IR_FILE, ForecasterManifest, Source, sha256_file, write_manifest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHARED_DATA = Path(os.environ.get("VINOCAST_SHARED_DATA", ROOT.parent / "shared" / "data"))
@@ -39,7 +39,7 @@ def make_persistence(
     np.savez(folder / GOLDEN_FILE, inputs=inputs, outputs=outputs)
     write_manifest(
         folder,
-        Manifest(
+        ForecasterManifest(
             name=folder.name,
             layout=layout,
             context=context,

@@ -22,7 +22,7 @@ from transformers import PatchTSTForPrediction
 from service.errors import SetupError
 from service.export.convert import convert_patchtst
 from service.export.parity import BOUNDS, KINDS, TORCH_FACTOR
-from service.runtime.manifest import Metric, ModelFolder
+from service.runtime.manifest import Metric, open_forecaster
 
 MakeCheckpoint = Callable[..., Path]
 
@@ -48,7 +48,7 @@ def test_a_model_folder_is_complete(make_checkpoint: MakeCheckpoint, output: Pat
     assert convert_patchtst(str(folder), output) == output
     assert names(output) == ["golden.npz", "manifest.json", "model.bin", "model.xml"]
     assert list(output.parent.iterdir()) == [output]
-    model = ModelFolder.open(output)
+    model = open_forecaster(output)
     model.verify()
     manifest = model.manifest
     assert set(manifest.files) == {"golden.npz", "model.bin", "model.xml"}
@@ -58,7 +58,7 @@ def test_a_model_folder_is_complete(make_checkpoint: MakeCheckpoint, output: Pat
     assert set(manifest.source.sha256) == {"config.json", "model.safetensors"}
     assert {"openvino", "torch", "transformers", "vinocast"} <= manifest.tools.keys()
 
-    inputs, outputs = model.golden()
+    inputs, outputs = model.golden("inputs", "outputs")
     channels = len(manifest.channels)
     if manifest.layout == "series":
         assert inputs.shape == (10, 43)
@@ -75,7 +75,7 @@ def test_a_model_folder_is_complete(make_checkpoint: MakeCheckpoint, output: Pat
 
 def test_parity_is_measured_on_every_kind_of_window(make_checkpoint: MakeCheckpoint, output: Path) -> None:
     convert_patchtst(str(make_checkpoint()), output)
-    parity = ModelFolder.open(output).manifest.parity
+    parity = open_forecaster(output).manifest.parity
     assert {name for name in parity if "," not in name} == set(KINDS)
     for kind in KINDS:
         assert 0 <= parity[kind] <= max(1e-5, TORCH_FACTOR * parity.get(f"{kind}, transformers in float32", 0))
@@ -87,7 +87,7 @@ def test_every_kind_of_window_holds_for_other_scalers(
     make_checkpoint: MakeCheckpoint, output: Path, scaling: str | None
 ) -> None:
     convert_patchtst(str(make_checkpoint(scaling=scaling)), output)
-    assert max(ModelFolder.open(output).manifest.parity[kind] for kind in KINDS) <= 1e-4
+    assert max(open_forecaster(output).manifest.parity[kind] for kind in KINDS) <= 1e-4
 
 
 def test_f16_halves_the_file_and_has_a_bound_of_its_own(make_checkpoint: MakeCheckpoint, output: Path) -> None:
@@ -95,7 +95,7 @@ def test_f16_halves_the_file_and_has_a_bound_of_its_own(make_checkpoint: MakeChe
     convert_patchtst(source, output)
     single = (output / "model.bin").stat().st_size
     convert_patchtst(source, output, precision="f16")
-    manifest = ModelFolder.open(output).manifest
+    manifest = open_forecaster(output).manifest
     assert manifest.precision == "f16"
     assert (output / "model.bin").stat().st_size < 0.6 * single
     assert 1e-5 < manifest.parity["noise"] < BOUNDS["f16"]
@@ -107,7 +107,7 @@ def test_metrics_command_and_weights_of_a_model_trained_here(make_checkpoint: Ma
     convert_patchtst(
         str(folder), output, channels=["a", "b", "c"], keep_source=True, metrics=[metric], command="vinocast train"
     )
-    manifest = ModelFolder.open(output).manifest
+    manifest = open_forecaster(output).manifest
     assert manifest.channels == ["a", "b", "c"]
     assert manifest.metrics == [metric]
     assert manifest.command == "vinocast train"
@@ -145,7 +145,7 @@ def test_other_options_or_a_changed_source_convert_again(make_checkpoint: MakeCh
     assert len(set(manifests)) == len(manifests)
     assert seen[3]["model.bin"] != seen[2]["model.bin"]
     assert seen[4]["model.bin"] != seen[3]["model.bin"]
-    ModelFolder.open(output).verify()
+    open_forecaster(output).verify()
 
 
 @pytest.mark.parametrize("name", ["model.bin", "golden.npz", "manifest.json"])
@@ -154,7 +154,7 @@ def test_a_damaged_model_is_made_again(make_checkpoint: MakeCheckpoint, output: 
     convert_patchtst(source, output)
     (output / name).write_bytes(b"{}")
     convert_patchtst(source, output)
-    ModelFolder.open(output).verify()
+    open_forecaster(output).verify()
 
 
 def test_a_failed_conversion_leaves_the_old_model_and_nothing_else(
@@ -212,7 +212,7 @@ def test_conversions_at_the_same_time_leave_one_whole_model(make_checkpoint: Mak
     sources = [str(make_checkpoint(name, seed)) for name, seed in (("one", 1), ("two", 2))]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(convert_patchtst, sources * 3, [output] * 6)) == [output] * 6
-    model = ModelFolder.open(output)
+    model = open_forecaster(output)
     model.verify()
     assert model.manifest.source.name in {"one", "two"}
     assert list(output.parent.iterdir()) == [output]
@@ -266,7 +266,7 @@ def test_a_link_is_followed_to_the_model_behind_it(make_checkpoint: MakeCheckpoi
     link.symlink_to(output)
     convert_patchtst(str(source), link, precision="f16")
     assert link.is_symlink()
-    assert ModelFolder.open(output).manifest.precision == "f16"
+    assert open_forecaster(output).manifest.precision == "f16"
 
 
 def test_the_kept_source_converts_to_the_same_model(make_checkpoint: MakeCheckpoint, output: Path) -> None:
@@ -280,7 +280,7 @@ def test_the_kept_source_converts_to_the_same_model(make_checkpoint: MakeCheckpo
 @pytest.mark.shared_data
 def test_granite_is_exact(granite: Path, output: Path) -> None:
     convert_patchtst(str(granite), output)
-    model = ModelFolder.open(output)
+    model = open_forecaster(output)
     assert model.manifest.layout == "series"
     assert (model.manifest.context, model.manifest.horizon, len(model.manifest.channels)) == (512, 96, 7)
     assert max(model.manifest.parity[kind] for kind in ("noise", "walk", "seasonal", "huge", "tiny")) <= 1e-5

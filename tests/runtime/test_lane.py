@@ -176,3 +176,91 @@ def test_a_job_whose_model_loads_is_passed_by_a_group() -> None:
     drain(lane)
     assert diary == [("a", "run"), ("b", "with a")]
     assert len(lane) == 1
+
+
+@dataclass
+class LongWork:
+    """A long job that writes down each of its parts."""
+
+    name: str
+    diary: list[tuple[str, str]]
+    parts: int = 2
+    rows: int = 8
+    loaded: bool = True
+
+    def runnable(self) -> bool:
+        return self.loaded
+
+    def run_part(self) -> bool:
+        self.parts -= 1
+        self.diary.append((self.name, "part" if self.parts else "end"))
+        return not self.parts
+
+
+def test_jobs_go_between_the_parts_of_a_long_one() -> None:
+    lane, diary = Lane(100), list[tuple[str, str]]()
+    lane.submit_long(LongWork("long", diary, parts=3))
+    assert lane.step()
+    lane.submit(Work("a", diary))
+    lane.submit(Work("b", diary))
+    assert (len(lane), lane.rows) == (3, 10)
+    drain(lane)
+    # The second part may have begun before a and b came; the third waits for both.
+    assert diary == [("long", "part"), ("long", "part"), ("a", "run"), ("b", "run"), ("long", "end")]
+    assert (len(lane), lane.rows) == (0, 0)
+
+
+def test_long_jobs_end_in_the_order_they_came_and_after_the_jobs_that_were_there() -> None:
+    lane, diary = Lane(100), list[tuple[str, str]]()
+    lane.submit(Work("a", diary))
+    lane.submit_long(LongWork("one", diary))
+    lane.submit_long(LongWork("two", diary))
+    drain(lane)
+    assert diary == [("a", "run"), ("one", "part"), ("one", "end"), ("two", "part"), ("two", "end")]
+
+
+def test_clients_that_always_wait_do_not_keep_a_long_job_from_its_end() -> None:
+    lane, diary = Lane(1000), list[tuple[str, str]]()
+    lane.submit_long(LongWork("long", diary, parts=20))
+    for turn in range(60):
+        while len(lane) < 3 and ("long", "end") not in diary:
+            lane.submit(Work(str(turn), diary))
+        lane.step()
+    assert ("long", "end") in diary
+
+
+def test_a_job_waits_for_one_part_at_most() -> None:
+    lane, diary = Lane(1000), list[tuple[str, str]]()
+    lane.submit_long(LongWork("one", diary, parts=20))
+    lane.submit_long(LongWork("two", diary, parts=20))
+    for turn in range(10):
+        lane.submit(Work(str(turn), diary))
+        lane.step()
+        lane.step()
+        assert (str(turn), "run") in diary
+
+
+def test_a_long_job_counts_as_its_rows_until_its_end() -> None:
+    lane, diary = Lane(10), list[tuple[str, str]]()
+    lane.submit_long(LongWork("long", diary, rows=8))
+    lane.step()
+    with pytest.raises(OverloadedError):
+        lane.submit(Work("a", diary, rows=3))
+    with pytest.raises(OverloadedError):
+        lane.submit_long(LongWork("b", diary, rows=3))
+    lane.submit(Work("c", diary, rows=2))
+    drain(lane)
+    assert lane.rows == 0
+
+
+def test_a_long_job_whose_model_still_loads_is_passed_over() -> None:
+    lane, diary = Lane(100), list[tuple[str, str]]()
+    loading = LongWork("loading", diary, parts=1, loaded=False)
+    lane.submit_long(loading)
+    lane.submit_long(LongWork("here", diary, parts=1))
+    lane.submit(Work("a", diary))
+    drain(lane)
+    assert diary == [("here", "end"), ("a", "run")]
+    loading.loaded = True
+    drain(lane)
+    assert diary[-1] == ("loading", "end")

@@ -24,7 +24,7 @@ from support import (
 
 from service.errors import ModelRefusedError, SetupError, UnknownModelError
 from service.runtime.cpu import cpu_budget
-from service.runtime.manifest import ModelFolder, bundled_models, find_models
+from service.runtime.manifest import bundled_models, find_models, open_forecaster
 from service.runtime.profiles import PROFILES
 from service.runtime.repository import Repository
 
@@ -113,8 +113,8 @@ def test_a_damaged_model_is_refused_with_a_message_that_says_which(
     repository, settled = Repository(models, None), Event()
     repository.load(PROFILES["native"], cpu_budget(), lambda _: settled.set())
     assert settled.wait(PATIENCE)
-    assert repository.find(None).forecaster is None
-    assert named in str(repository.find(None).refused)
+    assert repository.forecaster(None).engine is None
+    assert named in str(repository.forecaster(None).refused)
 
 
 def test_a_damaged_default_model_is_told_and_ends_the_service_with_code_1(models: Path) -> None:
@@ -206,17 +206,17 @@ def test_no_other_model_stands_in_for_a_damaged_bundled_default(models: Path) ->
 def test_an_unknown_model_is_refused_with_the_names_there_are(models: Path) -> None:
     copy_model(models, "one")
     with pytest.raises(UnknownModelError, match=r"expected one of one, got 'two'"):
-        Repository(models, None).find("two")
+        Repository(models, None).forecaster("two")
 
 
 def test_a_manifest_that_cannot_be_read_says_where_and_why(models: Path) -> None:
     folder = copy_model(models)
     change_manifest(folder, context=0)
     with pytest.raises(ModelRefusedError, match=r"(?s)manifest\.json.*context"):
-        ModelFolder.open(folder)
+        open_forecaster(folder)
     (folder / "manifest.json").unlink()
     with pytest.raises(ModelRefusedError, match=r"no readable manifest\.json"):
-        ModelFolder.open(folder)
+        open_forecaster(folder)
     with pytest.raises(SetupError):
         find_models(models)
 
@@ -225,7 +225,7 @@ def test_every_file_of_a_bundled_model_matches_its_hash() -> None:
     found = find_models(bundled_models())
     assert MODEL in found
     for path in found.values():
-        ModelFolder.open(path).verify()
+        open_forecaster(path).verify()
 
 
 def test_an_openvino_that_cannot_be_imported_is_reported_and_nobody_waits_for_it(tmp_path: Path) -> None:

@@ -1,0 +1,187 @@
+"""Work in the lane: what each kind of request computes, and how it is answered."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from service import schemas
+from service.errors import InternalError, InvalidValueError, RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from service.glyphs.recognizer import Recognizer
+    from service.runtime.lane import Job
+    from service.runtime.served import ServedForecaster, ServedRecognizer
+    from service.runtime.statistics import Statistics
+
+    # Called once a request, in the thread that drives the lane: the reply, and the error if it is one.
+    Answer = Callable[[bytes, RequestError | None], None]
+
+# A raster takes some 60 us to decode, a grid some 20.
+DECODED_TOGETHER = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who waits for an answer, and the statistics that count it."""
+
+    echoed: dict[str, Any]
+    answer: Answer
+    statistics: Statistics
+
+    def refuse(self, error: RequestError) -> None:
+        """Answer with an error."""
+        self.statistics.failure(error.code)
+        self.answer(schemas.failure(self.echoed, error), error)
+
+    def succeed(self, op: str, reply: dict[str, Any]) -> None:
+        """Answer with a result."""
+        self.statistics.success(op, reply.get("inference_time_ms"), reply.get("queue_time_ms"))
+        self.answer(schemas.encode({**self.echoed, **reply, "success": True}), None)
+
+
+@dataclass(slots=True)
+class ForecastJob:
+    """One forecast in the lane."""
+
+    caller: Caller
+    model: ServedForecaster
+    window: NDArray[np.float32]
+    targets: Sequence[int]
+    deadline: float | None
+    decoded: float
+
+    @property
+    def rows(self) -> int:
+        """Series to compute."""
+        return len(self.targets)
+
+    def runnable(self) -> bool:
+        """Whether the model has loaded or failed to."""
+        return self.model.settled
+
+    def fail(self, error: RequestError) -> None:
+        """Answer with an error."""
+        self.caller.refuse(error)
+
+    def joins(self, first: Job, rows: int) -> bool:
+        """Whether one inference can serve both: the same model, and series that it has a compiled shape for."""
+        if not isinstance(first, ForecastJob) or first.model is not self.model or self.model.engine is None:
+            return False
+        return rows <= self.model.engine.most_series
+
+    def run(self, together: Sequence[Job]) -> None:
+        """Compute and answer. Whatever goes wrong ends these requests alone."""
+        jobs = [job for job in together if isinstance(job, ForecastJob)]
+        start = time.monotonic()
+        try:
+            forecasts, seconds = self.model.loaded().forecast_together([(job.window, job.targets) for job in jobs])
+        except RequestError as error:
+            for job in jobs:
+                job.fail(error)
+        except Exception as error:  # noqa: BLE001 - one request must not end the service
+            internal = InternalError.logged(error)
+            for job in jobs:
+                job.fail(internal)
+        else:
+            for job, predictions in zip(jobs, forecasts, strict=True):
+                job.succeed(predictions, seconds, start - job.decoded)
+
+    def succeed(self, predictions: NDArray[np.float32], inference_seconds: float, queue_seconds: float) -> None:
+        """Answer with a forecast, unless it came out beyond float32."""
+        if not np.isfinite(predictions).all():
+            self.fail(InvalidValueError("the window's values spread too far for a forecast in float32", "past_values"))
+            return
+        reply = {
+            "predictions": predictions,
+            "inference_time_ms": round(inference_seconds * 1e3, 4),
+            "queue_time_ms": round(queue_seconds * 1e3, 4),
+            "model": self.model.name,
+        }
+        self.caller.succeed("forecast", reply)
+
+
+class GlyphsJob:
+    """One glyphs request in the lane: its glyphs are decoded in parts, and recognized in parts.
+
+    What is wrong with any glyph is found before the first is recognized.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        model: ServedRecognizer,
+        glyphs: list[Any],
+        field: str,
+        topk: int,
+        may_hold_booleans: bool,
+        decoded: float,
+    ) -> None:
+        self._caller = caller
+        self._model = model
+        self._glyphs = glyphs
+        self._field = field
+        self._topk = topk
+        self._may_hold_booleans = may_hold_booleans
+        self._decoded = decoded
+        self._started: float | None = None
+        self._arrays: list[NDArray[Any]] = []
+        self._results: list[dict[str, Any]] = []
+        self._inference_seconds = 0.0
+
+    @property
+    def rows(self) -> int:
+        """Glyphs to recognize."""
+        return len(self._glyphs)
+
+    def runnable(self) -> bool:
+        """Whether the model has loaded or failed to."""
+        return self._model.settled
+
+    def run_part(self) -> bool:
+        """Decode or recognize some glyphs; answer after the last. Whatever goes wrong ends this request alone."""
+        if self._started is None:
+            self._started = time.monotonic()
+        try:
+            recognizer = self._model.loaded()
+            if len(self._arrays) < self.rows:
+                self._decode(recognizer, len(self._arrays))
+                return False
+            self._recognize(recognizer, len(self._results))
+            if len(self._results) < self.rows:
+                return False
+        except RequestError as error:
+            self._caller.refuse(error)
+        except Exception as error:  # noqa: BLE001 - one request must not end the service
+            self._caller.refuse(InternalError.logged(error))
+        else:
+            reply = {
+                "results": self._results,
+                "inference_time_ms": round(self._inference_seconds * 1e3, 4),
+                "queue_time_ms": round((self._started - self._decoded) * 1e3, 4),
+                "model": self._model.name,
+            }
+            self._caller.succeed("glyphs", reply)
+        return True
+
+    def _decode(self, recognizer: Recognizer, start: int) -> None:
+        for index, glyph in enumerate(self._glyphs[start : start + DECODED_TOGETHER], start):
+            path = f"{self._field}[{index}]"
+            if self._field == "grids":
+                self._arrays.append(recognizer.grid(glyph, path, may_hold_booleans=self._may_hold_booleans))
+            else:
+                self._arrays.append(recognizer.raster(glyph, path))
+
+    def _recognize(self, recognizer: Recognizer, start: int) -> None:
+        part = np.stack(self._arrays[start : start + recognizer.most_glyphs])
+        recognize = recognizer.recognize_grids if self._field == "grids" else recognizer.recognize_rasters
+        results, seconds = recognize(part, self._topk)
+        self._results += results
+        self._inference_seconds += seconds
