@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import tempfile
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -16,13 +12,13 @@ from tqdm import tqdm
 
 from service import __version__
 from service.errors import ModelRefusedError, SetupError
+from service.export.folder import check_replaceable, files_below, replace_folder, workspace
 from service.export.graph import build_graph
 from service.export.parity import as_windows, check_parity, golden_series, torch_model
 from service.export.source import CONFIG_FILE, WEIGHT_FILES, SourceFiles, read_source
 from service.runtime.manifest import (
     GOLDEN_FILE,
     IR_FILE,
-    MANIFEST_FILE,
     WEIGHTS_FILE,
     ForecasterManifest,
     Metric,
@@ -33,7 +29,7 @@ from service.runtime.manifest import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from typing import Any, Literal
 
 SOURCE_FOLDER = "source"
@@ -42,6 +38,7 @@ GOLDEN_SERIES = 10
 GOLDEN_TOLERANCE = 1e-4
 TOOLS = ("numpy", "openvino", "torch", "transformers")
 PRECISIONS = ("f32", "f16")
+OWN_FILES = {IR_FILE, WEIGHTS_FILE, GOLDEN_FILE, *(f"{SOURCE_FOLDER}/{name}" for name in (CONFIG_FILE, *WEIGHT_FILES))}
 
 
 def convert_patchtst(
@@ -90,7 +87,7 @@ def convert_patchtst(
             metrics=metrics,
             command=command,
         )
-        _check_replaceable(output)
+        check_replaceable(output, OWN_FILES)
         if _is_current(output, plan):
             progress.set_description_str(f"{output} is made from this source with these options already: nothing to do")
             return output
@@ -98,7 +95,7 @@ def convert_patchtst(
         weights = files.weights()
         graph = build_graph(files.architecture, weights)
         try:
-            with _workspace(output) as folder:
+            with workspace(output) as folder:
                 step("store the model")
                 _write_model(folder, files, graph, plan)
                 compiled = ov.Core().compile_model(folder / IR_FILE, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
@@ -106,10 +103,10 @@ def convert_patchtst(
                 _write_golden(folder, files, compiled)
                 step("compare with the source model")
                 parity = check_parity(compiled, files, torch_model(files, weights), plan.precision)
-                hashes = {path.relative_to(folder).as_posix(): sha256_file(path) for path in _files_below(folder)}
+                hashes = {path.relative_to(folder).as_posix(): sha256_file(path) for path in files_below(folder)}
                 write_manifest(folder, plan.model_copy(update={"files": hashes, "parity": parity}))
                 step(f"put it in place: {output}")
-                _replace(output, folder)
+                replace_folder(output, folder)
         except OSError as error:
             raise SetupError(f"{output} cannot be written: {error}") from error
     return output
@@ -168,19 +165,6 @@ def _decided(manifest: ForecasterManifest) -> dict[str, Any]:
     return manifest.model_dump(exclude={"files": True, "parity": True, "source": {"name": True}})
 
 
-def _check_replaceable(output: Path) -> None:
-    """Refuse to delete what no conversion has written."""
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
-        return
-    if not (output / MANIFEST_FILE).is_file():
-        raise SetupError(f"{output} is not empty and no model folder: name another --output, or empty it yourself")
-    own = {MANIFEST_FILE, IR_FILE, WEIGHTS_FILE, GOLDEN_FILE}
-    own |= {f"{SOURCE_FOLDER}/{name}" for name in (CONFIG_FILE, *WEIGHT_FILES)}
-    strangers = {path.relative_to(output).as_posix() for path in _files_below(output)} - own
-    if strangers:
-        raise SetupError(f"{output} holds files that are no model's, move them first: {', '.join(sorted(strangers))}")
-
-
 def _write_model(folder: Path, files: SourceFiles, graph: ov.Model, plan: ForecasterManifest) -> None:
     ov.save_model(graph, folder / IR_FILE, compress_to_fp16=plan.precision == "f16")
     if plan.source.options["keep_source"] == "true":
@@ -199,52 +183,3 @@ def _write_golden(folder: Path, files: SourceFiles, compiled: ov.CompiledModel) 
         count = channels * -(-GOLDEN_SERIES // channels)
         inputs = as_windows(golden_series(count, architecture.context_length), channels)
     np.savez(folder / GOLDEN_FILE, inputs=inputs, outputs=compiled(inputs)[0])
-
-
-@contextmanager
-def _workspace(output: Path) -> Iterator[Path]:
-    """Yield an empty folder on the file system of ``output``; nothing of it is left behind.
-
-    It lies one level deeper than a model does, so that no one who lists models finds it.
-    """
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as parent:
-        folder = Path(parent) / "new"
-        folder.mkdir()
-        yield folder
-
-
-def _replace(output: Path, folder: Path) -> None:
-    """Make ``folder`` the model at ``output``, on the disk and all at once.
-
-    Conversions that run at the same time take turns by a lock on the parent folder, which needs no lock file.
-    """
-    for path in (*_files_below(folder), folder):
-        _sync(path)
-    old = folder.with_name("old")
-    parent = os.open(output.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(parent, fcntl.LOCK_EX)
-        if output.exists():
-            output.rename(old)
-        try:
-            folder.rename(output)
-        except OSError:
-            if old.exists():
-                old.rename(output)
-            raise
-        os.fsync(parent)
-    finally:
-        os.close(parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _files_below(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if not path.is_dir())
