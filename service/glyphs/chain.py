@@ -94,7 +94,7 @@ class GlyphChain:
     def _cell_ids(self, cells: NDArray[np.float32]) -> NDArray[np.uint16]:
         """Return the ids [n] of cells [n, 64] in [0, 1], none of them empty."""
         logits = self._phase1(cells.reshape(-1, 1, CELL_SIDE, CELL_SIDE))
-        ids: NDArray[np.uint16] = np.argmax(logits, axis=1).astype(np.uint16)
+        ids: NDArray[np.uint16] = logits.argmax(axis=1).astype(np.uint16)
         return ids
 
 

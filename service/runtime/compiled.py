@@ -80,6 +80,10 @@ class Compiler:
         """Read an IR, weights and all."""
         return self._core.read_model(ir)
 
+    def read_bytes(self, graph: bytes, weights: bytes) -> ov.Model:
+        """Read an IR from the bytes of its two files."""
+        return self._core.read_model(graph, weights)
+
     def compile(self, model: ov.Model, shape: tuple[int, ...]) -> CompiledShape:
         """Compile a copy of a model for one input shape and warm it up."""
         static = model.clone()

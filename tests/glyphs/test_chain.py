@@ -40,7 +40,7 @@ def binary_rasters(count: int, seed: int = 0) -> NDArray[np.uint8]:
 
 def plain_grids(rasters: NDArray[np.uint8]) -> NDArray[np.int64]:
     cells, empty = plain_cells(rasters)
-    ids: NDArray[np.int64] = np.argmax(CountingPhase1()(cells), axis=1)
+    ids: NDArray[np.int64] = CountingPhase1()(cells).argmax(1)
     ids[empty] = 0
     return ids.reshape(-1, 16, 16)
 

@@ -1,0 +1,35 @@
+"""Glyph rasters to ranked labels: ``python scripts/infer_chain.py --help``; the guide is ``docs/OPENVINO.md``.
+
+A thin door into the package, and the place where older code imports the OpenVINO functions from.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+if importlib.util.find_spec("service") is None:  # run from a checkout that is not installed
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from service.infer_chain.command import main
+
+DOORS = {
+    "export_phase1_to_onnx": "service.export.glyphs.onnx",
+    "export_phase2_to_onnx": "service.export.glyphs.onnx",
+    "convert_onnx_to_openvino": "service.export.glyphs.onnx",
+    "setup_openvino_model": "service.export.glyphs.engine",
+    "OpenVINOInferenceEngine": "service.export.glyphs.engine",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is: the program itself may need neither torch nor OpenVINO."""
+    if name not in DOORS:
+        raise AttributeError(name)
+    return getattr(importlib.import_module(DOORS[name]), name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

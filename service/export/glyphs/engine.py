@@ -1,0 +1,150 @@
+"""A glyph net of a checkpoint on OpenVINO: converted once, found in the cache ever after.
+
+Nothing here imports torch until a net has to be converted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import openvino as ov
+import orjson
+
+from service.errors import SetupError
+from service.export.glyphs.cache import IR_FOLDER, TOOLS, Cache, Entry
+from service.glyphs.compiled import PHASE1_BATCHES, PHASE2_BATCHES
+from service.runtime.batched import BatchedModel
+from service.runtime.compiled import Compiler
+from service.runtime.cpu import cpu_budget
+from service.runtime.manifest import sha256_file
+from service.runtime.profiles import find_profile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+DEVICES = ("CPU", "GPU", "AUTO")
+BATCHES = {1: PHASE1_BATCHES, 2: PHASE2_BATCHES}
+
+
+class OpenVINOInferenceEngine:
+    """One net on OpenVINO: cells or grids [n, …] to logits [n, m], any n. Not for two threads at once.
+
+    Args:
+        model: the IR, an ``.xml`` file, or an entry of the cache.
+        device: ``CPU``, ``GPU`` or ``AUTO``.
+        batches: batch sizes to compile; rows are cut to fit them.
+        compiler: shared by several nets of one process; its device then counts.
+
+    Raises:
+        SetupError: the device is not there.
+    """
+
+    def __init__(
+        self,
+        model: Path | Entry,
+        device: str = "CPU",
+        batches: Sequence[int] = PHASE2_BATCHES,
+        compiler: Compiler | None = None,
+    ) -> None:
+        compiler = compiler or open_device(device)
+        self.notes: dict[str, Any] = model.notes if isinstance(model, Entry) else {}
+        graph = compiler.read_bytes(model.graph, model.weights) if isinstance(model, Entry) else compiler.read(model)
+        self._model = BatchedModel(compiler, graph, batches)
+        self.in_force = self._model.in_force
+
+    def infer(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the logits [n, m] of rows [n, …]."""
+        return self._model(rows)
+
+    __call__ = infer
+
+
+def open_device(device: str) -> Compiler:
+    """Return a compiler for a device, in f32, with every instruction set the processor has; raises SetupError."""
+    if device not in DEVICES:
+        raise SetupError(f"no device {device!r}: choose one of {', '.join(DEVICES)}")
+    return Compiler(find_profile("native"), cpu_budget(), device)
+
+
+def setup_openvino_model(
+    checkpoint: Path,
+    cache_dir: Path,
+    device: str = "CPU",
+    *,
+    phase: int = 2,
+    config: dict[str, Any] | None = None,
+    calibration: NDArray[np.uint16] | None = None,
+    compiler: Compiler | None = None,
+) -> OpenVINOInferenceEngine:
+    """Return the net of a checkpoint on OpenVINO, from the cache where it is there.
+
+    Args:
+        checkpoint: PyTorch or safetensors file of Phase 1 or Phase 2.
+        cache_dir: folder of the cache; see ``service.export.glyphs.cache``.
+        device: ``CPU``, ``GPU`` or ``AUTO``.
+        phase: 1 or 2.
+        config: what ``--config_yaml`` holds.
+        calibration: grids [n, 16, 16] to quantize Phase 2 by; without them it is f32.
+        compiler: see :class:`OpenVINOInferenceEngine`.
+
+    Raises:
+        SetupError: the checkpoint does not fit, the device is not there, the cache cannot be written.
+    """
+    entry = convert_checkpoint(checkpoint, cache_dir, phase=phase, config=config, calibration=calibration)
+    return OpenVINOInferenceEngine(entry, device, BATCHES[phase], compiler)
+
+
+def convert_checkpoint(
+    checkpoint: Path,
+    cache_dir: Path,
+    *,
+    phase: int = 2,
+    config: dict[str, Any] | None = None,
+    calibration: NDArray[np.uint16] | None = None,
+) -> Entry:
+    """Return the IR of a checkpoint from the cache, converted if need be; arguments as above."""
+    cache, name = Cache(cache_dir), f"phase{phase}_model"
+    try:
+        sha256 = sha256_file(checkpoint)
+    except OSError as error:
+        raise SetupError(f"{checkpoint}: {error.strerror}") from error
+    content = {"checkpoint": sha256, "config": hashlib.sha256(orjson.dumps(config)).hexdigest(), "precision": "f32"}
+    entry = cache.get(name, content, lambda folder: _convert(folder, checkpoint, sha256, phase, config))
+    if calibration is None:
+        return entry
+    from service.export.glyphs.quantize import has_vnni, quantize  # noqa: PLC0415 - nncf takes seconds to import
+
+    grids = np.ascontiguousarray(calibration, "<u2")
+    content |= {"precision": "int8", "calibration": hashlib.sha256(grids.tobytes()).hexdigest()}
+    content |= {"vnni": str(has_vnni())}
+
+    def build(folder: Path) -> dict[str, Any]:
+        quantize(ov.Core().read_model(entry.graph, entry.weights), folder / IR_FOLDER / f"{name}.xml", grids)
+        return entry.notes
+
+    return cache.get(name, content, build, (*TOOLS, "nncf"))
+
+
+def _convert(folder: Path, path: Path, sha256: str, phase: int, config: dict[str, Any] | None) -> dict[str, Any]:
+    from service.export.glyphs import checkpoint, onnx  # noqa: PLC0415 - torch
+
+    weights = checkpoint.read_checkpoint(path)
+    if weights.sha256 != sha256:
+        raise SetupError(f"{path} has changed while it was read; start again")
+    file = folder / f"phase{phase}_model.onnx"
+    if phase == 1:
+        net: Any = checkpoint.phase1_net(weights)
+        onnx.export_phase1_to_onnx(net, file)
+        notes = {}
+    else:
+        net = checkpoint.phase2_net(weights, config)
+        onnx.export_phase2_to_onnx(net, file)
+        notes = {"primitives": net.architecture.primitives, "labels": len(weights.state[checkpoint.LAST_WEIGHT])}
+    onnx.convert_onnx_to_openvino(file, folder / IR_FOLDER / f"phase{phase}_model.xml")
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    return {"parameters": parameters, "label_map": weights.labels, **notes}

@@ -1,0 +1,1 @@
+"""``scripts/infer_chain.py``: a folder of rasters, or grids in a file, to ranked labels in JSON lines."""

@@ -1,0 +1,131 @@
+"""What a run says: a line a glyph, JSON lines, what was left out, accuracy, times."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter, defaultdict
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+import orjson
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from service.glyphs.chain import Ranking
+    from service.glyphs.labels import Labels
+    from service.infer_chain.inputs import Glyph
+
+# What the accuracy line calls top5, however many labels are asked for.
+TOP = 5
+SAID = 20
+
+
+class Skipped:
+    """What cannot be recognised, said on standard error as it is met: the first of each kind, then their number."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._said: Counter[str] = Counter()
+
+    def add(self, kind: str, reason: str, count: int = 1) -> None:
+        """Count what was skipped, and say why."""
+        self.counts[kind] += count
+        self._said[kind] += 1
+        if self._said[kind] <= SAID:
+            tqdm.write(f"[WARN] {reason}", file=sys.stderr)
+
+    def say(self) -> None:
+        """Say how many there were."""
+        if self.counts:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts.items())
+            tqdm.write(f"[WARN] skipped: {kinds}", file=sys.stderr)
+
+
+class Stages:
+    """Seconds of each stage of the thread that runs it."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Add the time of the block to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - start
+
+    def __str__(self) -> str:
+        return " ".join(f"{stage}={seconds:.3f}s" for stage, seconds in self.seconds.items())
+
+
+class Report:
+    """Takes the answers in batches; writes them, prints them, counts what was right."""
+
+    def __init__(self, labels: Labels, topk: int, output: IO[bytes] | None, *, quiet: bool, show_grid: bool) -> None:
+        self._labels = labels
+        self._topk = topk
+        self._output = output
+        self._quiet = quiet
+        self._show_grid = show_grid
+        self.samples = 0
+        self.top1 = 0
+        self.top5 = 0
+
+    @property
+    def ranks(self) -> int:
+        """How many labels a glyph the report needs."""
+        return max(self._topk, TOP)
+
+    def add(self, glyphs: Sequence[Glyph], ranking: Ranking, grids: NDArray[np.uint16]) -> None:
+        """Take the answers to some glyphs, of which the grids [n, 16, 16] may be shown."""
+        hits = ranking.indices == np.array([glyph.label for glyph in glyphs]).reshape(-1, 1)
+        self.samples += len(glyphs)
+        self.top1 += int(hits[:, 0].sum())
+        self.top5 += int(hits[:, :TOP].any(axis=1).sum())
+        indices = ranking.indices[:, : self._topk].tolist()
+        if self._output:
+            probabilities = ranking.probabilities[:, : self._topk].tolist()
+            self._output.write(b"".join(self._lines(glyphs, indices, probabilities)))
+        if not self._quiet:
+            self._print(glyphs, indices, grids)
+
+    def _lines(
+        self, glyphs: Sequence[Glyph], indices: list[list[int]], probabilities: list[list[float]]
+    ) -> Iterator[bytes]:
+        names, bases = self._labels.names, self._labels.bases
+        for glyph, best, shares in zip(glyphs, indices, probabilities, strict=True):
+            topk = [
+                {"rank": rank, "label": names[index], "base": bases[index], "prob": round(share, 7)}
+                for rank, (index, share) in enumerate(zip(best, shares, strict=True), 1)
+            ]
+            line: dict[str, object] = {"file": glyph.file, "topk": topk}
+            if glyph.glyph_id is not None:
+                line["glyph_id"] = glyph.glyph_id
+            yield orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+    def _print(self, glyphs: Sequence[Glyph], indices: list[list[int]], grids: NDArray[np.uint16]) -> None:
+        bases = self._labels.bases
+        lines = []
+        for glyph, best, grid in zip(glyphs, indices, grids, strict=True):
+            mark = "✅" if best[0] == glyph.label else "❗" if glyph.label in best else "❌"
+            ranked = ", ".join(bases[index] for index in best)
+            lines.append(f"{bases[glyph.label]} -> {bases[best[0]]} [{ranked}] ({glyph.file}) {mark}")
+            if self._show_grid:
+                lines += [" ".join(f"{primitive:4d}" for primitive in row) for row in grid.tolist()]
+        tqdm.write("\n".join(lines), file=sys.stdout)
+
+    def summary(self) -> str:
+        """Return the line of the accuracy."""
+        count = max(self.samples, 1)
+        return (
+            f"[SUMMARY] samples={self.samples} top1_acc={self.top1 / count:.4f} "
+            f"top5_contains_rate={self.top5 / count:.4f} top1_matches={self.top1} top5_contains={self.top5}"
+        )
