@@ -129,6 +129,11 @@ class Service:
         position = os.fstat(self._log.fileno()).st_size
         return os.pread(self._log.fileno(), position, 0).decode()
 
+    @property
+    def resident_mb(self) -> float:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1e3
+
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 

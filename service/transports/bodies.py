@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import Request, Response
 
-from service.errors import DeadlineExceededError, PayloadTooLargeError, UnsupportedMediaError
+from service.errors import DeadlineExceededError, PayloadTooLargeError, ShuttingDownError, UnsupportedMediaError
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -42,6 +42,8 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
                 chunks.append(chunk)
     except TimeoutError:
         raise DeadlineExceededError(f"the body did not arrive within {BODY_SECONDS} s") from None
+    except asyncio.CancelledError:  # how uvicorn ends what its shutdown has waited for in vain
+        raise ShuttingDownError("the service has shut down before the body arrived") from None
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 

@@ -39,6 +39,7 @@ from service.errors import (
     SetupError,
 )
 from service.transports.bodies import RefusalOfBody, read_body
+from service.transports.connections import Connection
 from service.transports.replies import LogStream
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class _Server(uvicorn.Server):
                 loop="uvloop",
                 # Not httptools, which is 0.1 ms faster: it loses the body of a request that offers an upgrade, takes
                 # headers without a limit, and reads pipelined requests without one.
-                http="h11",
+                http=Connection,
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -6,6 +6,7 @@ import contextlib
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -157,6 +158,28 @@ def test_while_draining_nothing_new_is_accepted_and_what_comes_too_late_is_told_
         status, reply = request.answer()
         assert (status, error_of(reply)[0]) == (503, "shutting_down")
         assert service.wait() == 0
+
+
+def test_a_body_that_never_comes_is_told_that_the_service_shuts_down() -> None:
+    with HttpService() as service:
+        request = HalfSent(service)
+        service.signal(signal.SIGTERM)
+        status, reply = request.answer()
+        assert (status, error_of(reply)[0]) == (503, "shutting_down")
+        assert service.wait() == 0
+
+
+def test_requests_sent_without_reading_a_reply_are_not_piled_up_in_memory() -> None:
+    body = BODY[:-1] + b',"targets":[0]}'
+    request = b"POST /forecast HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    with HttpService() as service, socket.create_connection(("127.0.0.1", service.port), 1) as connection:
+        wait_until(lambda: len(httpx.get(f"{service.url}/readyz").json()["models"][0]["batch_sizes"]) == 7, "loaded")
+        before, start = service.resident_mb, time.monotonic()
+        with contextlib.suppress(TimeoutError):  # the kernel holds no more
+            while time.monotonic() < start + 3:
+                connection.sendall(request)
+        assert service.resident_mb - before < 10
+        assert post(service).status_code == 200
 
 
 def test_a_damaged_default_model_ends_the_service_with_code_1_and_a_message(
