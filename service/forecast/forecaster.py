@@ -120,7 +120,7 @@ class Forecaster:
         seconds = shape.infer()
         forecasts, start = [], 0
         for _, targets in requests:
-            forecasts.append(np.ascontiguousarray(shape.outputs[start : start + len(targets)].T))
+            forecasts.append(shape.outputs[start : start + len(targets)].T.copy())
             start += len(targets)
         return forecasts, seconds
 
