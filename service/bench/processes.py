@@ -89,9 +89,14 @@ class Process:
         return os.pread(self._log.fileno(), os.fstat(self._log.fileno()).st_size, 0).decode(errors="replace")
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
     def rss_mb(self) -> float:
         """Resident memory, in MB of 10^6 bytes."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        status = Path(f"/proc/{self.pid}/status").read_text()
         kib = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
         return int(kib[1]) * 1024 / 1e6 if kib else 0.0
 
@@ -110,7 +115,7 @@ class Process:
         def quiet() -> bool:
             nonlocal seen
             # Ticks of user and system time, behind the name, which may hold anything.
-            used = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+            used = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
             if str(used) != seen[0]:
                 seen = (str(used), time.monotonic())
             return time.monotonic() - seen[1] > QUIET_SECONDS
@@ -124,6 +129,10 @@ class Service(Process):
     def __init__(self, command: str, settings: Settings, *options: str) -> None:
         super().__init__("-m", "service", command, *_options(settings), *options)
 
+    def wires(self) -> list[Wire]:
+        """Return connections to the service, in place of those returned before; waits until there can be some."""
+        raise NotImplementedError
+
     def client(self) -> Client:
         """Return a client of the service, good for one load; waits until it can be connected to."""
         raise NotImplementedError
@@ -134,7 +143,12 @@ class StdioService(Service):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__("stdio", settings)
-        self._client = Client([Wire(self.read_fd, self.write_fd, cut_lines)], PIPE_DEPTH)
+        self._wires = [Wire(self.read_fd, self.write_fd, cut_lines)]
+        self._client = Client(self._wires, PIPE_DEPTH)
+
+    def wires(self) -> list[Wire]:
+        """Return the pipe; what is sent before the service is ready waits in it."""
+        return self._wires
 
     def client(self) -> Client:
         """Return the client of the pipe; what is sent before the service is ready waits in it."""
@@ -144,25 +158,29 @@ class StdioService(Service):
 class HttpService(Service):
     """``vinocast serve`` on a free port of the loopback, and keep-alive connections to it."""
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__("serve", settings, "--host", "127.0.0.1", "--port", "0")
+    def __init__(self, settings: Settings, *options: str) -> None:
+        super().__init__("serve", settings, "--host", "127.0.0.1", "--port", "0", *options)
         self._connections: list[socket.socket] = []
-        self._port = 0
+        self.port = 0
 
-    def client(self) -> Client:
-        """Return a client with new connections, since the service closes those that were idle for some seconds."""
+    def wires(self) -> list[Wire]:
+        """Return new connections, since the service closes those that were idle for some seconds."""
         self._disconnect()
         self.wait_until(self._ready, "starting")
         for _ in range(CONNECTIONS):
-            connection = socket.create_connection(("127.0.0.1", self._port), PATIENCE)
+            connection = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._connections.append(connection)
-        return Client([Wire(fd, fd, cut_responses) for fd in map(socket.socket.fileno, self._connections)], 1)
+        return [Wire(fd, fd, cut_responses) for fd in map(socket.socket.fileno, self._connections)]
+
+    def client(self) -> Client:
+        """Return a client with new connections."""
+        return Client(self.wires(), 1)
 
     def _ready(self) -> bool:
-        ready = None if self._port else READY_LINE.search(self.log)
-        self._port = int(ready[1]) if ready else self._port
-        return self._port > 0
+        ready = None if self.port else READY_LINE.search(self.log)
+        self.port = int(ready[1]) if ready else self.port
+        return self.port > 0
 
     def _disconnect(self) -> None:
         for connection in self._connections:

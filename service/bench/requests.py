@@ -35,7 +35,7 @@ def forecasts(
     """Return a forecast request for each window; ``targets`` are channel indices, None for all."""
     wanted = {} if targets is None else {"targets": targets}
     return [
-        _body(transport, "/forecast", {**_window(form, window, index), **wanted})
+        request(transport, "/forecast", {**_window(form, window, index), **wanted})
         for index, window in enumerate(windows)
     ]
 
@@ -43,7 +43,7 @@ def forecasts(
 def observations(transport: Transport, windows: list[NDArray[np.float32]]) -> list[Body]:
     """Return the requests that fill a stream with each window; send them once."""
     return [
-        _body(
+        request(
             transport,
             f"/streams/{_stream(index)}/observations",
             {"op": "observe", "stream": _stream(index), "values": window.tolist()},
@@ -54,7 +54,7 @@ def observations(transport: Transport, windows: list[NDArray[np.float32]]) -> li
 
 def ping() -> Body:
     """Return a line that is answered once the default model is ready or has failed."""
-    return _body("stdio", "", {"op": "ping"})
+    return request("stdio", "", {"op": "ping"})
 
 
 def _window(form: Form, window: NDArray[np.float32], index: int) -> dict[str, Any]:
@@ -74,7 +74,8 @@ def _stream(index: int) -> str:
     return f"bench-{index}"
 
 
-def _body(transport: Transport, path: str, fields: dict[str, Any]) -> Body:
+def request(transport: Transport, path: str, fields: dict[str, Any]) -> Body:
+    """Return a request but for its id: a line, or a POST to a route."""
     rest = orjson.dumps(fields)[1:]
     suffix = rest if rest == b"}" else b"," + rest
     if transport == "stdio":
