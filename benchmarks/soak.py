@@ -49,6 +49,7 @@ MAX_REQUEST_BYTES = 1 << 17
 CLIENTS_THAT_LEAVE = 500
 # Of requests computed together, which go through a shape of more series: relative to the largest value of the window.
 ACROSS_SHAPES = 2e-6
+TURNS = 64
 Reply = dict[str, Any]
 
 
@@ -218,7 +219,7 @@ def _rolling(transport: Transport, forecaster: Forecaster, window: NDArray[np.fl
     channels = range(window.shape[1])
     path, name = "/streams/turning/observations", {"op": "observe", "stream": "turning"}
     pairs = []
-    for step in range(len(window)):
+    for step in range(TURNS):
         # The first brings the whole window; whenever the list starts over, the stream stands as it stood.
         values = window.tolist() if step == 0 else window[step - 1].tolist()
         turned = np.roll(window, -step, axis=0)

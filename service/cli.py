@@ -98,9 +98,12 @@ def serve(**options: Any) -> None:
     """Serve forecasts over HTTP until stopped; /docs describes the routes."""
     settings = HttpSettings(**options)
     start_service(settings.log_level)
-    from service.transports.http import serve_http
+    if settings.workers == 1:
+        from service.transports.http import serve_http as serve
+    else:
+        from service.transports.workers import serve_workers as serve
 
-    serve_http(settings)
+    serve(settings)
 
 
 @main.command(cls=Command)

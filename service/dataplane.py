@@ -44,13 +44,13 @@ if TYPE_CHECKING:
 class DataPlane:
     """Models, lane and statistics of one service. Everything but :meth:`start` is for the transport's one thread."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, streams: Streams | None = None) -> None:
         self._profile = find_profile(settings.profile)
         self._budget = cpu_budget()
         self._repository = Repository(settings.models or bundled_models(), settings.default_model)
         self._statistics = Statistics()
         self._closed = False
-        self._streams = Streams(settings.max_streams, settings.stream_idle_seconds)
+        self._streams = streams or Streams(settings.max_streams, settings.stream_idle_seconds)
         self._queue_rows = settings.queue_rows
         self.lane = Lane(settings.queue_rows)
 

@@ -52,6 +52,9 @@ class HttpSettings(Settings):
 
     host: str = _setting("127.0.0.1", "Address to listen on; 0.0.0.0 for every interface.")
     port: int = _setting(8000, "Port to listen on; 0 takes a free one.", type=click.IntRange(0, 65535))
+    workers: int = _setting(
+        1, "Processes that share the port, each on cores of its own; more than one keep no streams.", type=COUNT
+    )
 
 
 @dataclass(frozen=True)

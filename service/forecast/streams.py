@@ -14,6 +14,7 @@ import numpy as np
 from service.errors import (
     InvalidShapeError,
     NotEnoughHistoryError,
+    NotFoundError,
     OverloadedError,
     StaleTimestampError,
     UnknownStreamError,
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+NO_STREAMS = "stream: none is kept where several workers share a port: send past_values, or serve with --workers 1"
 
 
 class Stream:
@@ -149,3 +152,18 @@ class Streams:
             if used >= oldest_allowed:
                 return
             del self._streams[name]
+
+
+class NoStreams(Streams):
+    """Stands where several processes share a port: a stream would be known to the one that its rows came to."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 0)
+
+    def find(self, name: str) -> Stream:  # noqa: ARG002 - the base's signature
+        """Raise UnknownStreamError."""
+        raise UnknownStreamError(NO_STREAMS, "stream")
+
+    def find_or_create(self, name: str, context: int, channels: int) -> Stream:  # noqa: ARG002 - the base's signature
+        """Raise NotFoundError."""
+        raise NotFoundError(NO_STREAMS, "stream")

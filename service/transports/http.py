@@ -43,6 +43,7 @@ from service.transports.connections import Connection
 from service.transports.replies import LogStream
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from pydantic import BaseModel
@@ -64,25 +65,41 @@ log = logging.getLogger(__name__)
 
 def serve_http(settings: HttpSettings) -> None:
     """Serve until a signal; raises SetupError when the default model is refused."""
-    plane = DataPlane(settings)
-    server = _Server(plane, settings)
+    server = Server(DataPlane(settings), settings)
+    run_server(server)
+    if not server.started:
+        raise SetupError(cannot_listen(settings))
+
+
+def cannot_listen(settings: HttpSettings) -> str:
+    """Return what to say when an address is not to be had."""
+    return f"cannot listen on {settings.host}:{settings.port}: choose another --port or --host"
+
+
+def run_server(server: Server) -> None:
+    """Run a server until a signal; raises SetupError when the default model is refused."""
     # uvicorn takes these signals over when it runs, drains, and then raises them again, which must not end the process;
     # one that comes before is not lost.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     server.run()
-    refused = plane.default_model.refused
+    refused = server.plane.default_model.refused
     if refused is not None:
         raise SetupError(f"the default model cannot be served: {refused}")
-    if not server.started:
-        raise SetupError(f"cannot listen on {settings.host}:{settings.port}: choose another --port or --host")
 
 
-class _Server(uvicorn.Server):
+def welcome(listener: socket.socket) -> str:
+    """Return what is printed once the service is ready."""
+    # The port that was bound, which for --port 0 is not the one that was asked for.
+    host, port = listener.getsockname()[:2]
+    return WELCOME.format(url=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+
+
+class Server(uvicorn.Server):
     """A uvicorn server that loads models when it starts and drains the data plane when it stops."""
 
     def __init__(self, plane: DataPlane, settings: HttpSettings) -> None:
-        self._plane = plane
+        self.plane = plane
         self._pump = _Pump(plane)
         self._announced = False
         super().__init__(
@@ -103,13 +120,14 @@ class _Server(uvicorn.Server):
         )
 
     async def startup(self, sockets: Any = None) -> None:
+        """Listen, then load the models."""
         try:
             await super().startup(sockets)
         except SystemExit:  # how uvicorn says that it cannot listen, after logging why
             self.should_exit = True
             return
         self._loop = asyncio.get_running_loop()
-        self._plane.start(self._wake)
+        self.plane.start(self._wake)
 
     def _wake(self) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: a model has settled after the end
@@ -117,17 +135,19 @@ class _Server(uvicorn.Server):
 
     def _model_settled(self) -> None:
         self._pump.kick()
-        if self._plane.default_model.refused is not None:
+        if self.plane.default_model.refused is not None:
             self.should_exit = True
-        elif self._plane.warm and not self._announced:
+        elif self.plane.warm and not self._announced:
             self._announced = True
-            # The port that was bound, which for --port 0 is not the one that was asked for.
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
-            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            LogStream().write(WELCOME.format(url=url))
+            self.announce()
+
+    def announce(self) -> None:
+        """Say that the default model answers."""
+        LogStream().write(welcome(self.servers[0].sockets[0]))
 
     async def shutdown(self, sockets: Any = None) -> None:
-        self._plane.close()
+        """Answer what has been accepted."""
+        self.plane.close()
         await super().shutdown(sockets)
 
 
