@@ -31,7 +31,7 @@ from service.bench.requests import forecasts, observations, random_windows, requ
 from service.forecast.forecaster import Forecaster
 from service.runtime.compiled import Compiler
 from service.runtime.cpu import cpu_budget
-from service.runtime.manifest import ModelFolder, bundled_models
+from service.runtime.manifest import bundled_models, open_forecaster
 from service.runtime.profiles import find_profile
 from service.runtime.repository import BUNDLED_DEFAULT
 from service.settings import Settings
@@ -85,7 +85,7 @@ class Wrong(click.ClickException):
 def main(count: int) -> None:
     """Send the requests to `vinocast stdio`, then to `vinocast serve`, and print what they took."""
     settings = Settings(max_request_bytes=MAX_REQUEST_BYTES)
-    model = ModelFolder.open(bundled_models() / BUNDLED_DEFAULT)
+    model = open_forecaster(bundled_models() / BUNDLED_DEFAULT)
     forecaster = Forecaster(model)
     compiler = Compiler(find_profile(settings.profile), cpu_budget())
     forecaster.load(compiler)

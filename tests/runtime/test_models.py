@@ -24,7 +24,7 @@ from support import (
 
 from service.errors import ModelRefusedError, SetupError, UnknownModelError
 from service.runtime.cpu import cpu_budget
-from service.runtime.manifest import bundled_models, find_models, open_forecaster
+from service.runtime.manifest import bundled_models, find_models, open_forecaster, open_model
 from service.runtime.profiles import PROFILES
 from service.runtime.repository import Repository
 
@@ -225,7 +225,7 @@ def test_every_file_of_a_bundled_model_matches_its_hash() -> None:
     found = find_models(bundled_models())
     assert MODEL in found
     for path in found.values():
-        open_forecaster(path).verify()
+        open_model(path).verify()
 
 
 def test_an_openvino_that_cannot_be_imported_is_reported_and_nobody_waits_for_it(tmp_path: Path) -> None:
