@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import re
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -70,13 +72,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if path.suffix == ".safetensors":
             content: object = safetensors.torch.load(data)
         else:
-            with torch.serialization.safe_globals(_numpy_scalars()):
+            with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_scalars()):
+                warnings.simplefilter("ignore", UserWarning)  # pickled by another protocol: it reads or it does not
                 content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SetupError(
-            f"{path}: no checkpoint that can be read safely (tensors and plain values): {reason}"
-        ) from error
+        # torch's own advice is to load it unsafely.
+        strange = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"it holds {strange[1]}" if strange else (str(error) or type(error).__name__).partition("\n")[0]
+        raise SetupError(f"{path}: no checkpoint of tensors and plain values alone: {reason}") from error
     return _checkpoint(content, str(path), hashlib.sha256(data).hexdigest())
 
 

@@ -1,0 +1,80 @@
+"""A checkpoint on OpenVINO answers as in torch, at every batch size; another checkpoint answers otherwise at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from glyph_support import logits, phase1, phase2, random_grids, save
+
+from scripts import infer_chain
+from service.errors import SetupError
+from service.export.glyphs.engine import convert_checkpoint
+from service.glyphs.chain import GlyphChain, plain_cells
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("engine")
+    save(folder / "p2.pt", phase2())
+    return folder
+
+
+def test_phase_2_answers_as_in_torch_for_1_to_1024_grids(folder: Path) -> None:
+    net = phase2()
+    engine = infer_chain.setup_openvino_model(folder / "p2.pt", folder / "cache")
+    grids = random_grids(1024)
+    expected = logits(net, grids)
+    for count in (1, 3, 4, 16, 64, 256, 1024):
+        np.testing.assert_allclose(engine.infer(grids[:count]), expected[:count], atol=1e-4)
+    documented = folder / "cache" / "openvino_ir" / "phase2_model.xml"
+    again = infer_chain.OpenVINOInferenceEngine(documented, "CPU", [7])
+    np.testing.assert_allclose(again(grids[:20]), expected[:20], atol=1e-4)
+    assert (folder / "cache" / "phase2_model.onnx").is_file()
+
+
+def test_swapping_the_checkpoint_changes_the_answers_at_once(folder: Path) -> None:
+    grids, path = random_grids(5), folder / "swap" / "p2.pt"
+    path.parent.mkdir()
+    for seed in (2, 3):
+        save(path, phase2(seed))
+        engine = infer_chain.setup_openvino_model(path, folder / "cache")
+        np.testing.assert_allclose(engine.infer(grids), logits(phase2(seed), grids), atol=1e-4)
+
+
+def test_int8_ranks_nearly_as_f32_and_is_cached_by_its_calibration(folder: Path) -> None:
+    path, grids = folder / "p2.pt", random_grids(200)
+    entries = [
+        convert_checkpoint(path, folder / "cache", calibration=sample.astype(np.uint16))
+        for sample in (grids[:32], grids[:32], grids[32:64])
+    ]
+    assert entries[0].folder == entries[1].folder != entries[2].folder
+    assert b'type="FakeQuantize"' in entries[0].graph
+    engine = infer_chain.OpenVINOInferenceEngine(entries[0])
+    agreement = (engine.infer(grids).argmax(1) == logits(phase2(), grids).argmax(1)).mean()
+    assert agreement > 0.9
+
+
+def test_phase_1_gives_the_ids_of_torch(folder: Path) -> None:
+    engine = infer_chain.setup_openvino_model(save(folder / "p1.pt", phase1()), folder / "cache", phase=1)
+    rasters = np.random.default_rng(0).choice(np.array([0, 255], np.uint8), (3, 128, 128))
+    rasters[:, 40:] = 0
+    cells, empty = plain_cells(rasters)
+    expected = logits(phase1(), cells).argmax(1)
+    expected[empty] = 0
+    np.testing.assert_array_equal(GlyphChain(engine, engine).grids(rasters).ravel(), expected)
+
+
+def test_a_device_that_is_not_there_is_a_clear_error(folder: Path) -> None:
+    for device, fault in (("GPU", "finds no device GPU"), ("NPU", "choose one of CPU, GPU, AUTO")):
+        with pytest.raises(SetupError, match=fault):
+            infer_chain.OpenVINOInferenceEngine(folder / "none.xml", device)
+
+
+def test_what_is_no_phase_2_is_refused_before_anything_is_cached(folder: Path) -> None:
+    with pytest.raises(SetupError, match=r"lacks stem\.conv\.weight|lacks embedding\.weight"):
+        convert_checkpoint(save(folder / "wrong.pt", phase1()), folder / "other")
+    with pytest.raises(SetupError, match="No such file"):
+        convert_checkpoint(folder / "nothing.pt", folder / "other")
+    assert list((folder / "other" / "entries").iterdir()) == []

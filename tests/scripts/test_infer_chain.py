@@ -1,0 +1,372 @@
+"""The program that users of the glyph chain have: its flags, its lines, its files, and what it does with bad input."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from glyph_support import LABELS, STRANGER, GlyphFolder, logits, phase1, phase2, save, write_png
+from numpy.typing import NDArray
+from PIL import Image
+from support import ROOT
+
+from service.glyphs.chain import plain_cells, rank
+from service.infer_chain.command import main
+
+SCRIPT = ROOT / "scripts" / "infer_chain.py"
+Answers = dict[str, list[dict[str, Any]]]
+# Runs the program in this process: exit code, standard output, standard error.
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def glyphs(tmp_path_factory: pytest.TempPathFactory) -> GlyphFolder:
+    return GlyphFolder(tmp_path_factory.mktemp("glyphs"))
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*options: str | Path) -> tuple[int, str, str]:
+        code = main(list(map(str, options)))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def run_script(*options: str | Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SCRIPT), *map(str, options)]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=170, env=os.environ | (env or {})
+    )
+
+
+def read(path: Path) -> Answers:
+    return {line["file"]: line["topk"] for line in map(orjson.loads, path.read_bytes().splitlines())}
+
+
+def assert_alike(one: Answers, other: Answers, tolerance: float) -> None:
+    assert list(one) == list(other)
+    for file, topk in one.items():
+        assert [entry["label"] for entry in topk] == [entry["label"] for entry in other[file]], file
+        for a, b in zip(topk, other[file], strict=True):
+            assert a["prob"] == pytest.approx(b["prob"], abs=tolerance)
+
+
+def expected_answers(glyphs: GlyphFolder, k: int = 5) -> tuple[dict[str, list[str]], NDArray[np.int64]]:
+    """Labels of each raster, and the grids, by the nets themselves."""
+    rasters = np.stack([np.asarray(Image.open(glyphs.rasters / file)) for file in glyphs.files])
+    cells, empty = plain_cells(rasters)
+    ids: NDArray[np.int64] = logits(phase1(), cells).argmax(1)
+    ids[empty] = 0
+    grids = ids.reshape(-1, 16, 16)
+    best = rank(logits(phase2(), grids), k).indices
+    return {file: [LABELS[i] for i in row] for file, row in zip(glyphs.files, best.tolist(), strict=True)}, grids
+
+
+def test_torch_fast_and_plain_openvino_fast_and_plain_give_the_same(glyphs: GlyphFolder, run: Run) -> None:
+    ways = {"torch": [], "plain": ["--plain"], "openvino": ["--use-openvino"], "both": ["--use-openvino", "--plain"]}
+    answers = {}
+    for name, options in ways.items():
+        output = glyphs.folder / f"{name}.jsonl"
+        code, _, err = run(*glyphs.options(), "--quiet", "--output_json", output, *options)
+        assert (code, err) == (0, "")
+        answers[name] = read(output)
+    expected, _ = expected_answers(glyphs)
+    labels = {file: [entry["label"] for entry in topk] for file, topk in answers["plain"].items()}
+    assert labels == expected
+    assert_alike(answers["torch"], answers["plain"], 1e-6)
+    assert_alike(answers["both"], answers["openvino"], 1e-6)
+    assert_alike(answers["openvino"], answers["plain"], 1e-3)
+
+
+def test_the_lines_and_the_files_are_those_of_the_contract(glyphs: GlyphFolder) -> None:
+    output = glyphs.folder / "new" / "answers.jsonl"
+    options = glyphs.options()
+    done = run_script(*options, "--summary", "--topk", "3", "--output_json", output, "--use-openvino", "--stages")
+    assert done.returncode == 0, done.stderr
+    first, *lines = done.stdout.splitlines()
+    assert re.fullmatch(
+        r"\[INFO\] Starting inference \| rasters=24 \| device=openvino:CPU f32 \| phase1_params=183904 "
+        r"\| phase2_params=\d+",
+        first,
+    )
+    answers = read(output)
+    bases = {label: chr(int(label.split("_")[0])) for label in LABELS}
+    expected = []
+    for file, topk in answers.items():
+        label = file.rpartition("_")[0]
+        ranked = [entry["label"] for entry in topk]
+        assert [entry["rank"] for entry in topk] == [1, 2, 3]
+        assert [entry["base"] for entry in topk] == [bases[name] for name in ranked]
+        assert sorted((entry["prob"] for entry in topk), reverse=True) == [entry["prob"] for entry in topk]
+        mark = "✅" if ranked[0] == label else "❗" if label in ranked else "❌"
+        expected.append(
+            f"{bases[label]} -> {bases[ranked[0]]} [{', '.join(bases[name] for name in ranked)}] ({file}) {mark}"
+        )
+    assert lines[:24] == expected
+    timing, stages, summary, done_line = lines[24:]
+    assert re.fullmatch(r"\[TIMING\] Inference time: \d+\.\d{3}s for 24 glyphs \(\d+\.\d\dms per glyph\)", timing)
+    assert stages.startswith("[STAGES] ")
+    right = sum(line.endswith("✅") for line in expected)
+    fives, _ = expected_answers(glyphs)
+    within = sum(file.rpartition("_")[0] in ranked for file, ranked in fives.items())
+    assert summary == (
+        f"[SUMMARY] samples=24 top1_acc={right / 24:.4f} top5_contains_rate={within / 24:.4f} "
+        f"top1_matches={right} top5_contains={within}"
+    )
+    assert done_line == "[DONE] Inference complete."
+
+
+def test_bad_rasters_are_said_and_counted_and_the_rest_goes_on(glyphs: GlyphFolder, run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "rasters"
+    folder.mkdir()
+    good = (glyphs.rasters / glyphs.files[0]).read_bytes()
+    (folder / "66_latin_1.png").write_bytes(good)
+    (folder / "66_latin_2.png").write_bytes(good[: len(good) // 2])
+    write_png(folder / "66_latin_3.png", np.zeros((64, 64), np.uint8))
+    (folder / f"{STRANGER}_4.png").write_bytes(good)
+    (folder / "noise.png").write_bytes(good)
+    (folder / "notes.txt").write_text("no raster")
+    for options in ([], ["--plain"]):
+        output = tmp_path / "out.jsonl"
+        code, out, err = run(*glyphs.options(rasters_dir=folder), "--summary", "--output_json", output, *options)
+        assert code == 0
+        assert list(read(output)) == ["66_latin_1.png"]
+        assert "samples=1 " in out
+        assert "66_latin_2.png: the PNG is damaged" in err
+        assert "66_latin_3.png: expected 128x128 pixels, got 64x64" in err
+        assert f"the label map has no '{STRANGER}'" in err
+        assert "noise.png: expected LABEL_ROW.png" in err
+        assert "skipped: 1 of a label that no class has, 1 without a label in the name, 2 that cannot be read" in err
+
+
+def test_without_a_raster_that_can_be_read_the_exit_code_is_1(glyphs: GlyphFolder, run: Run, tmp_path: Path) -> None:
+    assert run(*glyphs.options(rasters_dir=tmp_path))[0] == 1
+    (tmp_path / "66_latin_2.png").write_bytes(b"junk")
+    code, _, err = run(*glyphs.options(rasters_dir=tmp_path))
+    assert code == 1
+    assert "[error] nothing could be recognised" in err
+
+
+@pytest.mark.parametrize("name", ["rasters_dir", "phase1_ckpt", "phase2_ckpt", "label_map", "chars_csv"])
+def test_a_missing_path_is_named(glyphs: GlyphFolder, run: Run, name: str) -> None:
+    code, _, err = run(*glyphs.options(**{name: Path("no/such")}))
+    assert (code, err) == (2, f"[error] Missing required path: {name}=no/such\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        (["--arch", "transformer"], "no transformer"),
+        (["--use-sequence-context"], "no context of neighbouring glyphs"),
+        (["--context-window", "3"], "no context of neighbouring glyphs"),
+        (["--topk", "0"], "--topk: expected a number above 0"),
+        (["--openvino-precision", "int8"], "needs --use-openvino"),
+    ],
+)
+def test_wrong_usage_ends_with_2(
+    glyphs: GlyphFolder, capsys: pytest.CaptureFixture[str], options: list[str], fault: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([*glyphs.options(), *options])
+    assert fault in capsys.readouterr().err
+
+
+def test_limits_order_and_splits_choose_the_rasters(glyphs: GlyphFolder, run: Run, tmp_path: Path) -> None:
+    def files(*options: str | Path) -> list[str]:
+        output = tmp_path / "out.jsonl"
+        code, _, err = run(*glyphs.options(), "--quiet", "--output_json", output, *options)
+        assert code == 0, err
+        return list(read(output))
+
+    assert files() == sorted(glyphs.files)
+    assert files("--limit", "3") == sorted(glyphs.files)[:3]
+    shuffled = files("--shuffle", "--limit", "6")
+    assert (
+        shuffled
+        == files("--shuffle", "--limit", "6", "--seed", "42")
+        != files("--shuffle", "--limit", "6", "--seed", "7")
+    )
+    assert shuffled != sorted(shuffled)
+    each = files("--all-classes", "--limit", "2")
+    assert sorted(file.rpartition("_")[0] for file in each) == sorted(LABELS * 2)
+
+    (tmp_path / "phase2_test_ids.txt").write_text("5\n17\n9999\n")
+    chosen = files("--use-test-split", "--splits-dir", tmp_path)
+    assert sorted(file.rpartition("_")[2] for file in chosen) == ["17.png", "5.png"]
+    _, _, err = run(*glyphs.options(), "--quiet", "--use-test-split", "--splits-dir", tmp_path)
+    assert "id 9999 of the test split is not there" in err
+    assert run(*glyphs.options(), "--use-test-split")[0] == 2
+
+
+@pytest.fixture(scope="module")
+def memmap(glyphs: GlyphFolder) -> list[str | Path]:
+    """Options that name the grids of the rasters, in the raw form."""
+    folder = glyphs.folder / "memmap"
+    folder.mkdir()
+    _, grids = expected_answers(glyphs)
+    (folder / "grids.npy").write_bytes(grids.astype("<u2").tobytes())
+    np.save(folder / "ids.npy", np.arange(24) + 100)
+    keys = ("label", "glyph_label", "label_string")
+    lines = [
+        orjson.dumps({"glyph_id": row + 100, keys[row % 3]: file.rpartition("_")[0]}).decode()
+        for row, file in enumerate(glyphs.files)
+    ]
+    (folder / "labels.jsonl").write_text("\n".join(lines) + "\n")
+    return ["--use-memmap-grids", *memmap_files(folder)]
+
+
+def memmap_files(folder: Path) -> list[str | Path]:
+    names = (("grids-file", "grids.npy"), ("row-ids-file", "ids.npy"))
+    options: list[str | Path] = [word for name, file in names for word in (f"--memmap-{name}", folder / file)]
+    return [*options, "--glyph-labels-file", folder / "labels.jsonl"]
+
+
+def test_memmap_grids_answer_as_their_rasters(
+    glyphs: GlyphFolder, memmap: list[str | Path], run: Run, tmp_path: Path
+) -> None:
+    expected, grids = expected_answers(glyphs)
+    np.save(tmp_path / "real.npy", grids.astype(np.uint16))
+    real = ["--memmap-grids-file", tmp_path / "real.npy"]
+    for options in ([], real, ["--use-openvino"], ["--use-openvino", "--plain"]):
+        output = tmp_path / "out.jsonl"
+        code, _, err = run(*glyphs.options(), *memmap, *options, "--quiet", "--output_json", output)
+        assert code == 0, err
+        lines = [orjson.loads(line) for line in output.read_bytes().splitlines()]
+        assert [line["glyph_id"] for line in lines] == list(range(100, 124))
+        assert [line["file"] for line in lines] == [f"glyph_{n}.memmap" for n in range(100, 124)]
+        assert [[entry["label"] for entry in line["topk"]] for line in lines] == list(expected.values())
+
+
+def test_grids_that_do_not_fit_are_said_or_refused(
+    glyphs: GlyphFolder, memmap: list[str | Path], run: Run, tmp_path: Path
+) -> None:
+    _, grids = expected_answers(glyphs)
+    wrong = tmp_path / "wrong.npy"
+
+    def call() -> tuple[int, str, str]:
+        return run(*glyphs.options(), *memmap, "--memmap-grids-file", wrong, "--quiet", "--summary")
+
+    for size in (1, 100, 511):
+        wrong.write_bytes(bytes(size))
+        assert call()[0] == 1
+    np.save(wrong, grids.astype(np.float32))
+    code, _, err = call()
+    assert code == 1
+    assert "expected uint16" in err
+
+    grids[3, 0, 0] = 1024
+    wrong.write_bytes(grids[:20].astype("<u2").tobytes())
+    code, out, err = call()
+    assert code == 0
+    assert "samples=19 " in out
+    assert "has 24 ids for 20 grids" in err
+    assert "glyph_103.memmap: a primitive id beyond 1023" in err
+    assert "4 without a grid or an id, 1 with an unknown primitive id" in err
+
+
+def test_labels_of_grids_that_are_missing_or_broken_are_said(
+    glyphs: GlyphFolder, memmap: list[str | Path], run: Run, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.jsonl"
+    labels.write_text('{"glyph_id": 100, "label": "66_latin"}\nbroken\n{"glyph_id": 101, "label": "90_latin"}\n')
+    code, out, err = run(*glyphs.options(), *memmap, "--glyph-labels-file", labels, "--quiet", "--summary")
+    assert code == 0
+    assert "samples=1 " in out
+    assert "labels.jsonl: line 2: expected glyph_id and label" in err
+    assert "skipped: 1 lines of labels, 1 of a label that no class has, 22 without a label" in err
+
+
+def test_the_grid_is_shown(glyphs: GlyphFolder, run: Run) -> None:
+    _, out, _ = run(*glyphs.options(), "--show_grid", "--limit", "1")
+    rows = out.splitlines()[2:18]
+    _, grids = expected_answers(glyphs)
+    first = glyphs.files.index(sorted(glyphs.files)[0])
+    assert [list(map(int, row.split())) for row in rows] == grids[first].tolist()
+
+
+def test_a_swapped_checkpoint_answers_at_once(glyphs: GlyphFolder, run: Run, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "phase2.pt"
+    answers = []
+    for seed in (2, 5, 2):
+        save(checkpoint, phase2(seed))
+        output = tmp_path / "out.jsonl"
+        options = glyphs.options(phase2_ckpt=checkpoint)
+        assert run(*options, "--use-openvino", "--quiet", "--output_json", output)[0] == 0
+        answers.append(read(output))
+    assert_alike(answers[0], answers[2], 0)
+    assert answers[0] != answers[1]
+
+
+def test_int8_gives_nearly_the_same_labels(glyphs: GlyphFolder, run: Run, tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    code, _, err = run(
+        *glyphs.options(), "--use-openvino", "--openvino-precision", "int8", "--quiet", "--output_json", output
+    )
+    assert code == 0, err
+    expected, _ = expected_answers(glyphs)
+    assert sum(topk[0]["label"] == expected[file][0] for file, topk in read(output).items()) >= 20
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused(glyphs: GlyphFolder, run: Run, tmp_path: Path) -> None:
+    for openvino in ([], ["--use-openvino"]):
+        code, _, err = run(*glyphs.options(), "--baseline_phase2", *openvino)
+        assert code == 1
+        assert "embedding.weight is [1024, 8], expected [1024, 64]" in err
+    checkpoint = save(tmp_path / "p.pt", phase2(labels=9))
+    code, _, err = run(*glyphs.options(phase2_ckpt=checkpoint))
+    assert code == 1
+    assert "classifier.4 has 9 labels" in err
+
+
+def test_another_label_map_than_the_checkpoints_is_said(glyphs: GlyphFolder, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "map.json").write_bytes(orjson.dumps({label: n for n, label in enumerate(reversed(LABELS))}))
+    for openvino in ([], ["--use-openvino"]):
+        code, _, err = run(*glyphs.options(label_map=tmp_path / "map.json"), "--quiet", *openvino)
+        assert code == 0
+        assert "was trained with another label map" in err
+
+
+def test_a_device_that_is_not_there_is_an_error(glyphs: GlyphFolder, run: Run) -> None:
+    code, _, err = run(*glyphs.options(), "--use-openvino", "--openvino-device", "GPU")
+    assert code == 1
+    assert "OpenVINO finds no device GPU" in err
+    assert run(*glyphs.options(), "--use-openvino", "--openvino-device", "AUTO", "--quiet")[0] == 0
+
+
+IMPORTS = """
+import sys
+from service.infer_chain.command import main
+for name in {hidden!r}:
+    sys.modules[name] = None
+code = main(sys.argv[1:])
+print("loaded:", *({{"torch", "openvino", "onnx"}} & set(filter(sys.modules.get, sys.modules))))
+sys.exit(code)
+"""
+
+
+def test_torch_needs_no_openvino_and_a_warm_cache_no_torch(glyphs: GlyphFolder, run: Run) -> None:
+    assert run(*glyphs.options(), "--use-openvino", "--quiet")[0] == 0
+    for hidden, options, loaded in (
+        (["openvino"], [], "torch"),
+        (["torch", "onnx"], ["--use-openvino"], "openvino"),
+    ):
+        code = IMPORTS.format(hidden=hidden)
+        command = [sys.executable, "-c", code, *glyphs.options(), "--quiet", *options]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=170)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1] == f"loaded: {loaded}"
+    code = IMPORTS.format(hidden=["openvino"])
+    command = [sys.executable, "-c", code, *glyphs.options(), "--use-openvino"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=170)
+    assert done.returncode == 1
+    assert "not installed: OpenVINO: pip install" in done.stderr
