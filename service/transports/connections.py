@@ -1,7 +1,8 @@
-"""uvicorn's HTTP/1.1 connection, but for how far it reads ahead."""
+"""Listening sockets, and uvicorn's HTTP/1.1 connection but for how far it reads ahead."""
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -11,6 +12,32 @@ if TYPE_CHECKING:
     import asyncio
 
     from uvicorn.protocols.http.h11_impl import RequestResponseCycle
+
+BACKLOG = 2048
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Return a non-blocking listening socket for each address of a host; raises OSError when one cannot be had."""
+    listeners: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            listener = socket.socket(family, kind, protocol)
+            listeners.append(listener)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Accepted sockets inherit it. With Nagle's algorithm a reply waits up to 40 ms for the client's last ACK.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+            listener.setblocking(False)
+    except OSError:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
 
 
 class Connection(H11Protocol):

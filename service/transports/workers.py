@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 
 from service.errors import SetupError
 from service.runtime.cpu import cpu_budget
+from service.transports.connections import listen
 from service.transports.http import DRAIN_SECONDS, cannot_listen, welcome
 from service.transports.replies import LogStream
 from service.transports.worker import CONNECTION, LIVE, READY, run_worker
@@ -41,7 +42,6 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
 # A worker gives up what it drains after DRAIN_SECONDS, and then ends.
 END_SECONDS = DRAIN_SECONDS + 0.7
 MESSAGE_BYTES = 1 << 16
-BACKLOG = 2048
 log = logging.getLogger(__name__)
 _fork = multiprocessing.get_context("fork")
 
@@ -52,7 +52,11 @@ def serve_workers(settings: HttpSettings) -> None:
     if settings.workers > budget.cores:
         cores = f"{budget.cores} core{'s' * (budget.cores > 1)}"
         raise SetupError(f"--workers {settings.workers}: {cores} here; choose at most {budget.cores}")
-    listeners = listen(settings)
+    try:
+        listeners = listen(settings.host, settings.port)
+    except OSError as error:
+        log.error("%s", error)
+        raise SetupError(cannot_listen(settings)) from None
     supervisor = _Supervisor(settings, listeners, share_out(sorted(budget.affinity), settings.workers))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())
@@ -66,31 +70,6 @@ def share_out(cpus: Sequence[int], workers: int) -> list[Sequence[int]]:
     """Return the CPUs of each worker: neighbours, and as many for one as for another, give or take one."""
     bounds = [index * len(cpus) // workers for index in range(workers + 1)]
     return [cpus[start:end] for start, end in itertools.pairwise(bounds)]
-
-
-def listen(settings: HttpSettings) -> list[socket.socket]:
-    """Return a listening socket for each address of the host; raises SetupError."""
-    listeners: list[socket.socket] = []
-    try:
-        for family, kind, protocol, _, address in socket.getaddrinfo(
-            settings.host or None, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        ):
-            listener = socket.socket(family, kind, protocol)
-            listeners.append(listener)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            # Accepted sockets inherit it. With Nagle's algorithm a reply waits up to 40 ms for the client's last ACK.
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if family == socket.AF_INET6:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            listener.bind(address)
-            listener.listen(BACKLOG)
-            listener.setblocking(False)
-    except OSError as error:
-        log.error("%s", error)
-        for listener in listeners:
-            listener.close()
-        raise SetupError(cannot_listen(settings)) from None
-    return listeners
 
 
 class _Seat:
@@ -173,8 +152,14 @@ class _Supervisor:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         process = _fork.Process(target=self._work, args=(seat, theirs, ours))
-        process.start()
-        theirs.close()
+        try:
+            process.start()
+        except OSError as error:  # no memory, or too many processes
+            ours.close()
+            self._lose(seat, f"it cannot be forked ({error.strerror})")
+            return
+        finally:
+            theirs.close()
         worker = seat.worker = _Worker(seat, process, ours)
         self._turns.append(worker)
         self._selector.register(ours, selectors.EVENT_READ, lambda: self._hear(worker))
@@ -216,7 +201,7 @@ class _Supervisor:
             LogStream().write(welcome(self._listeners[0]))
 
     def _bury(self, worker: _Worker) -> None:
-        """Clear up after a worker that has ended; raises SetupError if none has ever been ready."""
+        """Clear up after a worker that has ended."""
         while worker.channel in self._selector.get_map():
             self._hear(worker)
         worker.channel.close()
@@ -224,12 +209,14 @@ class _Supervisor:
         worker.process.join()
         self._turns.remove(worker)
         self._accept_or_not()
-        if self._stopping:
-            return
-        reason = worker.refusal or f"it ended with code {worker.process.exitcode} (below 0: a signal)"
+        if not self._stopping:
+            code = worker.process.exitcode
+            self._lose(worker.seat, worker.refusal or f"it ended with code {code} (below 0: a signal)")
+
+    def _lose(self, seat: _Seat, reason: str) -> None:
+        """Plan a start for a seat without a worker; raises SetupError if no worker has ever been ready."""
         if not self._proven:
-            raise SetupError(worker.refusal or f"{worker.seat} cannot be started: {reason}; see above")
-        seat = worker.seat
+            raise SetupError(f"{seat} cannot be started: {reason}")
         pause = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2**seat.failures)
         seat.worker, seat.failures, seat.due = None, seat.failures + 1, time.monotonic() + pause
         log.error("%s is lost: %s; another is started in %.1f s", seat, reason, pause)

@@ -15,9 +15,8 @@ import orjson
 import pytest
 from support import PATIENCE, HttpService, RunVinocast, copy_model, error_of, packed, random_windows, wait_until
 
-from service.errors import SetupError
-from service.settings import HttpSettings
-from service.transports.workers import listen, share_out
+from service.transports.connections import listen
+from service.transports.workers import share_out
 
 CORES = sorted(os.sched_getaffinity(0))
 two_cores = pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
@@ -156,13 +155,17 @@ def test_more_workers_than_cores_are_a_clear_error(run_vinocast: RunVinocast) ->
     assert re.search(rf"--workers {len(CORES) + 1}: \d+ cores? here", done.stderr.splitlines()[-1])
 
 
-def test_an_address_that_is_taken_is_a_clear_error() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SetupError, match="--port"):
-        listen(HttpSettings(port=taken.getsockname()[1]))
+@two_cores
+def test_an_address_that_is_taken_is_a_clear_error(run_vinocast: RunVinocast) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = run_vinocast("serve", "--workers", "2", "--port", str(taken.getsockname()[1]))
+    assert done.returncode == 1
+    assert "--port" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
 
 
 def test_an_accepted_connection_does_not_hold_replies_back() -> None:
-    (listener,) = listen(HttpSettings(port=0))
+    (listener,) = listen("127.0.0.1", 0)
     with listener, socket.create_connection(listener.getsockname()):
         listener.setblocking(True)
         connection, _ = listener.accept()
