@@ -59,12 +59,16 @@ class GlyphChain:
 
     def packed_grids(self, packed: NDArray[np.uint64]) -> NDArray[np.uint16]:
         """Return the grids [n, 16, 16] of binary rasters, of which the packed cells [n, 256] are given."""
-        places = np.searchsorted(self._known, packed)
-        strange = self._known[np.minimum(places, len(self._known) - 1)] != packed
+        filled = packed != EMPTY
+        cells = packed[filled]
+        places = np.searchsorted(self._known, cells)
+        strange = self._known[np.minimum(places, len(self._known) - 1)] != cells
         if strange.any():
-            self._learn(np.unique(packed[strange]), np.unique(packed))
-            places = np.searchsorted(self._known, packed)
-        return self._ids[places].reshape(-1, GRID_SIDE, GRID_SIDE)
+            self._learn(np.unique(cells[strange]), np.unique(cells))
+            places = np.searchsorted(self._known, cells)
+        grids = np.full(packed.shape, EMPTY, np.uint16)
+        grids[filled] = self._ids[places]
+        return grids.reshape(-1, GRID_SIDE, GRID_SIDE)
 
     def rank(self, grids: NDArray[np.integer], k: int) -> Ranking:
         """Return the ``k`` best labels (all, if there are fewer) of grids [n, 16, 16]."""
@@ -76,7 +80,7 @@ class GlyphChain:
         known, known_ids = self._known, self._ids
         if len(known) + len(strange) > self._memo_cells:
             keep = np.isin(known, wanted, assume_unique=True)
-            keep[0] = True  # the empty cell
+            keep[0] = True  # the empty cell, so that there is one at least
             known, known_ids = known[keep], known_ids[keep]
         places = np.searchsorted(known, strange)
         self._known, self._ids = np.insert(known, places, strange), np.insert(known_ids, places, ids)

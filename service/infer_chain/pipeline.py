@@ -78,16 +78,16 @@ class Pipeline:
 
     def _fast_rasters(self, folder: Path, glyphs: Sequence[Glyph]) -> Iterator[Batch]:
         """The next rasters are read while these are computed, and Phase 1 sees each distinct cell once."""
-        chain = GlyphChain(self._timed(self.nets.phase1, "phase1"), self.nets.phase2)
+        chain = GlyphChain(self._timed(self.nets.phase1, "phase1", "cells"), self.nets.phase2)
         coming: deque[Future[Read]] = deque()
         chunks = _chunks(glyphs, CHUNK)
         with ThreadPoolExecutor(1, "reader") as pool:
             while True:
                 while len(coming) < AHEAD and (chunk := next(chunks, None)):
-                    coming.append(pool.submit(read_rasters, folder, chunk))
+                    coming.append(pool.submit(self._read, folder, chunk))
                 if not coming:
                     return
-                with self.stages.measure("wait for a read"):
+                with self.stages.measure("wait"):
                     read = coming.popleft().result()
                 self._say(read)
                 with self.stages.measure("cells"):
@@ -97,10 +97,9 @@ class Pipeline:
 
     def _plain_rasters(self, folder: Path, glyphs: Sequence[Glyph]) -> Iterator[Batch]:
         """Every cell goes through Phase 1; nothing is remembered, nothing overlaps."""
-        phase1 = self._timed(self.nets.phase1, "phase1")
+        phase1 = self._timed(self.nets.phase1, "phase1", "cells")
         for chunk in _chunks(glyphs, self.batch_size):
-            with self.stages.measure("read"):
-                read = read_rasters(folder, chunk)
+            read = self._read(folder, chunk)
             self._say(read)
             if not read.glyphs:
                 continue
@@ -115,15 +114,19 @@ class Pipeline:
         with self.stages.measure("top-k"):
             return Batch(glyphs, grids, rank(logits, self.ranks))
 
+    def _read(self, folder: Path, chunk: Sequence[Glyph]) -> Read:
+        with self.stages.measure("read"):
+            return read_rasters(folder, chunk)
+
     def _say(self, read: Read) -> None:
         for fault in read.faults:
             self.skipped.add("that cannot be read", fault)
 
     def _timed(
-        self, net: Callable[[NDArray[Any]], NDArray[np.float32]], stage: str
+        self, net: Callable[[NDArray[Any]], NDArray[np.float32]], stage: str, within: str | None = None
     ) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
         def infer(rows: NDArray[Any]) -> NDArray[np.float32]:
-            with self.stages.measure(stage):
+            with self.stages.measure(stage, within):
                 return net(rows)
 
         return infer

@@ -48,19 +48,22 @@ class Skipped:
 
 
 class Stages:
-    """Seconds of each stage of the thread that runs it."""
+    """Seconds of each stage, each stage measured by one thread."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
-    def measure(self, stage: str) -> Iterator[None]:
-        """Add the time of the block to a stage."""
+    def measure(self, stage: str, within: str | None = None) -> Iterator[None]:
+        """Add the time of the block to a stage, and take it from the one that it lies within."""
         start = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[stage] += time.perf_counter() - start
+            seconds = time.perf_counter() - start
+            self.seconds[stage] += seconds
+            if within:
+                self.seconds[within] -= seconds
 
     def __str__(self) -> str:
         return " ".join(f"{stage}={seconds:.3f}s" for stage, seconds in self.seconds.items())

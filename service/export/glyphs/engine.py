@@ -6,6 +6,7 @@ Nothing here imports torch until a net has to be converted.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,10 +66,11 @@ class OpenVINOInferenceEngine:
 
 
 def open_device(device: str) -> Compiler:
-    """Return a compiler for a device, in f32, with every instruction set the processor has; raises SetupError."""
+    """Return a compiler for a device: f32, every core and instruction set there is; raises SetupError."""
     if device not in DEVICES:
         raise SetupError(f"no device {device!r}: choose one of {', '.join(DEVICES)}")
-    return Compiler(find_profile("native"), cpu_budget(), device)
+    budget = cpu_budget()
+    return Compiler(replace(find_profile("native"), threads=budget.cores), budget, device)
 
 
 def setup_openvino_model(
