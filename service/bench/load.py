@@ -115,16 +115,32 @@ def cut_lines(received: bytearray) -> list[bytes]:
 
 
 def cut_responses(received: bytearray) -> list[bytes]:
-    """Take whole HTTP responses off the front and return their bodies."""
+    """Take whole HTTP responses off the front and return their bodies, of a known length or in chunks."""
     bodies: list[bytes] = []
     while (head := received.find(b"\r\n\r\n")) >= 0:
-        length = received.find(b"content-length: ", 0, head) + len(b"content-length: ")
-        end = head + 4 + int(received[length : received.find(b"\r", length)])
+        fields, start = received[:head].lower(), head + 4
+        if (length := fields.find(b"\r\ncontent-length:")) >= 0:
+            end = start + int(fields[length + 17 :].split(b"\r", 1)[0])
+            body = bytes(received[start:end])
+        else:
+            body, end = _chunks(received, start)
         if len(received) < end:
             break
-        bodies.append(bytes(received[head + 4 : end]))
+        bodies.append(body)
         del received[:end]
     return bodies
+
+
+def _chunks(received: bytearray, start: int) -> tuple[bytes, int]:
+    """Return a chunked body and where it ends, which is behind what has come as long as it is not whole."""
+    parts: list[bytes] = []
+    while (line := received.find(b"\r\n", start)) >= 0:
+        size = int(received[start:line], 16)
+        start = line + 2 + size + 2
+        if not size:
+            return b"".join(parts), start
+        parts.append(bytes(received[line + 2 : start - 2]))
+    return b"", len(received) + 1
 
 
 class ClosedLoop:
@@ -186,9 +202,12 @@ class Client:
     Args:
         wires: the connections.
         depth: requests that a wire may hold at once; the replies to them are matched by id.
+        identified: whether replies begin with the id of their request. Other replies are their wire's next, which asks
+            for a depth of 1.
     """
 
-    def __init__(self, wires: Sequence[Wire], depth: int) -> None:
+    def __init__(self, wires: Sequence[Wire], depth: int, *, identified: bool = True) -> None:
+        self._identified = identified
         # The first slots are on different wires, so that a few clients have a connection each.
         self._slots = [wire for _ in range(depth) for wire in wires]
         self._ids = itertools.count(FIRST_ID)
@@ -218,7 +237,7 @@ class Client:
                         break
                     result.late.append(now - began - start)
                     wire, number = free.popleft(), next(self._ids)
-                    pending[number] = (began + start, wire)
+                    pending[number if self._identified else wire.read_fd] = (began + start, wire)
                     wire.send(next(bodies), number)
                 now = time.perf_counter()
                 if schedule.finished(now - began) and not pending:
@@ -232,7 +251,7 @@ class Client:
                     replies = wires[fd].receive()
                     now = time.perf_counter()
                     for reply in replies:
-                        started, wire = pending.pop(int(reply[ID]))
+                        started, wire = pending.pop(int(reply[ID]) if self._identified else fd)
                         free.append(wire)
                         result.latencies.append(now - started)
                         result.replies.append(reply)

@@ -45,21 +45,27 @@ def sharpen_timers() -> None:
 
 
 class Process:
-    """A child process with pipes to both ends, stopped at the end; what it logs is kept in case it fails."""
+    """A child process with pipes to both ends, stopped at the end; what it logs is kept in case it fails.
 
-    def __init__(self, *arguments: str) -> None:
+    Args:
+        arguments: of the program.
+        program: this Python unless said.
+        options: of ``subprocess.Popen``, beyond or instead of those set here.
+    """
+
+    def __init__(self, *arguments: str, program: str | Path = sys.executable, **options: Any) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         child_input, self.write_fd = os.pipe()
         self.read_fd, child_output = os.pipe()
         self.spawned = time.perf_counter()
         # A server does not end with its input, so it is told when the benchmark is killed.
-        self._process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, *arguments],
-            stdin=child_input,
-            stdout=child_output,
-            stderr=self._log,
-            preexec_fn=lambda: _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM),  # noqa: PLW1509 - no threads here
-        )
+        settings: dict[str, Any] = {
+            "stdin": child_input,
+            "stdout": child_output,
+            "stderr": self._log,
+            "preexec_fn": lambda: _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM),
+        }
+        self._process = subprocess.Popen([program, *arguments], **settings | options)  # noqa: S603 - named by us
         os.close(child_input)
         os.close(child_output)
 
@@ -100,6 +106,11 @@ class Process:
         kib = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
         return int(kib[1]) * 1024 / 1e6 if kib else 0.0
 
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time it has used, in user mode and in the kernel."""
+        return cpu_seconds(self._process.pid)
+
     def wait_until(self, condition: Callable[[], object], what: str) -> None:
         """Wait for a condition; raises SetupError with the log when the process ends or takes too long."""
         limit = time.monotonic() + PATIENCE
@@ -110,14 +121,12 @@ class Process:
 
     def wait_until_quiet(self) -> None:
         """Wait until it has loaded what it loads in the background."""
-        seen: tuple[str, float] = ("", 0.0)
+        seen = (-1.0, 0.0)
 
         def quiet() -> bool:
             nonlocal seen
-            # Ticks of user and system time, behind the name, which may hold anything.
-            used = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-            if str(used) != seen[0]:
-                seen = (str(used), time.monotonic())
+            if (used := self.cpu_seconds) != seen[0]:
+                seen = (used, time.monotonic())
             return time.monotonic() - seen[1] > QUIET_SECONDS
 
         self.wait_until(quiet, "loading")
@@ -155,23 +164,39 @@ class StdioService(Service):
         return self._client
 
 
+class Connections:
+    """Keep-alive connections to a server on the loopback, as many at a time as were opened last."""
+
+    def __init__(self) -> None:
+        self._sockets: list[socket.socket] = []
+
+    def open(self, port: int, count: int) -> list[Wire]:
+        """Close those there are and open new ones, since servers close what was idle for some seconds."""
+        self.close()
+        for _ in range(count):
+            self._sockets.append(socket.create_connection(("127.0.0.1", port), PATIENCE))
+            self._sockets[-1].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return [Wire(fd, fd, cut_responses) for fd in map(socket.socket.fileno, self._sockets)]
+
+    def close(self) -> None:
+        """Close all."""
+        for connection in self._sockets:
+            connection.close()
+        self._sockets.clear()
+
+
 class HttpService(Service):
     """``vinocast serve`` on a free port of the loopback, and keep-alive connections to it."""
 
     def __init__(self, settings: Settings, *options: str) -> None:
         super().__init__("serve", settings, "--host", "127.0.0.1", "--port", "0", *options)
-        self._connections: list[socket.socket] = []
+        self._connections = Connections()
         self.port = 0
 
     def wires(self) -> list[Wire]:
-        """Return new connections, since the service closes those that were idle for some seconds."""
-        self._disconnect()
+        """Return new connections, in place of those returned before."""
         self.wait_until(self._ready, "starting")
-        for _ in range(CONNECTIONS):
-            connection = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._connections.append(connection)
-        return [Wire(fd, fd, cut_responses) for fd in map(socket.socket.fileno, self._connections)]
+        return self._connections.open(self.port, CONNECTIONS)
 
     def client(self) -> Client:
         """Return a client with new connections."""
@@ -182,15 +207,10 @@ class HttpService(Service):
         self.port = int(ready[1]) if ready else self.port
         return self.port > 0
 
-    def _disconnect(self) -> None:
-        for connection in self._connections:
-            connection.close()
-        self._connections.clear()
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._disconnect()
+        self._connections.close()
         super().__exit__(kind, error, trace)
 
 
@@ -223,6 +243,17 @@ class RawModel(Process):
         answer = orjson.loads(self._received)
         self._received.clear()
         return answer
+
+
+def proc_stat(pid: int) -> list[str]:
+    """Return the fields of a process behind its name, which may hold anything: its state, its parent and so on."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process has used, in user mode and in the kernel."""
+    user, system = proc_stat(pid)[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def first_answer_seconds(settings: Settings, body: Body) -> float:

@@ -31,7 +31,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield "In force: " + ", ".join(f"{name} {value}" for name, value in machine["in_force"].items())
     yield ""
     yield f"The model alone; a matrix product reaches {report.matmul_gflops:.0f} GFLOP/s"
-    yield from _table(
+    yield from table(
         ["graph", "samples", *names, "MMAC", "floor", "floor/p50"],
         ([r.graph, r.samples, *r.infer_ms.values(), r.multiply_adds / 1e6, r.floor_ms, r.share] for r in report.raw),
     )
@@ -43,7 +43,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield from _loads(report, "rate", lambda row: row.cell.rate, "late", lambda row: row.late_ms)
     yield ""
     yield "Where a request's time goes, one client, medians"
-    yield from _table(
+    yield from table(
         ["transport", "form", "targets", "wire", "read+parse", "queue", "infer", "encode+write"],
         (
             [s.transport, s.form, s.targets, s.wire_ms, s.read_parse_ms, s.queue_ms, s.infer_ms, s.encode_write_ms]
@@ -51,9 +51,9 @@ def _lines(report: Report) -> Iterator[str]:
         ),
     )
     yield ""
-    yield from _table(["start-up", "seconds"], (list(item) for item in report.start_up_seconds.items()))
+    yield from table(["start-up", "seconds"], (list(item) for item in report.start_up_seconds.items()))
     yield ""
-    yield from _table(
+    yield from table(
         ["resident memory, MB", "start", "end"],
         ([name, memory["start"], memory["end"]] for name, memory in report.memory_mb.items()),
     )
@@ -67,7 +67,7 @@ def _loads(
     figure: Callable[[Row], float | None],
 ) -> Iterator[str]:
     """Yield the table of the loads that have a value of the variable, with one more figure."""
-    yield from _table(
+    yield from table(
         ["transport", "form", "targets", variable, "samples", *QUANTILES, "requests/s", more, "failed", "missed"],
         (
             [
@@ -81,7 +81,7 @@ def _loads(
     )
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
     """Yield lines of columns, text to the left and numbers to the right."""
     rows = [list(row) for row in rows]
     cells = [list(head), *([_cell(value) for value in row] for row in rows)]

@@ -145,3 +145,37 @@ def _echo(end: socket.socket) -> None:
         while line := end.recv(1 << 16):
             if line.count(b"\n") == 1:
                 end.sendall(line)
+
+
+def test_responses_are_cut_whether_their_length_is_told_or_they_come_in_chunks() -> None:
+    told = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst"
+    chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nsec\r\nA\r\nond\r\n\r\n0\r\n\r\n0\r\n\r\n"
+    stream = told + chunked + told
+    for step in (1, 7, len(stream)):
+        received, bodies = bytearray(), list[bytes]()
+        for start in range(0, len(stream), step):
+            received += stream[start : start + step]
+            bodies += cut_responses(received)
+        assert bodies == [b"first", b"second\r\n\r\n0\r\n", b"first"]
+        assert not received
+
+
+def test_replies_without_an_id_are_the_next_of_their_connection() -> None:
+    ours, theirs = zip(*(socket.socketpair() for _ in range(3)), strict=True)
+
+    def serve(connection: socket.socket) -> None:
+        while data := connection.recv(1 << 16):
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(data), data))
+
+    threads = [threading.Thread(target=serve, args=(connection,)) for connection in theirs]
+    for thread in threads:
+        thread.start()
+    client = Client([Wire(end.fileno(), end.fileno(), cut_responses) for end in ours], 1, identified=False)
+    part = client.drive(ClosedLoop(most=50), itertools.repeat(SHORT), 3)
+    for end in ours:
+        end.close()
+    for thread in threads:
+        thread.join()
+    for connection in theirs:
+        connection.close()
+    assert len(set(part.replies)) == len(part.latencies) == 50
