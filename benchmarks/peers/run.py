@@ -24,7 +24,7 @@ from service.bench.processes import sharpen_timers
 from service.bench.requests import random_windows
 from service.errors import SetupError
 from service.runtime.cpu import cpu_budget, processor
-from service.runtime.manifest import ModelFolder
+from service.runtime.manifest import open_forecaster
 from service.settings import Settings
 
 
@@ -62,7 +62,7 @@ def run(plan: Plan) -> Report:
     # When this process is told to end, the ones it measures must end too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     sharpen_timers()
-    manifest = ModelFolder.open(plan.model).manifest
+    manifest = open_forecaster(plan.model).manifest
     windows = random_windows(manifest.context, len(manifest.channels))
     failures: dict[str, str] = {}
     with ExitStack() as stack:
