@@ -82,9 +82,11 @@ def test_the_model_alone_stands_beside_its_floor(report: dict[str, Any]) -> None
     assert [raw["graph"] for raw in report["raw"]] == ["ours, 7 series", "ours, 1 series"]
     seven, one = report["raw"]
     assert seven["multiply_adds"] == 7 * one["multiply_adds"]
+    # The rate has one decimal, which is a coarse one on a machine whose cores are busy.
+    rounding = 0.01 + 0.05 / report["matmul_gflops"]
     for raw in (seven, one):
-        assert raw["floor_ms"] == pytest.approx(2 * raw["multiply_adds"] / report["matmul_gflops"] / 1e6, rel=0.01)
-        assert raw["share"] == pytest.approx(raw["floor_ms"] / raw["infer_ms"]["p50"], abs=0.001)
+        assert raw["floor_ms"] == pytest.approx(2 * raw["multiply_adds"] / report["matmul_gflops"] / 1e6, rel=rounding)
+        assert raw["share"] == pytest.approx(raw["floor_ms"] / raw["infer_ms"]["p50"], rel=rounding, abs=0.001)
 
 
 def test_machine_start_up_and_memory_are_in_the_report(report: dict[str, Any]) -> None:
