@@ -148,13 +148,24 @@ def doctor(**options: Any) -> None:
 )
 @click.option(
     "--precision",
-    type=click.Choice(["f32", "f16"]),
+    type=click.Choice(["f32", "f16", "int8"]),
     default="f32",
-    help="Of the stored weights; f16 halves the file, changes numbers by about 1e-3 and is no faster.",
+    help="Of the stored weights; f16 halves the file, changes numbers by about 1e-3 and is no faster. int8 changes "
+    "them by about 1e-2 of a series' deviation (worst seen: 0.19) and the MSE on ETTh1 by less than 0.2 %; it is 1.7 "
+    "times as fast where the CPU has VNNI, and half as fast where it has not.",
+)
+@click.option(
+    "--calibration",
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv",
+    help="For int8: values like those to be served, a header, a time column, a column a channel.  [default: "
+    "the bundled examples/host.csv]",
 )
 @click.option("--channels", metavar="A,B,…", help="Names of the channels, in order; default: channel_0, channel_1, …")
-def convert(source: str, output: Path, precision: str, channels: str | None) -> None:
+def convert(source: str, output: Path, precision: str, calibration: Path | None, channels: str | None) -> None:
     """Convert SOURCE, a folder or hub id of a Hugging Face PatchTSTForPrediction, to an OpenVINO model."""
+    if calibration is not None and precision != "int8":
+        raise click.UsageError("--calibration is for --precision int8 alone")
     try:
         from service.export.convert import convert_patchtst
     except ModuleNotFoundError as error:
@@ -163,7 +174,8 @@ def convert(source: str, output: Path, precision: str, channels: str | None) -> 
             "'make test' does, or pip install 'vinocast[convert]'"
         ) from error
 
-    convert_patchtst(source, output, precision=precision, channels=channels.split(",") if channels else None)
+    names = channels.split(",") if channels else None
+    convert_patchtst(source, output, precision=precision, calibration=calibration, channels=names)
 
 
 @main.command(cls=Command)

@@ -28,7 +28,7 @@ from service.bench.processes import (
 )
 from service.errors import SetupError
 from service.runtime.cpu import cpu_budget, processor
-from service.runtime.manifest import ForecasterManifest, ModelFolder, bundled_models
+from service.runtime.manifest import ForecasterFolder, bundled_models
 from service.runtime.repository import Repository
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _load(client: Client, cell: Cell, bodies: Iterator[Body], seconds: float) ->
     return client.drive(schedule, bodies, cell.clients)
 
 
-def _machine(settings: Settings, folder: ModelFolder[ForecasterManifest], described: dict[str, Any]) -> dict[str, Any]:
+def _machine(settings: Settings, folder: ForecasterFolder, described: dict[str, Any]) -> dict[str, Any]:
     return {
         "cpu": processor().name,
         "cores": cpu_budget().cores,

@@ -14,14 +14,7 @@ from service.evaluation import etth1
 from service.forecast.forecaster import Forecaster
 from service.runtime.compiled import Compiler
 from service.runtime.cpu import cpu_budget
-from service.runtime.manifest import (
-    MANIFEST_FILE,
-    ForecasterManifest,
-    Metric,
-    ModelFolder,
-    bundled_models,
-    open_forecaster,
-)
+from service.runtime.manifest import MANIFEST_FILE, ForecasterFolder, Metric, bundled_models, open_forecaster
 
 if TYPE_CHECKING:
     from service.runtime.profiles import Profile
@@ -32,7 +25,7 @@ PROTOCOL = (
 )
 
 
-def find_model(name: str) -> ModelFolder[ForecasterManifest]:
+def find_model(name: str) -> ForecasterFolder:
     """Open a model by its folder, or by its name among the bundled models; raises SetupError."""
     bundled = bundled_models()
     for folder in (Path(name), bundled / name):
@@ -45,9 +38,7 @@ def find_model(name: str) -> ModelFolder[ForecasterManifest]:
     )
 
 
-def evaluate(
-    folder: ModelFolder[ForecasterManifest], data: etth1.Etth1, split: etth1.Split, profile: Profile
-) -> Metric:
+def evaluate(folder: ForecasterFolder, data: etth1.Etth1, split: etth1.Split, profile: Profile) -> Metric:
     """Forecast every window of a split and return the errors, in standardised units.
 
     A window's channels go through the model together, as a client's would: a larger batch is hardly faster, and what

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import openvino as ov
@@ -12,14 +13,17 @@ from tqdm import tqdm
 
 from service import __version__
 from service.errors import ModelRefusedError, SetupError
+from service.evaluation.series import bundled_series, read_series
 from service.export.folder import check_replaceable, files_below, replace_folder, workspace
 from service.export.graph import build_graph
 from service.export.parity import as_windows, check_parity, golden_series, torch_model
+from service.export.quantize import quantize
 from service.export.source import CONFIG_FILE, WEIGHT_FILES, SourceFiles, read_source
 from service.runtime.manifest import (
     GOLDEN_FILE,
     IR_FILE,
     WEIGHTS_FILE,
+    ForecasterFolder,
     ForecasterManifest,
     Metric,
     Source,
@@ -30,14 +34,17 @@ from service.runtime.manifest import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any, Literal
+    from typing import Any
+
+    from service.evaluation.series import Series
+    from service.runtime.manifest import Precision
 
 SOURCE_FOLDER = "source"
 GOLDEN_SERIES = 10
-# Kernels of other instruction sets differ by some 1e-6 of a series' deviation, bf16 by 1e-2.
-GOLDEN_TOLERANCE = 1e-4
+# Kernels of other instruction sets differ by some 1e-6 of a series' deviation. In int8 a value may fall on the other
+# side of a step, which makes 1e-2; weights that are not the model's make 1.
+GOLDEN_TOLERANCES: dict[Precision, float] = {"f32": 1e-4, "f16": 1e-4, "int8": 0.05}
 TOOLS = ("numpy", "openvino", "torch", "transformers")
-PRECISIONS = ("f32", "f16")
 OWN_FILES = {IR_FILE, WEIGHTS_FILE, GOLDEN_FILE, *(f"{SOURCE_FOLDER}/{name}" for name in (CONFIG_FILE, *WEIGHT_FILES))}
 
 
@@ -46,6 +53,7 @@ def convert_patchtst(
     output: Path,
     *,
     precision: str = "f32",
+    calibration: Path | None = None,
     channels: list[str] | None = None,
     keep_source: bool = False,
     metrics: Sequence[Metric] = (),
@@ -59,7 +67,9 @@ def convert_patchtst(
     Args:
         source: a Hugging Face folder, or a hub id.
         output: the model's own folder; its name is the model's name.
-        precision: of the stored weights, ``f32`` or ``f16``; the arithmetic is f32 in both.
+        precision: of the stored weights, ``f32``, ``f16`` or ``int8``; the arithmetic is f32 but for ``int8``.
+        calibration: a CSV of values like those to be served, for ``int8`` (see ``service.evaluation.series``);
+            default: the recording that comes along.
         channels: their names in the order of a window's columns; default ``channel_0``, ``channel_1``, …
         keep_source: keep the checkpoint in ``output/source``, for a model that exists nowhere else.
         metrics: accuracy figures for the manifest.
@@ -70,7 +80,7 @@ def convert_patchtst(
             than a model's. An older model is then left as it was.
     """
     output = output.resolve()
-    with tqdm(total=6, bar_format="{n_fmt}/{total_fmt} {desc}") as progress:
+    with tqdm(total=6 + (precision == "int8"), bar_format="{n_fmt}/{total_fmt} {desc}") as progress:
 
         def step(what: str) -> None:
             progress.set_description_str(what)
@@ -87,6 +97,11 @@ def convert_patchtst(
             metrics=metrics,
             command=command,
         )
+        series = None
+        if plan.precision == "int8":
+            series = read_series(calibration or bundled_series(), plan)
+            plan.source.options["calibration"] = series.sha256
+            plan.tools["nncf"] = version("nncf")
         check_replaceable(output, OWN_FILES)
         if _is_current(output, plan):
             progress.set_description_str(f"{output} is made from this source with these options already: nothing to do")
@@ -94,6 +109,9 @@ def convert_patchtst(
         step("rewrite the graph")
         weights = files.weights()
         graph = build_graph(files.architecture, weights)
+        if series is not None:
+            step("quantize")
+            graph = quantize(graph, series.calibration(plan.context), plan)
         try:
             with workspace(output) as folder:
                 step("store the model")
@@ -112,6 +130,47 @@ def convert_patchtst(
     return output
 
 
+def quantize_folder(folder: ForecasterFolder, series: Series, root: Path) -> ForecasterFolder:
+    """Return an int8 form of a model folder, made below ``root`` unless it is there; needs no source and no torch.
+
+    The name of its folder is made of everything that decides it: the model's graph and weights, the values that
+    calibrate, the versions of the tools. Raises SetupError when it cannot be written.
+    """
+    tools = {"vinocast": __version__} | {tool: version(tool) for tool in ("nncf", "numpy", "openvino")}
+    options = {"precision": "int8", "calibration": series.sha256}
+    decided = hashlib.sha256(f"{folder.content} {sorted({**tools, **options}.items())}".encode()).hexdigest()
+    output = root.resolve() / f"{folder.path.name}-{decided[:16]}"
+    manifest = folder.manifest.model_copy(
+        update={
+            "name": output.name,
+            "precision": "int8",
+            "golden_tolerance": GOLDEN_TOLERANCES["int8"],
+            "source": Source(name=folder.path.name, sha256=folder.manifest.files, options=options),
+            "tools": tools,
+            # Those of the model it was made from, which it does not keep to.
+            "parity": {},
+            "metrics": [],
+            "command": None,
+        }
+    )
+    if _is_current(output, manifest):
+        return open_forecaster(output)
+    try:
+        with workspace(output) as made:
+            core = ov.Core()
+            graph = quantize(core.read_model(folder.path / IR_FILE), series.calibration(manifest.context), manifest)
+            ov.save_model(graph, made / IR_FILE, compress_to_fp16=False)
+            inputs, _ = folder.golden()
+            compiled = core.compile_model(made / IR_FILE, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+            np.savez(made / GOLDEN_FILE, inputs=inputs, outputs=compiled(inputs)[0])
+            hashes = {path.name: sha256_file(path) for path in files_below(made)}
+            write_manifest(made, manifest.model_copy(update={"files": hashes}))
+            replace_folder(output, made)
+    except OSError as error:
+        raise SetupError(f"{output} cannot be written: {error}") from error
+    return open_forecaster(output)
+
+
 def _plan(
     files: SourceFiles,
     name: str,
@@ -124,8 +183,8 @@ def _plan(
 ) -> ForecasterManifest:
     """Return the manifest but for what only a conversion can tell: files and parity."""
     architecture = files.architecture
-    if precision not in PRECISIONS:
-        raise SetupError(f"no precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
+    if precision not in GOLDEN_TOLERANCES:
+        raise SetupError(f"no precision {precision!r}: choose one of {', '.join(GOLDEN_TOLERANCES)}")
     names = channels or [f"channel_{index}" for index in range(architecture.num_input_channels)]
     if len(names) != architecture.num_input_channels or len(set(names)) < len(names) or "" in names:
         raise SetupError(
@@ -137,8 +196,8 @@ def _plan(
         context=architecture.context_length,
         horizon=architecture.prediction_length,
         channels=names,
-        precision=cast("Literal['f32', 'f16']", precision),
-        golden_tolerance=GOLDEN_TOLERANCE,
+        precision=precision,
+        golden_tolerance=GOLDEN_TOLERANCES[precision],
         files={},
         source=Source(
             name=files.name,

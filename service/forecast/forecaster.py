@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from service.errors import ModelRefusedError
-from service.runtime.manifest import IR_FILE, ForecasterManifest, ModelFolder
+from service.runtime.manifest import IR_FILE, ForecasterFolder, ForecasterManifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,7 +44,7 @@ class Forecaster:
     :meth:`load_rest` adds the shapes that make small requests cheap. ``load_rest`` may run beside :meth:`forecast`.
     """
 
-    def __init__(self, folder: ModelFolder[ForecasterManifest]) -> None:
+    def __init__(self, folder: ForecasterFolder) -> None:
         self.folder = folder
         self.manifest: ForecasterManifest = folder.manifest
         self._shapes: dict[int, CompiledShape] = {}

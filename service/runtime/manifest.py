@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
@@ -23,6 +23,8 @@ PHASE2_IR_FILE = "phase2.xml"
 LABEL_MAP_FILE = "label_map.json"
 CHARS_FILE = "chars.csv"
 GOLDEN_FILE = "golden.npz"
+
+Precision = Literal["f32", "f16", "int8"]
 
 
 class Source(BaseModel):
@@ -85,7 +87,7 @@ class ForecasterManifest(Manifest):
     context: int = Field(gt=0)
     horizon: int = Field(gt=0)
     channels: list[str] = Field(min_length=1)
-    precision: Literal["f32", "f16"]
+    precision: Precision = Field(description="of the stored weights; int8 computes in 8 bits too")
     parity: dict[str, float] = Field(
         default_factory=dict,
         description="largest difference from the source model by kind of window, relative to its scale",
@@ -140,6 +142,12 @@ class ModelFolder(Generic[M_co]):
     path: Path
     manifest: M_co
 
+    @property
+    def content(self) -> str:
+        """A hash of what the model computes: of its graph and weights, as the manifest has them."""
+        files = self.manifest.files
+        return hashlib.sha256(f"{files.get(IR_FILE)} {files.get(WEIGHTS_FILE)}".encode()).hexdigest()
+
     def verify(self) -> None:
         """Compare every file with its hash; raises ModelRefusedError that names the first file that differs."""
         for name in self.manifest.required:
@@ -168,6 +176,8 @@ class ModelFolder(Generic[M_co]):
             return [arrays[name] for name in names]
 
 
+ForecasterFolder: TypeAlias = ModelFolder[ForecasterManifest]
+
 # Without the default of a kind, a manifest must say which it is.
 _ANY_MANIFEST: TypeAdapter[ForecasterManifest | GlyphsManifest] = TypeAdapter(
     Annotated[ForecasterManifest | GlyphsManifest, Field(discriminator="kind")]
@@ -188,7 +198,7 @@ def open_model(path: Path) -> ModelFolder[ForecasterManifest] | ModelFolder[Glyp
     return ModelFolder(path, manifest)
 
 
-def open_forecaster(path: Path) -> ModelFolder[ForecasterManifest]:
+def open_forecaster(path: Path) -> ForecasterFolder:
     """Read the manifest of a forecaster; raises ModelRefusedError also when it is one of another kind."""
     manifest = open_model(path).manifest
     if not isinstance(manifest, ForecasterManifest):
