@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -52,7 +53,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     compiler = Compiler(profile, budget)
     yield Finding("", "plugin", f"element types {' '.join(compiler.capabilities())}")
     root = settings.models or bundled_models()
-    yield from _models(root, settings.default_model, profile, budget, compiler)
+    yield from _models(root, settings.default_model, budget, compiler)
 
 
 def _machine(budget: cpu.CpuBudget) -> Iterator[Finding]:
@@ -96,9 +97,7 @@ def _profile(profile: Profile, budget: cpu.CpuBudget) -> Iterator[Finding]:
     yield Finding("", "asked", ", ".join(f"{name}={value}" for name, value in asked.items()))
 
 
-def _models(
-    root: Path, wanted: str | None, profile: Profile, budget: cpu.CpuBudget, compiler: Compiler
-) -> Iterator[Finding]:
+def _models(root: Path, wanted: str | None, budget: cpu.CpuBudget, compiler: Compiler) -> Iterator[Finding]:
     try:
         folders = find_models(root)
     except SetupError as error:
@@ -109,7 +108,7 @@ def _models(
         try:
             folder = open_model(path)
             if isinstance(folder.manifest, GlyphsManifest):
-                yield from _recognizer(ModelFolder(path, folder.manifest), profile, budget, compiler)
+                yield from _recognizer(ModelFolder(path, folder.manifest), budget, compiler)
                 continue
             forecaster = Forecaster(ModelFolder(path, folder.manifest))
             forecaster.load(compiler)
@@ -118,20 +117,22 @@ def _models(
             yield Finding("FAIL", name, str(error))
             continue
         names.append(name)
-        yield from _forecaster(name, forecaster, profile, budget)
+        yield from _forecaster(name, forecaster, budget)
     try:
         yield Finding("ok", "models", f"default model {choose_default(root, names, wanted)} of {root}")
     except SetupError as error:
         yield Finding("FAIL", "models", str(error))
 
 
-def _forecaster(name: str, forecaster: Forecaster, profile: Profile, budget: cpu.CpuBudget) -> Iterator[Finding]:
-    manifest = forecaster.manifest
+def _forecaster(name: str, forecaster: Forecaster, budget: cpu.CpuBudget) -> Iterator[Finding]:
+    manifest, profile, precision = forecaster.manifest, forecaster.profile, forecaster.served.manifest.precision
+    if forecaster.warning:
+        yield Finding("WARN", name, forecaster.warning)
     yield Finding(
         "ok",
         name,
         f"context {manifest.context}, {len(manifest.channels)} channels, {manifest.horizon} ahead; weights "
-        f"{manifest.precision}; hashes and golden vectors right; compiled for {forecaster.compiled_counts} series",
+        f"{precision}; hashes and golden vectors right; compiled for {forecaster.compiled_counts} series",
     )
     yield _in_force(name, forecaster.in_force, profile, budget)
     for metric in manifest.metrics:
@@ -139,9 +140,7 @@ def _forecaster(name: str, forecaster: Forecaster, profile: Profile, budget: cpu
     yield Finding("", name, _timing(forecaster))
 
 
-def _recognizer(
-    folder: ModelFolder[GlyphsManifest], profile: Profile, budget: cpu.CpuBudget, compiler: Compiler
-) -> Iterator[Finding]:
+def _recognizer(folder: ModelFolder[GlyphsManifest], budget: cpu.CpuBudget, compiler: Compiler) -> Iterator[Finding]:
     name, manifest = folder.path.name, folder.manifest
     recognizer = Recognizer(folder)
     recognizer.load(compiler)
@@ -151,7 +150,7 @@ def _recognizer(
         f"{manifest.labels} labels of glyphs; weights {manifest.precision}; hashes and golden vectors right; "
         f"compiled for {recognizer.compiled_counts} glyphs",
     )
-    yield _in_force(name, recognizer.in_force, profile, budget)
+    yield _in_force(name, recognizer.in_force, replace(compiler.profile, precision="f32"), budget)
     for metric, value in manifest.metrics.items():
         yield Finding("", name, f"{metric}: {value:.4f}")
 
@@ -166,7 +165,11 @@ def _in_force(name: str, in_force: dict[str, Any], profile: Profile, budget: cpu
         different.append(f"kernels for {in_force['KERNEL_ISA']} under an AVX2 cap")
     if different:
         return Finding("FAIL", name, f"in force: {'; '.join(different)}")
-    return Finding("ok", name, f"in force: all as asked, kernels for {in_force['KERNEL_ISA']}")
+    return Finding(
+        "ok",
+        name,
+        f"in force: all as asked, {in_force['INFERENCE_PRECISION_HINT']}, kernels for {in_force['KERNEL_ISA']}",
+    )
 
 
 def _timing(forecaster: Forecaster) -> str:

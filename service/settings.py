@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from service.runtime.profiles import DEFAULT_PROFILE, PROFILES
+from service.runtime.profiles import DEFAULT_PROFILE, PROFILE_NAMES, PROFILES
 
 MIB = 1024 * 1024
 COUNT = click.IntRange(min=1)
@@ -30,8 +30,8 @@ class Settings:
         DEFAULT_PROFILE,
         "How models are compiled. "
         + "; ".join(f"{profile.name}: {profile.summary}" for profile in PROFILES.values())
-        + ".",
-        type=click.Choice(list(PROFILES)),
+        + "; tuned: what 'vinocast tune' found to be fastest on this machine.",
+        type=click.Choice(PROFILE_NAMES),
     )
     queue_rows: int = _setting(
         4096, "Series that may wait for their turn; what does not fit is answered as overloaded.", type=COUNT

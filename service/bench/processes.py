@@ -214,25 +214,20 @@ class HttpService(Service):
         super().__exit__(kind, error, trace)
 
 
-class RawModel(Process):
-    """The model without a service: :mod:`service.bench.raw` in a process of its own."""
+class Worker(Process):
+    """A module of ours in a process of its own, given its options as JSON and driven by lines of JSON."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__("-m", "service.bench.raw", orjson.dumps(options).decode())
+    def __init__(self, module: str, **options: Any) -> None:
+        super().__init__("-m", module, orjson.dumps(options).decode())
         self._received = bytearray()
 
-    def describe(self) -> dict[str, Any]:
-        """Return what it has compiled, once it has; raises SetupError with its reason when it could not."""
-        answer: dict[str, Any] = self._read()
-        return answer
+    def ask(self, request: Any) -> Any:
+        """Send a line and return the answer."""
+        os.write(self.write_fd, orjson.dumps(request) + b"\n")
+        return self.read()
 
-    def measure(self, graph: str, seconds: float) -> list[float]:
-        """Infer for some seconds and return the milliseconds of each ``infer()``."""
-        os.write(self.write_fd, orjson.dumps([graph, seconds]) + b"\n")
-        answer: list[float] = self._read()
-        return answer
-
-    def _read(self) -> Any:
+    def read(self) -> Any:
+        """Return the next line; raises SetupError with its log when there is none."""
         while not self._received.endswith(b"\n"):
             if not select.select([self.read_fd], [], [], PATIENCE)[0]:
                 raise SetupError(f"no answer of the model for {PATIENCE:.0f} s")
@@ -242,6 +237,23 @@ class RawModel(Process):
             self._received += data
         answer = orjson.loads(self._received)
         self._received.clear()
+        return answer
+
+
+class RawModel(Worker):
+    """The model without a service: :mod:`service.bench.raw`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("service.bench.raw", **options)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what it has compiled, once it has; raises SetupError with its reason when it could not."""
+        answer: dict[str, Any] = self.read()
+        return answer
+
+    def measure(self, graph: str, seconds: float) -> list[float]:
+        """Infer for some seconds and return the milliseconds of each ``infer()``."""
+        answer: list[float] = self.ask([graph, seconds])
         return answer
 
 

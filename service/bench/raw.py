@@ -22,7 +22,7 @@ from service.bench.requests import random_windows
 from service.runtime.compiled import CompiledShape, Compiler, openvino_version
 from service.runtime.cpu import cpu_budget
 from service.runtime.manifest import IR_FILE, open_forecaster
-from service.runtime.profiles import find_profile
+from service.runtime.profiles import Profile, find_profile
 
 # The first inferences after a pause find cold caches and sleeping threads.
 SETTLE = 3
@@ -32,7 +32,8 @@ class Graphs:
     """Graphs compiled under one profile, by name, with the multiply-adds of each."""
 
     def __init__(self, profile: str) -> None:
-        self._compiler = Compiler(find_profile(profile), cpu_budget())
+        self.profile = find_profile(profile)
+        self._compiler = Compiler(self.profile, cpu_budget())
         self.shapes: dict[str, CompiledShape] = {}
         self.multiply_adds: dict[str, int] = {}
 
@@ -40,12 +41,12 @@ class Graphs:
         """Read an IR."""
         return self._compiler.read(ir)
 
-    def add(self, name: str, model: ov.Model, inputs: np.ndarray[Any, Any]) -> None:
+    def add(self, name: str, model: ov.Model, inputs: np.ndarray[Any, Any], profile: Profile | None = None) -> None:
         """Compile a model for the shape of some inputs and keep them as its input."""
         static = model.clone()
         static.reshape(list(inputs.shape))
         self.multiply_adds[name] = multiply_adds(static)
-        self.shapes[name] = self._compiler.compile(model, inputs.shape)
+        self.shapes[name] = self._compiler.compile(model, inputs.shape, profile)
         self.shapes[name].inputs[:] = inputs
 
     def measure(self, name: str, seconds: float) -> list[float]:
@@ -65,13 +66,14 @@ def compile_graphs(folder: Path, profile: str, stock: Path | None) -> Graphs:
     manifest = open_forecaster(folder).manifest
     (window,) = random_windows(manifest.context, len(manifest.channels), 1)
     graphs = Graphs(profile)
-    ours, channels = graphs.read(folder / IR_FILE), len(manifest.channels)
+    own, served, _ = graphs.profile.choose(open_forecaster(folder))
+    ours, channels = graphs.read(served.path / IR_FILE), len(manifest.channels)
     if manifest.layout == "series":
-        graphs.add(f"ours, {channels} series", ours, np.ascontiguousarray(window.T))
+        graphs.add(f"ours, {channels} series", ours, np.ascontiguousarray(window.T), own)
         if channels > 1:
-            graphs.add("ours, 1 series", ours, np.ascontiguousarray(window.T[-1:]))
+            graphs.add("ours, 1 series", ours, np.ascontiguousarray(window.T[-1:]), own)
     else:
-        graphs.add(f"ours, {channels} channels", ours, window[None])
+        graphs.add(f"ours, {channels} channels", ours, window[None], own)
     if stock is not None:
         graphs.add(f"stock, {channels} series", graphs.read(stock), window[None])
     product = matmul_model()

@@ -65,10 +65,9 @@ class Compiler:
     def __init__(self, profile: Profile, budget: CpuBudget, device: str = "CPU") -> None:
         profiles.apply_isa_cap(profile)
         self._core = ov.Core()
+        self.profile = profile
+        self._budget = budget
         self._device = device
-        self._config = profile.plugin_config(budget)
-        if device != "CPU":
-            self._config = {name: self._config[name] for name in ("PERFORMANCE_HINT", "INFERENCE_PRECISION_HINT")}
         found = {name.partition(".")[0] for name in self._core.available_devices}
         if device not in {*found, "AUTO"}:
             raise SetupError(
@@ -84,13 +83,19 @@ class Compiler:
         """Read an IR from the bytes of its two files."""
         return self._core.read_model(graph, weights)
 
-    def compile(self, model: ov.Model, shape: tuple[int, ...]) -> CompiledShape:
-        """Compile a copy of a model for one input shape and warm it up."""
+    def compile(self, model: ov.Model, shape: tuple[int, ...], profile: Profile | None = None) -> CompiledShape:
+        """Compile a copy of a model for one input shape and warm it up; under a profile of its own, if it has one.
+
+        The instruction-set cap is that of the compiler's profile all the same.
+        """
         static = model.clone()
         static.reshape(list(shape))
-        compiled = self._core.compile_model(static, self._device, self._config)
+        config = (profile or self.profile).plugin_config(self._budget)
         if self._device == "CPU":
+            compiled = self._core.compile_model(static, "CPU", config)
             return CompiledShape(compiled, profiles.in_force(compiled))
+        config = {name: config[name] for name in ("PERFORMANCE_HINT", "INFERENCE_PRECISION_HINT")}
+        compiled = self._core.compile_model(static, self._device, config)
         return CompiledShape(compiled, {"EXECUTION_DEVICES": ",".join(compiled.get_property("EXECUTION_DEVICES"))})
 
     def capabilities(self) -> list[str]:

@@ -239,3 +239,16 @@ def find_models(root: Path) -> dict[str, Path]:
     if not found:
         raise SetupError(f"no model in {root}: make one with 'vinocast convert SOURCE --output {root}/NAME'")
     return found
+
+
+def find_forecasters(root: Path) -> list[ForecasterFolder]:
+    """Return the forecasters below ``root``; raises SetupError when there is none, or one cannot be read."""
+    folders = [open_model(path) for path in find_models(root).values()]
+    found = [
+        ModelFolder(folder.path, folder.manifest)
+        for folder in folders
+        if isinstance(folder.manifest, ForecasterManifest)
+    ]
+    if not found:
+        raise SetupError(f"no forecaster in {root}: make one with 'vinocast convert SOURCE --output {root}/NAME'")
+    return found

@@ -11,10 +11,10 @@ from support import MODEL, MODELS
 
 from service.errors import SetupError
 from service.evaluation.series import bundled_series, read_series
-from service.runtime.manifest import Manifest, open_forecaster
+from service.runtime.manifest import ForecasterManifest, open_forecaster
 
 
-def manifest(channels: list[str], layout: Literal["series", "window"] = "series") -> Manifest:
+def manifest(channels: list[str], layout: Literal["series", "window"] = "series") -> ForecasterManifest:
     bundled = open_forecaster(MODELS / MODEL).manifest
     return bundled.model_copy(update={"channels": channels, "layout": layout, "context": 20, "horizon": 5})
 

@@ -46,8 +46,10 @@ def test_what_is_in_force_is_what_the_profile_asks_for(name: str, monkeypatch: p
     budget = cpu_budget()
     found = read_back(name)
     asked = PROFILES[name].plugin_config(budget)
+    if asked["INFERENCE_PRECISION_HINT"] == "bf16" and "BF16" not in found["capabilities"]:
+        pytest.skip("this processor has no bf16")
     assert {key: found["in_force"][key] for key in asked} == asked
-    assert found["in_force"]["INFERENCE_PRECISION_HINT"] == "f32"
+    assert asked["INFERENCE_PRECISION_HINT"] == ("bf16" if name == "native-bf16" else "f32")
     # The cap somebody else had set is not in force in either case.
     allowed = {"avx", "avx2"} if PROFILES[name].isa_cap == "AVX2" else {"avx", "avx2", "avx512", "amx"}
     kernels = set(found["in_force"]["KERNEL_ISA"].split(","))
@@ -72,7 +74,7 @@ def test_no_profile_plans_for_more_threads_than_the_budget_or_for_another_precis
     budget = CpuBudget(frozenset(range(cores)), quota)
     config = PROFILES[name].plugin_config(budget)
     assert 1 <= int(config["INFERENCE_NUM_THREADS"]) <= budget.cores
-    assert config["INFERENCE_PRECISION_HINT"] == "f32"
+    assert (config["INFERENCE_PRECISION_HINT"] == "f32") is (name != "native-bf16")
     assert config["ENABLE_CPU_PINNING"] is (quota is None)
 
 
@@ -84,5 +86,5 @@ def test_the_default_profile_is_two_threads_one_stream_under_an_avx2_cap() -> No
 
 
 def test_an_unknown_profile_is_refused_with_the_names_there_are() -> None:
-    with pytest.raises(SetupError, match=r"'fast'.*epyc-7763, native, throughput"):
+    with pytest.raises(SetupError, match=r"'fast'.*epyc-7763, native, native-bf16, throughput, tuned"):
         find_profile("fast")

@@ -1,0 +1,1 @@
+"""``vinocast tune``: each way of compiling a model, measured here, and the fastest that keeps its accuracy."""

@@ -1,0 +1,220 @@
+"""One run of ``vinocast tune``: the variants of each model in turn, round by round, their accuracy, and the choice."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+
+from service.bench.processes import Worker
+from service.errors import ModelRefusedError
+from service.evaluation.series import bundled_series, read_series
+from service.runtime.cpu import cpu_budget
+from service.runtime.manifest import ForecasterFolder, bundled_models, find_forecasters
+from service.runtime.tuned import TunedFile, TunedModel, fingerprint, int8_folder, state_folder, write_tuned
+from service.tune.variants import (
+    Cap,
+    Figures,
+    Row,
+    Variant,
+    choose,
+    choose_cap,
+    default_variant,
+    plan,
+    problem,
+)
+from service.tune.worker import described
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from service.evaluation.series import Series
+    from service.runtime.cpu import CpuBudget
+
+# Inferences of a variant in one round.
+COUNT = 20
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What was found of one model; ``chosen`` and ``default`` are two of the rows."""
+
+    folder: ForecasterFolder
+    series: Series
+    note: str | None
+    rows: list[Row]
+    default: Row
+    chosen: Row
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run found, and the file it wrote."""
+
+    models: list[Tuned]
+    isa_cap: Cap
+    load_average: float
+    path: Path
+
+
+def tune(root: Path | None, data: Path | None, cap: Cap, rounds: int) -> Report:
+    """Measure every forecaster of a folder, choose, and write the profile ``tuned``; progress on standard error.
+
+    Args:
+        root: folder of models; default the bundled ones.
+        data: CSV to calibrate and to check with; default the recording that comes along.
+        cap: the highest instruction set to try; ``None`` tries with a cap and without.
+        rounds: turns in which all variants of a model are measured.
+
+    The report's load average is that of the minute before: beyond nothing, others were at work.
+
+    Raises:
+        SetupError: no model that can be tuned, data that do not fit a model, a state folder that cannot be written.
+    """
+    # When this process is told to end, the ones it measures must end too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    state, budget, load_average = state_folder(), cpu_budget(), os.getloadavg()[0]
+    caps: list[Cap] = [cap] if cap else ["AVX2", None]
+    folders = find_forecasters(root or bundled_models())
+    found = []
+    for folder in folders:
+        folder.verify()
+        series = read_series(data or bundled_series(), folder.manifest)
+        int8, note = _int8(folder, series, int8_folder(state))
+        found.append((folder, series, note, int8, _measure(folder, int8, series, caps, budget, rounds)))
+
+    by_cap = [{cap: choose(row for row in rows if row.variant.isa_cap == cap) for cap in caps} for *_, rows in found]
+    default = [_find(rows, default_variant(budget)) for *_, rows in found]
+    best = choose_cap(by_cap, default)
+    models = [
+        Tuned(folder, series, note, rows, own, chosen[best])
+        for (folder, series, note, _, rows), own, chosen in zip(found, default, by_cap, strict=True)
+    ]
+    entries = {}
+    for model, (*_, int8, _) in zip(models, found, strict=True):
+        variant = model.chosen.variant
+        entries[model.folder.content] = TunedModel(
+            precision=variant.precision,
+            threads=variant.threads,
+            pinned=variant.pinned,
+            int8=int8.path.name if int8 and variant.int8 else None,
+        )
+    path = write_tuned(state, TunedFile(fingerprint=fingerprint(budget), isa_cap=best, models=entries))
+    _forget_others(int8_folder(state), {int8.path.name for _, _, _, int8, _ in found if int8})
+    return Report(models, best, load_average, path)
+
+
+def _int8(folder: ForecasterFolder, series: Series, root: Path) -> tuple[ForecasterFolder | None, str | None]:
+    """Return the int8 form of a model, made now unless it is there, or why there is none."""
+    if folder.manifest.precision == "int8":
+        return None, "it is int8 already: no other form of it is tried, and f32 means its own weights here"
+    try:
+        from service.export.convert import quantize_folder  # noqa: PLC0415 - needs the convert extra
+
+        return quantize_folder(folder, series, root), None
+    except ModuleNotFoundError as error:
+        return None, f"int8 is not tried, as it needs more than serving ({error}): pip install 'vinocast[convert]'"
+
+
+def _measure(
+    folder: ForecasterFolder,
+    int8: ForecasterFolder | None,
+    series: Series,
+    caps: list[Cap],
+    budget: CpuBudget,
+    rounds: int,
+) -> list[Row]:
+    """Measure all variants of a model in turns; every process stays for all rounds, as the caps need one each."""
+    manifest = folder.manifest
+    pasts, futures = series.held_back(manifest.context, manifest.horizon)
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        np.save(scratch / "windows.npy", pasts)
+        options = {
+            "folder": str(folder.path),
+            "int8": str(int8.path) if int8 else None,
+            "windows": str(scratch / "windows.npy"),
+        }
+        workers = {cap: stack.enter_context(Worker("service.tune.worker", isa_cap=cap, **options)) for cap in caps}
+        variants = [
+            variant
+            for cap, worker in workers.items()
+            for variant in plan(budget, cap, bf16=worker.read()["bf16"], int8=int8 is not None)
+        ]
+        bar = stack.enter_context(
+            click.progressbar(length=len(variants) * (1 + rounds), label=folder.path.name, file=sys.stderr)
+        )
+        refused: dict[Variant, str | None] = {}
+        for variant in variants:
+            refused[variant] = workers[variant.isa_cap].ask(["load", described(variant)])
+            bar.update(1)
+        sound = [variant for variant in variants if refused[variant] is None]
+        reference = default_variant(budget)
+        if reference not in sound:
+            raise ModelRefusedError(
+                refused[reference] or f"{folder.path}: the default profile is not among the variants"
+            )
+        forecasts: dict[tuple[Cap, bool, str], NDArray[np.float32]] = {}
+        for variant in sound:
+            if variant.numerics not in forecasts:
+                file = scratch / "forecasts.npy"
+                workers[variant.isa_cap].ask(["forecast", described(variant), str(file)])
+                forecasts[variant.numerics] = np.load(file)
+        times: dict[tuple[Variant, int], list[float]] = {}
+        for _ in range(rounds):
+            for variant in sound:
+                for count in (len(manifest.channels), 1):
+                    measured = workers[variant.isa_cap].ask(["measure", described(variant), count, COUNT])
+                    times.setdefault((variant, count), []).extend(measured)
+                bar.update(1)
+
+    errors = {key: _mse(values, futures, series) for key, values in forecasts.items()}
+    exact = errors[reference.numerics]
+    rows = []
+    for variant in sound:
+        mse = errors[variant.numerics]
+        difference = (forecasts[variant.numerics] - forecasts[reference.numerics]) / series.deviation
+        rows.append(
+            Row(
+                variant,
+                _figures(times[variant, len(manifest.channels)]),
+                _figures(times[variant, 1]),
+                mse,
+                mse / exact - 1,
+                float(np.abs(difference).max()),
+                problem(mse, exact),
+            )
+        )
+    unknown = Figures(float("nan"), float("nan"))
+    nothing = float("nan")
+    rows += [Row(variant, unknown, unknown, nothing, nothing, nothing, why) for variant, why in refused.items() if why]
+    return rows
+
+
+def _mse(forecasts: NDArray[np.float32], futures: NDArray[np.float32], series: Series) -> float:
+    return float(np.square(((forecasts - futures) / series.deviation).astype(np.float64)).mean())
+
+
+def _figures(times: list[float]) -> Figures:
+    p50, p99 = np.quantile(times, (0.5, 0.99))
+    return Figures(float(p50), float(p99))
+
+
+def _find(rows: list[Row], variant: Variant) -> Row:
+    return next(row for row in rows if row.variant == variant)
+
+
+def _forget_others(root: Path, kept: set[str]) -> None:
+    """Delete int8 models that no profile names any more."""
+    for path in root.glob("*"):
+        if path.is_dir() and path.name not in kept:
+            shutil.rmtree(path, ignore_errors=True)
