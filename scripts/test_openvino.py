@@ -25,7 +25,7 @@ from service.errors import SetupError
 from service.glyphs.labels import read_label_map
 from service.runtime.manifest import bundled_models
 
-BUNDLED = bundled_models() / "glyphs" / "source"
+BUNDLED = bundled_models() / "glyphs"
 BATCHES = (1, 4, 16, 64, 256)
 TOLERANCE = 1e-3
 
@@ -34,8 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the checks; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     for name, file in (
-        ("phase1_ckpt", "phase1.safetensors"),
-        ("phase2_ckpt", "phase2.safetensors"),
+        ("phase1_ckpt", "source/phase1.safetensors"),
+        ("phase2_ckpt", "source/phase2.safetensors"),
         ("label_map", "label_map.json"),
     ):
         parser.add_argument(f"--{name}", type=Path, default=BUNDLED / file, help="(default: %(default)s)")
