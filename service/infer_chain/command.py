@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from typing import IO, TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from service.infer_chain import inputs
 from service.infer_chain import options as command_line
 from service.infer_chain.nets import Nets, load_nets
 from service.infer_chain.pipeline import Pipeline, read_rasters
-from service.infer_chain.report import Report, Skipped, Stages
+from service.infer_chain.report import Report, Skipped, Stages, say, tell
 
 if TYPE_CHECKING:
     import argparse
@@ -94,16 +93,6 @@ def _run(options: argparse.Namespace) -> int:
         raise SetupError("nothing could be recognised: see the messages above")
     say("[DONE] Inference complete.")
     return 0
-
-
-def say(line: str) -> None:
-    """Print a line for users and their scripts."""
-    print(line, flush=True)  # noqa: T201
-
-
-def tell(line: str) -> None:
-    """Print a warning or an error."""
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _no_phase2(grids: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from service.errors import SetupError
-from service.runtime.cpu import cpu_budget
+from service.infer_chain.report import tell
+from service.runtime.cpu import cpu_budget, processor
 
 if TYPE_CHECKING:
     import argparse
@@ -110,7 +111,10 @@ def _openvino(options: argparse.Namespace, config: dict[str, Any], calibration: 
     device, cache = options.openvino_device, options.openvino_cache_dir
     compiler = open_device(device)
     first = setup_openvino_model(options.phase1_ckpt, cache, phase=1, compiler=compiler)
-    grids = calibration(first) if options.openvino_precision == "int8" else None
+    int8 = options.openvino_precision == "int8"
+    if int8 and device == "CPU" and not processor().vnni:
+        tell("[WARN] this processor has no VNNI: int8 will be slower than f32, and less accurate")
+    grids = calibration(first) if int8 else None
     second = setup_openvino_model(options.phase2_ckpt, cache, config=config, calibration=grids, compiler=compiler)
     return Nets(
         first,

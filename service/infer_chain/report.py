@@ -26,6 +26,17 @@ TOP = 5
 SAID = 20
 
 
+def say(line: str) -> None:
+    """Print a line for users and their scripts."""
+    tqdm.write(line, file=sys.stdout)
+    sys.stdout.flush()
+
+
+def tell(line: str) -> None:
+    """Print a warning or an error."""
+    tqdm.write(line, file=sys.stderr)
+
+
 class Skipped:
     """What cannot be recognised, said on standard error as it is met: the first of each kind, then their number."""
 
@@ -38,13 +49,13 @@ class Skipped:
         self.counts[kind] += count
         self._said[kind] += 1
         if self._said[kind] <= SAID:
-            tqdm.write(f"[WARN] {reason}", file=sys.stderr)
+            tell(f"[WARN] {reason}")
 
     def say(self) -> None:
         """Say how many there were."""
         if self.counts:
             kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts.items())
-            tqdm.write(f"[WARN] skipped: {kinds}", file=sys.stderr)
+            tell(f"[WARN] skipped: {kinds}")
 
 
 class Stages:

@@ -33,8 +33,6 @@ IR_FOLDER = "openvino_ir"
 # Enough for both phases of a few checkpoints in both precisions.
 KEEP = 8
 TOOLS = ("numpy", "onnx", "onnxscript", "openvino", "torch")
-# Raised when this code would make another net of the same checkpoint.
-FORMAT = "1"
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class Cache:
             tools: packages whose versions decide the result. One that is not installed is not compared: a net that was
                 converted elsewhere serves where there is no torch.
         """
-        key = hashlib.sha256(orjson.dumps({"name": name, "format": FORMAT, **content}, option=orjson.OPT_SORT_KEYS))
+        key = hashlib.sha256(orjson.dumps({"name": name, **content}, option=orjson.OPT_SORT_KEYS))
         folder = self.folder / "entries" / key.hexdigest()[:32]
         versions = _versions(tools)
         try:

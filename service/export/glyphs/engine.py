@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,13 +19,12 @@ from service.export.glyphs.cache import IR_FOLDER, TOOLS, Cache, Entry
 from service.glyphs.compiled import PHASE1_BATCHES, PHASE2_BATCHES
 from service.runtime.batched import BatchedModel
 from service.runtime.compiled import Compiler
-from service.runtime.cpu import cpu_budget
+from service.runtime.cpu import cpu_budget, processor
 from service.runtime.manifest import sha256_file
 from service.runtime.profiles import find_profile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -115,21 +115,32 @@ def convert_checkpoint(
         sha256 = sha256_file(checkpoint)
     except OSError as error:
         raise SetupError(f"{checkpoint}: {error.strerror}") from error
-    content = {"checkpoint": sha256, "config": hashlib.sha256(orjson.dumps(config)).hexdigest(), "precision": "f32"}
+    content = {
+        "code": _own_code(),
+        "checkpoint": sha256,
+        "config": hashlib.sha256(orjson.dumps(config or {})).hexdigest(),
+        "precision": "f32",
+    }
     entry = cache.get(name, content, lambda folder: _convert(folder, checkpoint, sha256, phase, config))
     if calibration is None:
         return entry
-    from service.export.glyphs.quantize import has_vnni, quantize  # noqa: PLC0415 - nncf takes seconds to import
+    from service.export.glyphs.quantize import quantize  # noqa: PLC0415 - nncf takes seconds to import
 
     grids = np.ascontiguousarray(calibration, "<u2")
     content |= {"precision": "int8", "calibration": hashlib.sha256(grids.tobytes()).hexdigest()}
-    content |= {"vnni": str(has_vnni())}
+    content |= {"vnni": str(processor().vnni)}
 
     def build(folder: Path) -> dict[str, Any]:
         quantize(ov.Core().read_model(entry.graph, entry.weights), folder / IR_FOLDER / f"{name}.xml", grids)
         return entry.notes
 
     return cache.get(name, content, build, (*TOOLS, "nncf"))
+
+
+def _own_code() -> str:
+    """Return a hash of the code that converts: a change of it must not find what it would make otherwise."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _convert(folder: Path, path: Path, sha256: str, phase: int, config: dict[str, Any] | None) -> dict[str, Any]:

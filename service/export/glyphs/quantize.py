@@ -19,14 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-# Flags of processors that multiply int8 four at a time; on others int8 is slower than f32.
-VNNI_FLAGS = {"avx512_vnni", "avx_vnni", "avxvnni"}
-
-
-def has_vnni() -> bool:
-    """Whether this processor gains from int8."""
-    return bool(VNNI_FLAGS & processor().flags)
-
 
 def quantize(model: ov.Model, target: Path, grids: NDArray[Any]) -> None:
     """Write the int8 form of an f32 Phase 2 to ``target``, its ranges taken from grids [n, 16, 16].
@@ -47,7 +39,7 @@ def quantize(model: ov.Model, target: Path, grids: NDArray[Any]) -> None:
             ignored_scope=nncf.IgnoredScope(types=["MatMul"]),
             fast_bias_correction=False,
             advanced_parameters=nncf.AdvancedQuantizationParameters(
-                overflow_fix=fix.DISABLE if has_vnni() else fix.ENABLE
+                overflow_fix=fix.DISABLE if processor().vnni else fix.ENABLE
             ),
         )
     target.parent.mkdir(parents=True, exist_ok=True)
