@@ -250,15 +250,19 @@ class TrainingGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return what there is to train."""
-        return ["forecast"]
+        return ["forecast", "glyphs"]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        from service.training.command import forecast
+        if cmd_name == "forecast":
+            from service.training.command import forecast
 
-        return forecast
+            return forecast
+        from service.training.glyphs.command import glyphs
+
+        return glyphs
 
 
 @main.group(cls=TrainingGroup, context_settings=CONTEXT)

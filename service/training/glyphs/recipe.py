@@ -1,0 +1,49 @@
+"""How the glyph chain is trained: every choice that decides the result, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+COUNT = click.IntRange(min=1)
+POSITIVE = click.FloatRange(0, min_open=True)
+PART = click.FloatRange(0, 1, max_open=True)
+
+
+def _choice(default: Any, kind: Any, description: str) -> Any:
+    return field(default=default, metadata={"type": kind, "help": description})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The recipe of ``vinocast train glyphs``. Each field is an option of the command."""
+
+    seed: int = _choice(0, click.IntRange(min=0), "Of everything random.")
+    faces: int = _choice(4, COUNT, "Faces of a family that take part, the usual styles first.")
+    arabic_copies: int = _choice(
+        5, COUNT, "Rasters of each character of a font with Arabic, all but the first distorted."
+    )
+    other_copies: int = _choice(2, COUNT, "Rasters of each character of another font, likewise.")
+    families: int = _choice(25, COUNT, "A character becomes a label when so many training families have it.")
+    relative: float = _choice(
+        0.3, click.FloatRange(0, 1), "A family that shares more of its rasters with a held-out one takes no part."
+    )
+    clusters: int = _choice(1023, click.IntRange(1, 1023), "Primitives beside the empty cell.")
+    cluster_cells: int = _choice(200_000, COUNT, "Distinct cells that are clustered, drawn from all.")
+    phase1_steps: int = _choice(2500, COUNT, "Steps of Phase 1, of 1,024 cells each.")
+    variant: str = _choice("light", click.Choice(["full", "light", "tiny"]), "Variant of Phase 2.")
+    steps: int = _choice(4200, COUNT, "Steps of Phase 2.")
+    batch: int = _choice(256, COUNT, "Rasters a step.")
+    learning_rate: float = _choice(3e-3, POSITIVE, "Highest learning rate of Phase 2.")
+    warm_up: float = _choice(0.05, PART, "Part of the steps in which it rises; then it falls as a cosine does.")
+    weight_decay: float = _choice(0.02, click.FloatRange(0), "Decoupled weight decay, on matrices only.")
+    dropout: float = _choice(0.02, PART, "Dropout of whole channels after each convolution.")
+    classifier_dropout: float = _choice(0.1, PART, "Dropout before the last layer.")
+    id_dropout: float = _choice(0.02, PART, "Part of a grid's ids that are replaced by the empty cell's.")
+    smoothing: float = _choice(0.05, PART, "Label smoothing.")
+    balance: float = _choice(0.5, click.FloatRange(0, 1), "Draw a label by its count to the power of one less this.")
+    ema: float = _choice(0.998, PART, "Decay of the averaged weights, which are what is validated and kept.")
+    bf16: bool = _choice(True, click.BOOL, "Compute steps in bfloat16, which is faster where the CPU has it.")
+    evaluate_every: int = _choice(300, COUNT, "Steps between validations; each writes a checkpoint.")
