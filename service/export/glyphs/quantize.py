@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-
 def quantize(model: ov.Model, target: Path, grids: NDArray[Any]) -> None:
     """Write the int8 form of an f32 Phase 2 to ``target``, its ranges taken from grids [n, 16, 16].
 
