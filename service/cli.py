@@ -163,17 +163,27 @@ def doctor(**options: Any) -> None:
 )
 @click.option("--channels", metavar="A,B,…", help="Names of the channels, in order; default: channel_0, channel_1, …")
 def convert(source: str, output: Path, precision: str, calibration: Path | None, channels: str | None) -> None:
-    """Convert SOURCE, a folder or hub id of a Hugging Face PatchTSTForPrediction, to an OpenVINO model."""
+    """Convert SOURCE to an OpenVINO model.
+
+    SOURCE is a folder or hub id of a Hugging Face PatchTSTForPrediction; or a folder of a glyph chain: checkpoints
+    named phase1 and phase2 (.safetensors, .pt or .pth), label_map.json and chars.csv.
+    """
     if calibration is not None and precision != "int8":
         raise click.UsageError("--calibration is for --precision int8 alone")
     try:
         from service.export.convert import convert_patchtst
+        from service.export.glyphs.package import convert_glyphs, is_glyph_source
     except ModuleNotFoundError as error:
         raise SetupError(
             f"converting needs more than serving ({error}): OPENVINO_SETUP.md says how to install it, "
             "'make test' does, or pip install 'vinocast[convert]'"
         ) from error
 
+    if is_glyph_source(Path(source)):
+        if precision != "f32" or channels:
+            raise click.UsageError("a glyph chain is converted in f32, and has no --channels")
+        convert_glyphs(Path(source), output)
+        return
     names = channels.split(",") if channels else None
     convert_patchtst(source, output, precision=precision, calibration=calibration, channels=names)
 
@@ -226,7 +236,7 @@ def fetch_data(dataset: str, output: Path) -> None:
 @click.option(
     "--isa-cap",
     type=click.Choice(["AVX2"], case_sensitive=False),
-    envvar=["VINOCAST_TUNE_ISA_CAP", "OV_CPU_MAX_ISA", "ONEDNN_MAX_CPU_ISA"],
+    envvar=["VINOCAST_ISA_CAP", "OV_CPU_MAX_ISA", "ONEDNN_MAX_CPU_ISA"],
     help="Highest instruction set to try, for a profile that is to hold on lesser CPUs too; without it, both with the "
     "cap and without.",
 )

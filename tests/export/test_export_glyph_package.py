@@ -1,0 +1,119 @@
+"""From glyph checkpoints to a model folder: whole, checked, made once, and what a service reads from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+import orjson
+import pytest
+from click.testing import CliRunner
+from glyph_support import GlyphFolder, logits, phase2, random_grids, save
+from support import fix_hashes
+
+from service.cli import main
+from service.errors import ModelRefusedError, SetupError
+from service.export.glyphs.package import convert_glyphs
+from service.glyphs.recognizer import Recognizer
+from service.runtime.compiled import Compiler
+from service.runtime.cpu import cpu_budget
+from service.runtime.manifest import GlyphsManifest, ModelFolder, open_forecaster, open_model
+from service.runtime.profiles import PROFILES
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> GlyphFolder:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    return GlyphFolder(folder)
+
+
+@pytest.fixture
+def output(tmp_path: Path, source: GlyphFolder) -> Path:
+    return convert_glyphs(source.folder, tmp_path / "models" / "mine")
+
+
+def load(folder: Path, profile: str = "epyc-7763") -> Recognizer:
+    manifest = open_model(folder).manifest
+    assert isinstance(manifest, GlyphsManifest)
+    recognizer = Recognizer(ModelFolder(folder, manifest))
+    recognizer.load(Compiler(PROFILES[profile], cpu_budget()))
+    return recognizer
+
+
+def test_what_was_converted_answers_as_the_checkpoint_does(output: Path, source: GlyphFolder) -> None:
+    grids = random_grids(11)
+    odds = np.exp(logits(phase2(), grids).astype(np.float64))
+    expected = odds / odds.sum(axis=1, keepdims=True)
+    results, seconds = load(output).recognize_grids(grids.astype(np.uint16), 100)
+    assert seconds > 0
+    for result, probabilities in zip(results, expected, strict=True):
+        for candidate in result["topk"]:
+            assert candidate["prob"] == pytest.approx(probabilities[source.label_map[candidate["label"]]], abs=1e-5)
+
+
+def test_a_second_conversion_does_nothing_and_another_checkpoint_converts_again(
+    output: Path, source: GlyphFolder
+) -> None:
+    before = (output / "manifest.json").stat().st_ino
+    convert_glyphs(source.folder, output)
+    assert (output / "manifest.json").stat().st_ino == before
+    save(source.phase2, phase2(seed=9))
+    convert_glyphs(source.folder, output)
+    assert (output / "manifest.json").stat().st_ino != before
+
+
+def test_the_command_converts_a_glyph_folder(tmp_path: Path, source: GlyphFolder) -> None:
+    output = tmp_path / "mine"
+    command = ["convert", str(source.folder), "--output", str(output)]
+    assert CliRunner().invoke(main, command).exit_code == 0
+    open_model(output).verify()
+    refused = CliRunner().invoke(main, [*command, "--precision", "int8"])
+    assert refused.exit_code == click.UsageError.exit_code
+    assert "glyph" in refused.output
+
+
+def test_an_int8_form_is_written_beside_the_other(tmp_path: Path, source: GlyphFolder) -> None:
+    output = convert_glyphs(
+        source.folder, tmp_path / "mine", calibration=random_grids(8).astype(np.uint16), keep_source=True
+    )
+    assert {"phase2-int8.xml", "source/phase2.pt"} <= set(open_model(output).manifest.files)
+
+
+def test_labels_that_are_not_the_nets_are_refused(tmp_path: Path, source: GlyphFolder) -> None:
+    (source.folder / "label_map.json").write_bytes(orjson.dumps({"66_latin": 0}))
+    with pytest.raises(SetupError, match=r"tells 8 labels apart, .*label_map.json has 1"):
+        convert_glyphs(source.folder, tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_missing_checkpoint_is_named(tmp_path: Path, source: GlyphFolder) -> None:
+    source.phase1.unlink()
+    with pytest.raises(SetupError, match=r"expected one of phase1\.safetensors, phase1\.pt"):
+        convert_glyphs(source.folder, tmp_path / "mine")
+
+
+@pytest.mark.parametrize("file", ["phase1.bin", "phase2.xml", "label_map.json", "golden.npz"])
+def test_a_file_that_changed_is_refused(output: Path, file: str) -> None:
+    (output / file).write_bytes((output / file).read_bytes() + b" ")
+    with pytest.raises(ModelRefusedError, match=f"{file}: sha256"):
+        load(output)
+
+
+def test_weights_that_are_not_the_golden_vectors_are_refused(tmp_path: Path, output: Path, source: GlyphFolder) -> None:
+    save(source.phase2, phase2(seed=9))
+    other = convert_glyphs(source.folder, tmp_path / "models" / "other")
+    (output / "phase2.bin").write_bytes((other / "phase2.bin").read_bytes())
+    fix_hashes(output)
+    with pytest.raises(ModelRefusedError, match="golden grids come out"):
+        load(output)
+
+
+def test_a_profile_of_bf16_leaves_glyphs_as_they_are(output: Path) -> None:
+    assert load(output, "native-bf16").in_force["INFERENCE_PRECISION_HINT"] == "f32"
+
+
+def test_a_glyph_model_is_not_opened_as_a_forecaster(output: Path) -> None:
+    with pytest.raises(ModelRefusedError, match="a model of kind glyphs, not a forecaster"):
+        open_forecaster(output)
