@@ -71,7 +71,7 @@ def _run(options: argparse.Namespace) -> int:
     )
     with _output(options.output_json) as output:
         report = Report(labels, options.topk, output, quiet=options.quiet, show_grid=options.show_grid)
-        pipeline = Pipeline(nets, report.ranks, options.batch_size, options.plain, skipped, stages)
+        pipeline = Pipeline(nets, report.ranks, options.batch_size, skipped, stages, plain=options.plain)
         start = time.perf_counter()
         batches = pipeline.rasters(options.rasters_dir, glyphs) if stored is None else pipeline.grids(stored, glyphs)
         with tqdm(total=len(glyphs), unit="glyph", disable=None, leave=False) as progress:
@@ -111,8 +111,10 @@ def _check_labels(nets: Nets, labels: Labels, options: argparse.Namespace) -> No
             f"[WARN] {options.phase2_ckpt} was trained with another label map than {options.label_map}, which is used: "
             f"index {other} is {nets.label_map[other]!r} there and {labels.names[other]!r} here"
         )
-    for name in labels.unlisted:
-        tell(f"[WARN] {options.chars_csv} has no row of {name}; its own code point is taken as its base")
+    if labels.unlisted:
+        some = ", ".join(labels.unlisted[:5])
+        rest = f"{len(labels.unlisted)} in all; the code point of each is taken as its base"
+        tell(f"[WARN] {options.chars_csv} has no row of {some}: {rest}")
 
 
 @contextlib.contextmanager

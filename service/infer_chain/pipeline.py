@@ -11,7 +11,7 @@ import numpy as np
 
 from service.errors import RasterError
 from service.glyphs.cells import GRID_SIDE, RASTER_SIDE
-from service.glyphs.chain import EMPTY, GlyphChain, Ranking, plain_cells, rank
+from service.glyphs.chain import EMPTY, GlyphChain, Ranking, plain_cells
 from service.glyphs.rasters import decode_raster
 
 if TYPE_CHECKING:
@@ -47,86 +47,82 @@ class Read:
     faults: list[str]
 
 
-@dataclass(frozen=True)
 class Pipeline:
     """What a run computes with; ``plain`` runs take ``batch_size`` glyphs at a time."""
 
-    nets: Nets
-    ranks: int
-    batch_size: int
-    plain: bool
-    skipped: Skipped
-    stages: Stages
+    def __init__(
+        self, nets: Nets, ranks: int, batch_size: int, skipped: Skipped, stages: Stages, *, plain: bool
+    ) -> None:
+        self._primitives = nets.primitives
+        self._phase1 = self._timed(nets.phase1, "phase1", "cells")
+        self._chain = GlyphChain(self._phase1, self._timed(nets.phase2, "phase2", "top-k"))
+        self._ranks = ranks
+        self._size = batch_size if plain else CHUNK
+        self._plain = plain
+        self._skipped = skipped
+        self._stages = stages
 
     def rasters(self, folder: Path, glyphs: Sequence[Glyph]) -> Iterator[Batch]:
         """Rank rasters of a folder; those that cannot be read are skipped."""
-        return self._plain_rasters(folder, glyphs) if self.plain else self._fast_rasters(folder, glyphs)
+        for read in (self._read_in_turn if self._plain else self._read_ahead)(folder, glyphs):
+            for fault in read.faults:
+                self._skipped.add("that cannot be read", fault)
+            with self._stages.measure("cells"):
+                grids = (self._plain_grids if self._plain else self._chain.grids)(read.rasters)
+            yield self._rank(read.glyphs, grids)
 
     def grids(self, grids: NDArray[np.uint16], glyphs: Sequence[Glyph]) -> Iterator[Batch]:
-        """Rank rows of the grids [n, 16, 16]; those with an id that Phase 2 has not are skipped."""
-        for chunk in _chunks(glyphs, self.batch_size if self.plain else CHUNK):
-            with self.stages.measure("read"):
+        """Rank rows of the grids [n, 16, 16]."""
+        for chunk in _chunks(glyphs, self._size):
+            with self._stages.measure("read"):
                 taken = grids[[glyph.row for glyph in chunk]]
-                known = taken.reshape(len(chunk), -1).max(axis=1) < self.nets.primitives
-            for glyph, fits in zip(chunk, known, strict=True):
-                if not fits:
-                    reason = f"{glyph.file}: a primitive id beyond {self.nets.primitives - 1}"
-                    self.skipped.add("with an unknown primitive id", reason)
-            if known.any():
-                good = [glyph for glyph, fits in zip(chunk, known, strict=True) if fits]
-                yield self._rank(good, taken[known])
+            yield self._rank(chunk, taken)
 
-    def _fast_rasters(self, folder: Path, glyphs: Sequence[Glyph]) -> Iterator[Batch]:
-        """The next rasters are read while these are computed, and Phase 1 sees each distinct cell once."""
-        chain = GlyphChain(self._timed(self.nets.phase1, "phase1", "cells"), self.nets.phase2)
+    def _read_ahead(self, folder: Path, glyphs: Sequence[Glyph]) -> Iterator[Read]:
+        """Read the next rasters while these are computed."""
         coming: deque[Future[Read]] = deque()
-        chunks = _chunks(glyphs, CHUNK)
+        chunks = _chunks(glyphs, self._size)
         with ThreadPoolExecutor(1, "reader") as pool:
             while True:
                 while len(coming) < AHEAD and (chunk := next(chunks, None)):
                     coming.append(pool.submit(self._read, folder, chunk))
                 if not coming:
                     return
-                with self.stages.measure("wait"):
+                with self._stages.measure("wait"):
                     read = coming.popleft().result()
-                self._say(read)
-                with self.stages.measure("cells"):
-                    grids = chain.grids(read.rasters)
-                if read.glyphs:
-                    yield self._rank(read.glyphs, grids)
+                yield read
 
-    def _plain_rasters(self, folder: Path, glyphs: Sequence[Glyph]) -> Iterator[Batch]:
-        """Every cell goes through Phase 1; nothing is remembered, nothing overlaps."""
-        phase1 = self._timed(self.nets.phase1, "phase1", "cells")
-        for chunk in _chunks(glyphs, self.batch_size):
-            read = self._read(folder, chunk)
-            self._say(read)
-            if not read.glyphs:
-                continue
-            with self.stages.measure("cells"):
-                cells, empty = plain_cells(read.rasters)
-                ids = phase1(cells).argmax(axis=1).astype(np.uint16)
-                ids[empty] = EMPTY
-            yield self._rank(read.glyphs, ids.reshape(-1, GRID_SIDE, GRID_SIDE))
-
-    def _rank(self, glyphs: list[Glyph], grids: NDArray[np.uint16]) -> Batch:
-        logits = self._timed(self.nets.phase2, "phase2")(grids.astype(np.int64))
-        with self.stages.measure("top-k"):
-            return Batch(glyphs, grids, rank(logits, self.ranks))
+    def _read_in_turn(self, folder: Path, glyphs: Sequence[Glyph]) -> Iterator[Read]:
+        return (self._read(folder, chunk) for chunk in _chunks(glyphs, self._size))
 
     def _read(self, folder: Path, chunk: Sequence[Glyph]) -> Read:
-        with self.stages.measure("read"):
+        with self._stages.measure("read"):
             return read_rasters(folder, chunk)
 
-    def _say(self, read: Read) -> None:
-        for fault in read.faults:
-            self.skipped.add("that cannot be read", fault)
+    def _plain_grids(self, rasters: NDArray[np.uint8]) -> NDArray[np.uint16]:
+        """Every cell goes through Phase 1; nothing is remembered."""
+        if not len(rasters):
+            return self._chain.grids(rasters)
+        cells, empty = plain_cells(rasters)
+        ids: NDArray[np.uint16] = self._phase1(cells).argmax(axis=1).astype(np.uint16)
+        ids[empty] = EMPTY
+        return ids.reshape(-1, GRID_SIDE, GRID_SIDE)
+
+    def _rank(self, glyphs: Sequence[Glyph], grids: NDArray[np.uint16]) -> Batch:
+        """Rank grids [n, 16, 16]; those with an id that Phase 2 has not are skipped."""
+        known = grids.max(axis=(1, 2), initial=EMPTY) < self._primitives
+        for index in np.flatnonzero(~known).tolist():
+            reason = f"{glyphs[index].file}: a primitive id beyond {self._primitives - 1}"
+            self._skipped.add("with an unknown primitive id", reason)
+        good = [glyphs[index] for index in np.flatnonzero(known).tolist()]
+        with self._stages.measure("top-k"):
+            return Batch(good, grids[known], self._chain.rank(grids[known], self._ranks))
 
     def _timed(
-        self, net: Callable[[NDArray[Any]], NDArray[np.float32]], stage: str, within: str | None = None
+        self, net: Callable[[NDArray[Any]], NDArray[np.float32]], stage: str, within: str
     ) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
         def infer(rows: NDArray[Any]) -> NDArray[np.float32]:
-            with self.stages.measure(stage, within):
+            with self._stages.measure(stage, within):
                 return net(rows)
 
         return infer

@@ -126,7 +126,10 @@ def convert_checkpoint(
         return entry
     from service.export.glyphs.quantize import quantize  # noqa: PLC0415 - nncf takes seconds to import
 
-    grids = np.ascontiguousarray(calibration, "<u2")
+    known = calibration.max(axis=(1, 2), initial=0) < entry.notes["primitives"]
+    grids = np.ascontiguousarray(calibration[known], "<u2")
+    if not len(grids):
+        raise SetupError("int8: no grid to calibrate by")
     content |= {"precision": "int8", "calibration": hashlib.sha256(grids.tobytes()).hexdigest()}
     content |= {"vnni": str(processor().vnni)}
 
