@@ -33,7 +33,7 @@ from service.training.glyphs.measure import measure
 from service.training.glyphs.primitives import identify, nearest, to_grids
 from service.training.glyphs.recipe import Recipe
 from service.training.glyphs.render import Distortion, FontRenderer, render
-from service.training.glyphs.split import HeldOut, relatives
+from service.training.glyphs.split import HeldOut, kinship
 
 Box = tuple[int, int, int, int]
 
@@ -264,7 +264,9 @@ def test_a_held_out_family_under_another_name_takes_no_part(tmp_path: Path) -> N
     held, twin, stranger = find_faces(tmp_path)
     corpus = Corpus(tmp_path, tmp_path / "work", Copies(1, 1, 0))
     corpus.render({held: False, twin: True, stranger: True}, 1)
-    assert relatives(corpus, [twin, stranger], [held], 0.3).keys() == {"Twin"}
+    shares = kinship(corpus, [twin, stranger], [held])
+    assert shares[twin.family, held.family] > 0.9
+    assert shares[stranger.family, held.family] == 0
     with pytest.raises(SetupError, match="no font is of the test family 'Gone'"):
         HeldOut(("Gone",), ()).refuse_unknown(["Held"])
 
@@ -406,6 +408,8 @@ def test_the_command_makes_a_chain_and_finds_it_done(fonts: Path, tmp_path: Path
     metrics = json.loads((output / "metrics.json").read_bytes())
     assert metrics["protocol"]["test_faces"] == {"Measured On": ["Regular"]}
     assert metrics["protocol"]["train_rasters"] == 4 * 11 * 4
+    assert metrics["protocol"]["dropped_as_relatives"] == {}
+    assert metrics["protocol"]["closest_trained"].keys() == {"Measured On", "Choose By"}
     assert metrics["test"]["rasters"] == 11
     assert metrics["test"]["by_class"].keys() == set(CLASSES)
 

@@ -124,7 +124,7 @@ def _render_face(job: tuple[Path, Path, int, int]) -> str | None:
     failure = None
     rasters: list[tuple[int, int, NDArray[np.uint64]]] = []
     try:
-        rasters.extend(_rasters(FontRenderer(sfnt(font)), copies, seed, font.name))
+        rasters = list(_rasters(FontRenderer(sfnt(font)), copies, seed, font.name))
     except Exception as error:  # noqa: BLE001 - a font is foreign data, and one bad font must not end the rest
         failure = f"{type(error).__name__}: {error}"
     codepoints = np.array([codepoint for codepoint, _, _ in rasters], np.int32)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 TOLERANCE = RASTER_SIDE // 32
 DIACRITIC_TOLERANCE = DIACRITIC_SIDE // 32
 LEAST_FONTS = 3
+# Compared at a time, 2 kB each.
+PAIRS = 4096
 
 
 def find_groups(labels: Sequence[Character], faces: Iterable[FaceRasters]) -> NDArray[np.int64]:
@@ -63,13 +65,11 @@ def _alike(pictures: NDArray[np.bool_], tolerance: int) -> tuple[NDArray[np.int6
     coarse, reach = (grid.reshape(-1, CELLS).astype(np.float32) for grid in (blocks, ~_dilate(blocks, 1)))
     outside = coarse @ reach.T
     first, second = np.nonzero(np.triu((outside == 0) & (outside.T == 0), 1))
-    same = np.array(
-        [
-            not (bits[a] & ~near[b]).any() and not (bits[b] & ~near[a]).any()
-            for a, b in zip(first.tolist(), second.tolist(), strict=True)
-        ],
-        np.bool_,
-    )
+    same = np.ones(len(first), np.bool_)
+    for a, b in ((first, second), (second, first)):
+        kept = np.flatnonzero(same)
+        for part in np.array_split(kept, len(kept) // PAIRS + 1):
+            same[part] = ~(bits[a[part]] & ~near[b[part]]).any(1)
     return first[same], second[same]
 
 

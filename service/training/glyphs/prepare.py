@@ -19,7 +19,7 @@ from service.training.glyphs.classify import Examples
 from service.training.glyphs.corpus import ARABIC, Copies, Corpus
 from service.training.glyphs.fonts import Face, find_faces, limit_faces
 from service.training.glyphs.primitives import cluster, distinct_cells, identify, to_grids, train_phase1
-from service.training.glyphs.split import HeldOut, choose_labels, relatives
+from service.training.glyphs.split import HeldOut, choose_labels, kinship
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,13 +39,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Split:
-    """The faces of each role, the labels, and which families were dropped as relatives of held-out ones."""
+    """The faces of each role and the labels.
+
+    Attributes:
+        relatives: the families that were dropped, and of which held-out family they drew what part of their letters.
+        closest: the closest family left to train on for each held-out one, and that part.
+    """
 
     train: list[Face]
     validation: list[Face]
     test: list[Face]
     labels: list[Character]
-    relatives: dict[str, str]
+    relatives: dict[str, dict[str, float]]
+    closest: dict[str, dict[str, float]]
 
     def identity(self) -> str:
         """Return a hash of all that this is."""
@@ -67,12 +73,17 @@ def prepare_split(fonts: Path, work: Path, held_out: HeldOut, recipe: Recipe, wo
     corpus = Corpus(fonts, work / "rasters", Copies(recipe.arabic_copies, recipe.other_copies, recipe.seed))
     log.info("rendering %d faces to train on and %d held out", len(roles["train"]), len(held))
     corpus.render(dict.fromkeys(roles["train"], True) | dict.fromkeys(held, False), workers)
-    dropped = relatives(corpus, roles["train"], held, recipe.relative)
-    for family, why in dropped.items():
-        log.info("%s takes no part: it is as %s", family, why)
-    train = [face for face in roles["train"] if face.family not in dropped]
+    shares = sorted(kinship(corpus, roles["train"], held).items(), key=lambda item: item[1])
+    relatives: dict[str, dict[str, float]] = {}
+    for (family, other), share in shares:
+        if share > recipe.relative:
+            relatives.setdefault(family, {})[other] = round(share, 3)
+            log.info("%s takes no part: it draws %.0f%% of its letters as %s does", family, 100 * share, other)
+    train = [face for face in roles["train"] if face.family not in relatives]
+    # The shares ascend: the last to be put down is the highest.
+    closest = {other: {family: round(share, 3)} for (family, other), share in shares if family not in relatives}
     labels = choose_labels(corpus, train, recipe.families)
-    return corpus, Split(train, roles["validation"], roles["test"], labels, dropped)
+    return corpus, Split(train, roles["validation"], roles["test"], labels, relatives, closest)
 
 
 def prepare_primitives(

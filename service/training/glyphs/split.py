@@ -52,24 +52,20 @@ class HeldOut:
                     raise SetupError(f"no font is of the {role} family {name!r}: add it to --fonts, or name another")
 
 
-def relatives(corpus: Corpus, train: Sequence[Face], held_out: Sequence[Face], limit: float) -> dict[str, str]:
-    """Return the training families that are a held-out one under another name, and what each was found to be.
+def kinship(corpus: Corpus, train: Sequence[Face], held_out: Sequence[Face]) -> dict[tuple[str, str], float]:
+    """Return what part of its letters each training family draws as each held-out family does, from 0 to 1.
 
-    A family is a relative when some face of it draws more than ``limit`` of the letters it shares with a face that is
-    held out as that face does: up to COMPARED letters, evenly taken, at least 20.
+    Of two families, the part of those two faces is taken that have most in common. Up to COMPARED letters, evenly
+    taken, are compared, and none when two faces share fewer than 20.
     """
     letters = [character.codepoint for character in candidates() if character.char_class in LETTERS]
-    theirs = {face: _plain(corpus.load(face, training=False), letters) for face in held_out}
-    found: dict[str, str] = {}
+    theirs = [(face.family, _plain(corpus.load(face, training=False), letters)) for face in held_out]
+    found: dict[tuple[str, str], float] = defaultdict(float)
     for face in train:
-        if face.family in found:
-            continue
         ours = _plain(corpus.load(face, training=True), letters)
-        for other, rasters in theirs.items():
-            share = _share_alike(ours, rasters)
-            if share > limit:
-                found[face.family] = f"{other.family}: {share:.0%} of its letters"
-                break
+        for family, rasters in theirs:
+            pair = face.family, family
+            found[pair] = max(found[pair], _share_alike(ours, rasters))
     return found
 
 

@@ -145,10 +145,12 @@ def _protocol(split: Split, held_out: HeldOut, train: Examples, groups: NDArray[
         "labels_in_groups_of_several": int((np.bincount(groups, minlength=len(groups))[groups] > 1).sum()),
         "train_rasters": len(train.labels),
         "held_out": {"test": list(held_out.test), "validation": list(held_out.validation)},
+        "unused": list(held_out.unused),
         "test_faces": faces(split.test),
         "validation_faces": faces(split.validation),
         "train_faces": faces(split.train),
         "dropped_as_relatives": split.relatives,
+        "closest_trained": split.closest,
     }
 
 
