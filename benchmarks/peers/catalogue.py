@@ -43,8 +43,9 @@ class Peer:
     """A server that a user would pick instead.
 
     Attributes:
-        name: of the peer, its requirements file and its virtual environment.
+        name: of the peer.
         title: in the table.
+        venv: of its requirements file and its virtual environment.
         graph: what it serves: the stock graph in OpenVINO's or ONNX's format, or the Hugging Face model itself.
         command: a program of its virtual environment and arguments, in which ``{port}`` and the like are filled in.
         environment: variables beside ``PEER_MODEL``, the graph's path, with the same fields.
@@ -55,6 +56,7 @@ class Peer:
 
     name: str
     title: str
+    venv: str
     graph: Graph
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -65,7 +67,7 @@ class Peer:
     @property
     def requirements(self) -> Path:
         """The file that pins what its virtual environment holds."""
-        return HERE / "requirements" / f"{self.name}.txt"
+        return HERE / "requirements" / f"{self.venv}.txt"
 
 
 def _uvicorn(module: str) -> tuple[str, ...]:
@@ -78,6 +80,7 @@ PEERS = {
         Peer(
             "mlserver",
             "MLServer",
+            "mlserver",
             "stock IR",
             ("mlserver", "start", str(HERE / "servers" / "patchtst")),
             {
@@ -94,21 +97,31 @@ PEERS = {
         Peer(
             "bentoml",
             "BentoML",
+            "bentoml",
             "stock IR",
             ("bentoml", "serve", f"{SERVERS}.bentoml_service:Forecaster", "--host", "127.0.0.1", "--port", "{port}"),
             {"BENTOML_HOME": "{scratch}", "BENTOML_DO_NOT_TRACK": "true"},
             read=lambda reply: reply,
         ),
-        Peer("litserve", "LitServe", "stock IR", ("python", "-m", f"{SERVERS}.litserve_api")),
+        Peer("litserve", "LitServe", "litserve", "stock IR", ("python", "-m", f"{SERVERS}.litserve_api")),
         Peer(
             "ray",
             "Ray Serve",
+            "ray",
             "stock IR",
             ("python", "-m", f"{SERVERS}.ray_deployment"),
             {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": "{scratch}"},
             path="/",
         ),
-        Peer("onnxruntime", "FastAPI + ONNX Runtime", "ONNX", _uvicorn("fastapi_onnxruntime")),
-        Peer("torch", "FastAPI + torch", "torch", _uvicorn("fastapi_torch")),
+        Peer("onnxruntime", "FastAPI + ONNX Runtime", "onnxruntime", "ONNX", _uvicorn("fastapi_onnxruntime")),
+        Peer(
+            "onnxruntime-workers",
+            "the same, 2 workers of 1 thread",
+            "onnxruntime",
+            "ONNX",
+            (*_uvicorn("fastapi_onnxruntime"), "--workers", "2"),
+            {"PEER_THREADS": "1"},
+        ),
+        Peer("torch", "FastAPI + torch", "torch", "torch", _uvicorn("fastapi_torch")),
     )
 }

@@ -73,7 +73,7 @@ def run(plan: Plan) -> Report:
         for name in plan.peers:
             peer = PEERS[name]
             try:
-                ensure_venv(plan.venvs / peer.name, peer.requirements)
+                ensure_venv(plan.venvs / peer.venv, peer.requirements)
                 ready[name] = graphs.path(peer.graph)
             except (SetupError, OSError) as error:
                 failures[peer.title] = _reason(error)
@@ -89,7 +89,7 @@ def run(plan: Plan) -> Report:
             click.echo(f"starting {peer.title}", err=True)
             try:
                 with ExitStack() as own:
-                    process = own.enter_context(PeerProcess(peer, plan.venvs / peer.name, graph, scratch))
+                    process = own.enter_context(PeerProcess(peer, plan.venvs / peer.venv, graph, scratch))
                     server = start_peer(peer, process, windows, manifest.horizon)
                     server.compare(expected, windows)
                     process.freeze()

@@ -111,9 +111,9 @@ class Process:
         """Processor time it has used, in user mode and in the kernel."""
         return cpu_seconds(self._process.pid)
 
-    def wait_until(self, condition: Callable[[], object], what: str) -> None:
+    def wait_until(self, condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
         """Wait for a condition; raises SetupError with the log when the process ends or takes too long."""
-        limit = time.monotonic() + PATIENCE
+        limit = time.monotonic() + patience
         while not condition():
             if self._process.poll() is not None or time.monotonic() > limit:
                 raise SetupError(f"{what}: the process under measurement did not get there; its log:\n{self.log}")

@@ -74,9 +74,7 @@ def test_what_the_peers_install_is_pinned_and_what_they_serve_is_python() -> Non
         lines = peer.requirements.read_text().splitlines()
         assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.]+", line) for line in lines), peer.name
         assert not any(line.startswith("torchvision") for line in lines)
-        assert any(
-            line.startswith({"bentoml": "bentoml", "torch": "torch"}.get(peer.name, peer.name)) for line in lines
-        )
+        assert any(line.startswith(f"{peer.venv}==") for line in lines)
         modules = re.findall(r"benchmarks\.peers\.servers\.(\w+)", " ".join(peer.command))
         assert modules or peer.name == "mlserver"
         assert all((HERE / "servers" / f"{module}.py").is_file() for module in modules)
@@ -139,7 +137,7 @@ def state(pid: int) -> str:
 def test_a_peer_is_measured_frozen_and_stopped_with_what_it_has_left_behind(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     command = ("python", "-c", STRAY.replace("{", "{{").replace("}", "}}"))
-    peer = Peer("stray", "Stray", "torch", command, {"STRAY_PID": str(pid_file)})
+    peer = Peer("stray", "Stray", "torch", "torch", command, {"STRAY_PID": str(pid_file)})
     windows = random_windows(2)
     with PeerProcess(peer, Path(sys.prefix), tmp_path, tmp_path) as process:
         server = start_peer(peer, process, windows, 96)
@@ -161,7 +159,7 @@ def test_a_peer_is_measured_frozen_and_stopped_with_what_it_has_left_behind(tmp_
 
 
 def test_a_peer_that_ends_says_why(tmp_path: Path) -> None:
-    peer = Peer("broken", "Broken", "torch", ("python", "-c", "import sys; print('out of luck'); sys.exit(3)"))
+    peer = Peer("broken", "Broken", "torch", "torch", ("python", "-c", "import sys; print('out of luck'); sys.exit(3)"))
     with (
         pytest.raises(SetupError, match=r"Broken, starting[^$]*out of luck"),
         PeerProcess(peer, Path(sys.prefix), tmp_path, tmp_path) as process,

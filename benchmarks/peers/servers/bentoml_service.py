@@ -4,7 +4,7 @@ from typing import Annotated
 
 import bentoml
 import numpy as np
-from bentoml.validators import DType, Shape
+from bentoml.validators import DType
 
 from benchmarks.peers.servers.stock import StockModel
 
@@ -15,5 +15,5 @@ class Forecaster:
         self.model = StockModel()
 
     @bentoml.api
-    def predict(self, past_values: Annotated[np.ndarray, DType("float32"), Shape((512, 7))]) -> np.ndarray:
+    def predict(self, past_values: Annotated[np.ndarray, DType("float32")]) -> np.ndarray:
         return self.model.predict(past_values)[0]

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 options = ort.SessionOptions()
-options.intra_op_num_threads = 2
+options.intra_op_num_threads = int(os.environ.get("PEER_THREADS", "2"))
 session = ort.InferenceSession(os.environ["PEER_MODEL"], options, providers=["CPUExecutionProvider"])
 app = FastAPI()
 
