@@ -47,10 +47,13 @@ MARKS = (0, 10_000, 50_000, 100_000)
 TOGETHER = 4
 MAX_REQUEST_BYTES = 1 << 17
 CLIENTS_THAT_LEAVE = 500
+# HTTP connections are made anew after so long: the service closes those that were idle for 5 s.
+RENEWAL_SECONDS = 2.0
 # Of requests computed together, which go through a shape of more series: relative to the largest value of the window.
 ACROSS_SHAPES = 2e-6
 TURNS = 64
 Reply = dict[str, Any]
+SERVICES: dict[Transport, type[StdioService | HttpService]] = {"stdio": StdioService, "http": HttpService}
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,15 @@ class Wrong(click.ClickException):
 
 @click.command(context_settings={"show_default": True})
 @click.option("--requests", "count", type=click.IntRange(1), default=MARKS[-1], help="Over each transport.")
-def main(count: int) -> None:
+@click.option(
+    "--transport",
+    "transports",
+    type=click.Choice(list(SERVICES)),
+    multiple=True,
+    default=tuple(SERVICES),
+    help="One of them alone.",
+)
+def main(count: int, transports: tuple[Transport, ...]) -> None:
     """Send the requests to `vinocast stdio`, then to `vinocast serve`, and print what they took."""
     settings = Settings(max_request_bytes=MAX_REQUEST_BYTES)
     model = open_forecaster(bundled_models() / BUNDLED_DEFAULT)
@@ -91,9 +102,9 @@ def main(count: int) -> None:
     forecaster.load(compiler)
     forecaster.load_rest(compiler)
     print(f"{'transport':10}{'requests':>9}{'MB':>8}{'files':>7}{'threads':>9}{'p50':>8}{'p99':>8}  ms")
-    for transport, service in (("stdio", StdioService), ("http", HttpService)):
-        with service(settings) as started:
-            _Soak(transport, started, forecaster).run(count)  # type: ignore[arg-type]
+    for transport in transports:
+        with SERVICES[transport](settings) as service:
+            _Soak(transport, service, forecaster).run(count)
 
 
 class _Soak:
@@ -104,12 +115,13 @@ class _Soak:
         self._cases = _cases(transport, forecaster, self._windows)
         self._rolling = _rolling(transport, forecaster, self._windows[0])
         self._shapes = forecaster.compiled_counts
+        self._wires: list[Wire] = []
+        self._renewed = 0.0
         self._number = FIRST_ID
         self._sent = 0
         self._alone_ms: list[float] = []
 
     def run(self, count: int) -> None:
-        self._wires = self._service.wires()
         for body in observations(self._transport, self._windows):
             self._exchange([Case(body, {"rows": 512, "missing": 0})])
         # Until a shape is there, a larger one stands in for it.
@@ -140,6 +152,8 @@ class _Soak:
 
     def _exchange(self, cases: list[Case]) -> list[Reply]:
         """Send some requests at once, each on a connection of its own where there are some; return checked replies."""
+        if time.monotonic() > self._renewed + RENEWAL_SECONDS:
+            self._wires, self._renewed = self._service.wires(), time.monotonic()
         replies = []
         waiting: dict[int, tuple[Case, Wire]] = {}
         start = time.perf_counter()
