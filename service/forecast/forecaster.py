@@ -7,12 +7,14 @@ one; in ``window`` the channels go through together and targets are picked after
 from __future__ import annotations
 
 import bisect
+import itertools
 import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from service.errors import ModelRefusedError
+from service.runtime.compiled import infer_together
 from service.runtime.manifest import IR_FILE, ForecasterFolder, ForecasterManifest
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from service.runtime.compiled import CompiledShape, Compiler
+    from service.runtime.compiled import CompiledShape, Compiler, Slot
     from service.runtime.profiles import Profile
 
 log = logging.getLogger(__name__)
@@ -75,7 +77,11 @@ class Forecaster:
     @property
     def most_series(self) -> int:
         """The most series that requests may ask for together; none, where channels go through the net as a window."""
-        return self._counts[-1] if self.manifest.layout == "series" else 0
+        return self._counts[-1] * self._streams if self.manifest.layout == "series" else 0
+
+    @property
+    def _streams(self) -> int:
+        return len(self._shapes[self._counts[-1]].slots)
 
     @property
     def in_force(self) -> dict[str, str | int | float | bool]:
@@ -121,7 +127,8 @@ class Forecaster:
     ) -> tuple[list[NDArray[np.float32]], float]:
         """Forecast several windows, each with targets of its own, in one inference; see :meth:`forecast`.
 
-        The targets of all together must be at most ``most_series``, unless there is one request alone.
+        The targets of all together must be at most ``most_series``, unless there is one request alone. Where there are
+        several streams, the series are dealt out to them and computed side by side.
         """
         if self.manifest.layout == "window":
             ((window, targets),) = requests
@@ -130,19 +137,38 @@ class Forecaster:
             seconds = shape.infer()
             return [np.ascontiguousarray(shape.outputs[0][:, targets])], seconds
         count = sum(len(targets) for _, targets in requests)
-        shape = self._shapes[self._counts[bisect.bisect_left(self._counts, count)]]
+        slots = self._slots(count)
+        # Of one slot its own memory is filled, of several it is dealt out from here.
+        inputs = slots[0][0].inputs if len(slots) == 1 else np.empty((count, self.manifest.context), np.float32)
         start = 0
         for window, targets in requests:
             # A slice copies without an index where all channels are wanted, which is the usual request.
             every = len(targets) == window.shape[1] and targets == range(window.shape[1])
-            shape.inputs[start : start + len(targets)] = window.T if every else window.T[list(targets)]
+            inputs[start : start + len(targets)] = window.T if every else window.T[list(targets)]
             start += len(targets)
-        seconds = shape.infer()
+        if len(slots) > 1:
+            for slot, rows in slots:
+                slot.inputs[: rows.stop - rows.start] = inputs[rows]
+        seconds = infer_together([slot for slot, _ in slots])
+        outputs = (
+            slots[0][0].outputs
+            if len(slots) == 1
+            else np.concatenate([slot.outputs[: rows.stop - rows.start] for slot, rows in slots])
+        )
         forecasts, start = [], 0
         for _, targets in requests:
-            forecasts.append(shape.outputs[start : start + len(targets)].T.copy())
+            forecasts.append(outputs[start : start + len(targets)].T.copy())
             start += len(targets)
         return forecasts, seconds
+
+    def _slots(self, count: int) -> list[tuple[Slot, slice]]:
+        """Return the slots that so many series are computed in, one a stream, and the series of each."""
+        parts = min(count, self._streams)
+        bounds = [count * part // parts for part in range(parts + 1)]
+        return [
+            (self._shapes[self._counts[bisect.bisect_left(self._counts, stop - start)]].slots[part], slice(start, stop))
+            for part, (start, stop) in enumerate(itertools.pairwise(bounds))
+        ]
 
     def _wanted(self) -> list[int]:
         return [1] if self.manifest.layout == "window" else series_counts(len(self.manifest.channels))

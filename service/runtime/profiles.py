@@ -91,7 +91,7 @@ PROFILES = {
         Profile("epyc-7763", "AVX2 cap, f32, two pinned threads, one stream: lowest latency", isa_cap="AVX2"),
         Profile("native", "what the CPU has, f32, two pinned threads, one stream"),
         Profile("native-bf16", "as native, in bf16: other numbers, by about 1e-2 of a deviation", precision="bf16"),
-        Profile("throughput", "what the CPU has, f32, one stream a core", stream_per_core=True),
+        Profile("throughput", "what the CPU has, f32, a stream a core, series dealt out to them", stream_per_core=True),
     )
 }
 DEFAULT_PROFILE = "epyc-7763"
