@@ -239,15 +239,3 @@ def find_models(root: Path) -> dict[str, Path]:
     if not found:
         raise SetupError(f"no model in {root}: make one with 'vinocast convert SOURCE --output {root}/NAME'")
     return found
-
-
-def find_forecasters(root: Path) -> list[ForecasterFolder]:
-    """Return the forecasters below ``root``; raises SetupError when there is none, or one cannot be read."""
-    found = []
-    for path in find_models(root).values():
-        manifest = open_model(path).manifest
-        if isinstance(manifest, ForecasterManifest):
-            found.append(ModelFolder(path, manifest))
-    if not found:
-        raise SetupError(f"no forecaster in {root}: make one with 'vinocast convert SOURCE --output {root}/NAME'")
-    return found

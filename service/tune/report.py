@@ -31,10 +31,10 @@ def to_text(report: Report) -> str:
     """Return the tables of all models, the rule, and what was written."""
     lines = [line for model in report.models for line in _model(model)]
     speed = ", ".join(
-        f"{model.folder.path.name} {model.default.window.p50 / model.chosen.window.p50:.2f} times as fast"
+        f"{model.name} {model.default.window.p50 / model.chosen.window.p50:.2f} times as fast"
         for model in report.models
     )
-    lines += [LEGEND, RULE, ""]
+    lines += [LEGEND, RULE, "", *(f"Left out: {reason}" for reason in report.left_out)]
     if report.load_average > BUSY:
         lines.append(
             f"The load average was {report.load_average:.1f} before the start: others were at work, and these figures "
@@ -46,11 +46,12 @@ def to_text(report: Report) -> str:
 
 
 def _model(model: Tuned) -> Iterator[str]:
-    channels = len(model.folder.manifest.channels)
-    yield f"{model.folder.path.name}: {channels} series, then 1 series; checked with {model.series.path}"
-    if model.note:
-        yield model.note
-    table = [HEADINGS, *(_cells(model, row) for row in sorted(model.rows, key=_order))]
+    measured = model.measured
+    channels = len(measured.folder.manifest.channels)
+    yield f"{model.name}: {channels} series, then 1 series; checked with {measured.series.path}"
+    if measured.note:
+        yield measured.note
+    table = [HEADINGS, *(_cells(model, row) for row in sorted(measured.rows, key=_order))]
     widths = [max(len(row[column]) for row in table) for column in range(len(HEADINGS))]
     for row in table:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -64,7 +65,7 @@ def _order(row: Row) -> tuple[bool, float]:
 
 def _cells(model: Tuned, row: Row) -> tuple[str, ...]:
     variant = row.variant
-    weights = "int8" if variant.int8 else model.folder.manifest.precision
+    weights = "int8" if variant.int8 else model.measured.folder.manifest.precision
     times = (row.window.p50, row.window.p99, row.single.p50, row.single.p99)
     remarks = [
         text

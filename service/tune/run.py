@@ -16,10 +16,17 @@ import click
 import numpy as np
 
 from service.bench.processes import Worker
-from service.errors import ModelRefusedError
+from service.errors import ModelRefusedError, SetupError
 from service.evaluation.series import bundled_series, read_series
 from service.runtime.cpu import cpu_budget
-from service.runtime.manifest import ForecasterFolder, bundled_models, find_forecasters
+from service.runtime.manifest import (
+    ForecasterFolder,
+    GlyphsManifest,
+    bundled_models,
+    find_models,
+    open_forecaster,
+    open_model,
+)
 from service.runtime.tuned import TunedFile, TunedModel, fingerprint, int8_folder, state_folder, write_tuned
 from service.tune.variants import (
     Cap,
@@ -45,22 +52,36 @@ COUNT = 20
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """What was found of one model; ``chosen`` and ``default`` are two of the rows."""
+class Measured:
+    """What was found of one model: its int8 form, or a note that says why there is none, and a row for each variant."""
 
     folder: ForecasterFolder
     series: Series
+    int8: ForecasterFolder | None
     note: str | None
     rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A model with its choice; ``chosen`` and ``default`` are two of its rows."""
+
+    measured: Measured
     default: Row
     chosen: Row
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.measured.folder.path.name
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a run found, and the file it wrote."""
+    """What a run found, and the file it wrote. ``left_out`` says why models were not tuned."""
 
     models: list[Tuned]
+    left_out: list[str]
     isa_cap: Cap
     load_average: float
     path: Path
@@ -84,36 +105,44 @@ def tune(root: Path | None, data: Path | None, cap: Cap, rounds: int) -> Report:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     state, budget, load_average = state_folder(), cpu_budget(), os.getloadavg()[0]
     caps: list[Cap] = [cap] if cap else ["AVX2", None]
-    folders = find_forecasters(root or bundled_models())
-    found = []
-    for folder in folders:
-        folder.verify()
-        series = read_series(data or bundled_series(), folder.manifest)
-        int8, note = _int8(folder, series, int8_folder(state))
-        found.append((folder, series, note, int8, _measure(folder, int8, series, caps, budget, rounds)))
+    found: list[Measured] = []
+    left_out: list[str] = []
+    for path in find_models(root or bundled_models()).values():
+        try:
+            if isinstance(open_model(path).manifest, GlyphsManifest):
+                continue
+            folder = open_forecaster(path)
+            folder.verify()
+            series = read_series(data or bundled_series(), folder.manifest)
+            int8, note = int8_form(folder, series, int8_folder(state))
+            found.append(Measured(folder, series, int8, note, _measure(folder, int8, series, caps, budget, rounds)))
+        except SetupError as error:
+            # One that cannot be tuned does not end the rest.
+            left_out.append(str(error))
+    if not found:
+        raise SetupError("; ".join(left_out) or f"no forecaster in {root}: choose another --models")
 
-    by_cap = [{cap: choose(row for row in rows if row.variant.isa_cap == cap) for cap in caps} for *_, rows in found]
-    default = [_find(rows, default_variant(budget)) for *_, rows in found]
+    by_cap = [{cap: choose(row for row in one.rows if row.variant.isa_cap == cap) for cap in caps} for one in found]
+    default = [_find(one.rows, default_variant(budget)) for one in found]
     best = choose_cap(by_cap, default)
-    models = [
-        Tuned(folder, series, note, rows, own, chosen[best])
-        for (folder, series, note, _, rows), own, chosen in zip(found, default, by_cap, strict=True)
-    ]
-    entries = {}
-    for model, (*_, int8, _) in zip(models, found, strict=True):
-        variant = model.chosen.variant
-        entries[model.folder.content] = TunedModel(
-            precision=variant.precision,
-            threads=variant.threads,
-            pinned=variant.pinned,
-            int8=int8.path.name if int8 and variant.int8 else None,
-        )
+    models = [Tuned(one, own, chosen[best]) for one, own, chosen in zip(found, default, by_cap, strict=True)]
+    entries = {model.measured.folder.content: _entry(model) for model in models}
     path = write_tuned(state, TunedFile(fingerprint=fingerprint(budget), isa_cap=best, models=entries))
-    _forget_others(int8_folder(state), {int8.path.name for _, _, _, int8, _ in found if int8})
-    return Report(models, best, load_average, path)
+    _forget_others(int8_folder(state), {one.int8.path.name for one in found if one.int8})
+    return Report(models, left_out, best, load_average, path)
 
 
-def _int8(folder: ForecasterFolder, series: Series, root: Path) -> tuple[ForecasterFolder | None, str | None]:
+def _entry(model: Tuned) -> TunedModel:
+    variant, int8 = model.chosen.variant, model.measured.int8
+    return TunedModel(
+        precision=variant.precision,
+        threads=variant.threads,
+        pinned=variant.pinned,
+        int8=int8.path.name if int8 and variant.int8 else None,
+    )
+
+
+def int8_form(folder: ForecasterFolder, series: Series, root: Path) -> tuple[ForecasterFolder | None, str | None]:
     """Return the int8 form of a model, made now unless it is there, or why there is none."""
     if folder.manifest.precision == "int8":
         return None, "it is int8 already: no other form of it is tried, and f32 means its own weights here"

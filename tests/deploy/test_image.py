@@ -84,7 +84,16 @@ def test_context_holds_what_the_build_needs() -> None:
     assert first == "*"
     let_in = [line[1:] for line in rest if line.startswith("!")]
     assert all((ROOT / path).exists() for path in let_in)
-    assert {"pyproject.toml", "README.md", "LICENSE", "requirements/runtime.txt", "service", "models"} == set(let_in)
+    needed = {
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "requirements/runtime.txt",
+        "service",
+        "models",
+        "examples/host.csv",
+    }
+    assert needed == set(let_in)
 
 
 def test_no_registry_has_an_address_here() -> None:

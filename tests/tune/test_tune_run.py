@@ -7,6 +7,7 @@ import math
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from service.runtime.cpu import cpu_budget
 from service.runtime.manifest import ForecasterFolder, open_forecaster
 from service.runtime.tuned import PROFILE_FILE, TunedFile, TunedModel, fingerprint, int8_folder, write_tuned
 from service.tune.report import to_text
-from service.tune.run import Report, Tuned
+from service.tune.run import Measured, Report, Tuned, int8_form
 from service.tune.variants import Figures, Row, Variant, default_variant
 
 # Rows of the recording that are enough for both parts, so that little has to be calibrated.
@@ -144,13 +145,15 @@ def test_a_dropped_variant_stands_in_the_table_with_its_reason(tmp_path: Path) -
         Row(Variant(None, True, "f32", 2, True), Figures(0.5, 1.0), Figures(0.1, 0.2), 1.01, 0.01, 0.3, "MSE differs"),
         default,
     ]
-    text = to_text(Report([Tuned(folder, series, "a note", rows, default, default)], None, 3.0, tmp_path))
+    tuned = Tuned(Measured(folder, series, None, "a note", rows), default, default)
+    text = to_text(Report([tuned], ["another: it has no weights"], None, 3.0, tmp_path))
     lines = [line for line in text.splitlines() if line.startswith(("AVX2 ", "none "))]
     assert [line.split()[1:3] for line in lines] == [["int8", "f32"], ["f32", "f32"], ["int8", "bf16"]]
     assert lines[0].endswith("2.00    +1.00%  0.300  dropped: MSE differs")
     assert lines[1].endswith("chosen, the default")
     assert lines[2].endswith("dropped: cannot be compiled")
     assert "a note" in text
+    assert "Left out: another: it has no weights" in text
     assert "The load average was 3.0" in text
 
 
@@ -244,6 +247,15 @@ def test_the_int8_form_is_made_once_for_the_same_model_and_values(
     another_graph(tmp_path)
     changed = open_forecaster(tmp_path / MODEL)
     assert changed.content != folder.content
+
+
+def test_without_nncf_the_rest_can_be_tuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = open_forecaster(MODELS / MODEL)
+    monkeypatch.setitem(sys.modules, "nncf", None)  # what an installation without it raises when it is imported
+    form, note = int8_form(folder, read_series(bundled_series(), folder.manifest), tmp_path)
+    assert form is None
+    assert "pip install 'vinocast[convert]'" in str(note)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
