@@ -22,6 +22,7 @@ from service.training.glyphs.split import HeldOut
 from service.training.glyphs.train import train_chain
 
 ROOT = Path(__file__).resolve().parent.parent
+COMMAND = "python scripts/train_bundled_glyphs.py --fonts FOLDER --work FOLDER --gather"
 # Another number of threads rounds differently.
 THREADS = 1
 RENDERERS = 2
@@ -78,7 +79,9 @@ def main() -> int:
         if arguments.gather:
             gather(arguments.fonts)
         held_out = HeldOut(TEST, VALIDATION, UNUSED)
-        metrics = train_chain(arguments.fonts, arguments.output, arguments.work, held_out, Recipe(), THREADS, RENDERERS)
+        metrics = train_chain(
+            arguments.fonts, arguments.output, arguments.work, held_out, Recipe(), THREADS, RENDERERS, COMMAND
+        )
     except SetupError as error:
         print(error, file=sys.stderr)
         return 1

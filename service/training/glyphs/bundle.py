@@ -17,12 +17,11 @@ if TYPE_CHECKING:
 
     from service.export.glyphs.nets import Phase2Architecture
 
-SOURCE = "source"
 METRICS_FILE = "metrics.json"
 
 
 def write_bundle(
-    output: Path,
+    folder: Path,
     phase1: Mapping[str, Tensor],
     phase2: Mapping[str, Tensor],
     architecture: Phase2Architecture,
@@ -30,17 +29,16 @@ def write_bundle(
     metrics: Mapping[str, Any],
 ) -> None:
     """Write both nets' weights and architecture, label_map.json, chars.csv and, as the last, metrics.json."""
-    source = output / SOURCE
-    source.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, tensors in (("phase1", phase1), ("phase2", phase2)):
         dense = {key: tensor.contiguous() for key, tensor in tensors.items()}
-        part = source / f"{name}.safetensors.part"
+        part = folder / f"{name}.safetensors.part"
         part.write_bytes(safetensors.torch.save(dense, {"format": "pt"}))
-        part.replace(source / f"{name}.safetensors")
-    _write_json(source / "config.json", to_config(architecture))
-    _write_json(output / "label_map.json", {label.label: index for index, label in enumerate(labels)})
-    write_chars_csv(output / "chars.csv", labels)
-    _write_json(output / METRICS_FILE, metrics)
+        part.replace(folder / f"{name}.safetensors")
+    _write_json(folder / "config.json", to_config(architecture))
+    _write_json(folder / "label_map.json", {label.label: index for index, label in enumerate(labels)})
+    write_chars_csv(folder / "chars.csv", labels)
+    _write_json(folder / METRICS_FILE, metrics)
 
 
 def to_config(architecture: Phase2Architecture) -> dict[str, Any]:

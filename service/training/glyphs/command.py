@@ -65,8 +65,9 @@ def glyphs(
 ) -> None:
     """Train the glyph chain on rasters of fonts: TrueType, OpenType and WOFF2 files, searched for in a whole folder.
 
-    Writes the weights of both phases, label_map.json, chars.csv and metrics.json, which says what was held out and how
-    well unseen fonts are read. After an interruption the same command goes on where it was.
+    Writes a model folder: the IR of both phases, in int8 too, the weights, label_map.json, chars.csv and metrics.json,
+    which says what was held out and how well unseen fonts are read. After an interruption the same command goes on
+    where it was.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("fontTools").setLevel(logging.ERROR)

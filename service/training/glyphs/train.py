@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from service import __version__
 from service.errors import SetupError
-from service.export.glyphs.nets import Phase2Net
+from service.export.glyphs.nets import GRID_SIDE, Phase2Net
+from service.export.glyphs.package import convert_glyphs
 from service.training import checkpoint
 from service.training.glyphs.bundle import write_bundle
 from service.training.glyphs.classify import Run, rank
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
     from service.training.glyphs.split import HeldOut
 
 PHASE2_FILE = "phase2.safetensors"
+BUNDLE = "bundle"
+CALIBRATION_GRIDS = 300
+# What the manifest says of the test split; metrics.json has the rest.
+HEADLINES = ("top1_grouped", "top1", "top5", "macro_f1")
 TOOLS = ("torch", "numpy", "scikit-learn", "pillow", "fonttools", "freetype-py", "uharfbuzz")
 TOP = 5
 
@@ -47,11 +52,19 @@ log = logging.getLogger(__name__)
 
 
 def train_chain(
-    fonts: Path, output: Path, work: Path, held_out: HeldOut, recipe: Recipe, threads: int, workers: int
+    fonts: Path,
+    output: Path,
+    work: Path,
+    held_out: HeldOut,
+    recipe: Recipe,
+    threads: int,
+    workers: int,
+    command: str | None = None,
 ) -> dict[str, Any]:
     """Train both phases on the families that are not held out, choose by validation's, measure on test's once.
 
-    Writes the bundle to ``output`` and everything between to ``work``, where a call that was interrupted goes on.
+    Writes a model folder that a service reads to ``output``, with ``command`` in its manifest, and everything between
+    to ``work``, where a call that was interrupted goes on.
 
     Returns:
         What metrics.json holds.
@@ -77,7 +90,7 @@ def train_chain(
         log.info("looking for labels of one shape")
         groups = find_groups(split.labels, (corpus.load(face, training=True) for face in split.train))
         test, tested = prepare_examples(corpus, split.test, split.labels, phase1, training=False)
-        metrics = {
+        metrics: dict[str, Any] = {
             "protocol": _protocol(split, held_out, train, groups),
             "validation": _figures(
                 net, validation, _names(split.validation, validated, held_out.validation), split.labels, groups
@@ -89,10 +102,28 @@ def train_chain(
             "history": [asdict(evaluation) for evaluation in run.progress.history],
             "tools": {"vinocast": __version__, "python": platform.python_version()} | {n: version(n) for n in TOOLS},
         }
-        write_bundle(output, phase1.state_dict(), run.best, run.net.architecture, split.labels, metrics)
+        bundle = folder / BUNDLE
+        write_bundle(bundle, phase1.state_dict(), run.best, run.net.architecture, split.labels, metrics)
+        log.info("exporting to %s", output)
+        convert_glyphs(
+            bundle,
+            output,
+            calibration=_calibration(train, recipe.seed),
+            metrics={name: metrics["test"][name] for name in HEADLINES},
+            command=command,
+            keep_source=True,
+        )
     except OSError as error:
         raise SetupError(f"{error.filename or work}: {error.strerror or error}; name other folders") from error
     return metrics
+
+
+def _calibration(train: Examples, seed: int) -> NDArray[np.uint16]:
+    """Return grids to quantize Phase 2 by."""
+    chosen = np.random.default_rng(seed).choice(
+        len(train.grids), min(CALIBRATION_GRIDS, len(train.grids)), replace=False
+    )
+    return train.grids[np.sort(chosen)].reshape(-1, GRID_SIDE, GRID_SIDE).astype(np.uint16)
 
 
 def _identity(split: Split, recipe: Recipe) -> str:
