@@ -94,8 +94,9 @@ def convert_glyphs(
     if last != len(labels):
         raise SetupError(f"{checkpoints[1]} tells {last} labels apart, {source / LABEL_MAP_FILE} has {len(labels)}")
     sources = [*checkpoints, config] if config.is_file() else checkpoints
-    taken = [source / name for name in (LABEL_MAP_FILE, CHARS_FILE, METRICS_FILE, CARD_FILE)]
+    taken = [source / name for name in (LABEL_MAP_FILE, CHARS_FILE, METRICS_FILE)]
     taken = [path for path in taken if path.is_file()]
+    card = source / CARD_FILE
     options = {"keep_source": str(keep_source).lower(), "calibration": _fingerprint(calibration)}
     plan = GlyphsManifest(
         name=output.name,
@@ -125,6 +126,9 @@ def convert_glyphs(
         _write_irs(folder, net1, net2, calibration)
         _write_golden(folder, net1, net2)
         hashes = {path.relative_to(folder).as_posix(): sha256_file(path) for path in files_below(folder)}
+        # The card is for readers, who may add to it.
+        if card.is_file():
+            shutil.copyfile(card, folder / card.name)
         write_manifest(folder, plan.model_copy(update={"files": hashes}))
         replace_folder(output, folder)
     return output

@@ -1,0 +1,210 @@
+"""Glyphs over both transports: the answer of the two nets, faults by their path, and forecasts that are not held up."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import httpx
+import numpy as np
+import openvino as ov
+import orjson
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from support import MODELS, PATIENCE, HttpService, Reply, StdioService, error_of, packed
+
+FOLDER = MODELS / "glyphs"
+LABELS = sorted(orjson.loads((FOLDER / "label_map.json").read_bytes()), key=str)
+
+
+def drawings(count: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Binary rasters of random strokes."""
+    generator = np.random.default_rng(seed)
+    rasters = []
+    for _ in range(count):
+        image = Image.new("L", (128, 128))
+        for _ in range(4):
+            points = [tuple(map(int, point)) for point in generator.integers(0, 128, (3, 2))]
+            ImageDraw.Draw(image).line(points, fill=255, width=int(generator.integers(3, 14)))
+        rasters.append(np.asarray(image))
+    return np.stack(rasters)
+
+
+def png(raster: NDArray[np.uint8]) -> str:
+    file = io.BytesIO()
+    Image.fromarray(raster).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def random_grids(count: int) -> NDArray[np.int64]:
+    generator = np.random.default_rng(1)
+    return generator.integers(0, 1024, (count, 16, 16)) * (generator.random((count, 16, 16)) < 0.4)
+
+
+@cache
+def net(phase: int) -> ov.CompiledModel:
+    return ov.Core().compile_model(FOLDER / f"phase{phase}.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+
+def plain_grids(rasters: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Every cell through Phase 1, one raster after another."""
+    grids = []
+    for raster in rasters:
+        cells = np.stack([raster[8 * (i // 16) :, 8 * (i % 16) :][:8, :8] for i in range(256)])
+        ids = net(1)(cells[:, None].astype(np.float32) / 255)[0].argmax(axis=1)
+        grids.append(np.where(cells.max(axis=(1, 2)) == 0, 0, ids).reshape(16, 16))
+    return np.stack(grids)
+
+
+def check(reply: Reply, grids: NDArray[np.int64], topk: int = 5) -> None:
+    """Compare a reply with what the IR answers through OpenVINO alone."""
+    logits = net(2)(grids)[0].astype(np.float64)
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities = odds / odds.sum(axis=1, keepdims=True)
+    assert reply["success"], reply
+    assert len(reply["results"]) == len(grids)
+    for result, expected in zip(reply["results"], probabilities, strict=True):
+        best = result["topk"]
+        assert [candidate["rank"] for candidate in best] == list(range(1, topk + 1))
+        indices = [LABELS.index(candidate["label"]) for candidate in best]
+        assert np.allclose([candidate["prob"] for candidate in best], expected[indices], atol=1e-5)
+        assert np.allclose(expected[indices], np.sort(expected)[::-1][:topk], atol=1e-5)
+        assert all(candidate["base"] for candidate in best)
+
+
+@pytest.fixture(scope="module")
+def client(http: HttpService) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=http.url, timeout=PATIENCE) as connected:
+        yield connected
+
+
+@pytest.mark.parametrize("count", [1, 3, 8, 21])
+def test_grids_are_answered_over_both_transports_as_the_net_answers(
+    client: httpx.Client, stdio: StdioService, count: int
+) -> None:
+    grids = random_grids(count)
+    request: Reply = {"request_id": "g", "timestamp_ms": 5, "grids": grids.tolist(), "topk": 3}
+    reply, line = client.post("/glyphs", json=request).json(), stdio.ask({"op": "glyphs"} | request)
+    check(reply, grids, 3)
+    assert reply.keys() == line.keys()
+    measured = {"inference_time_ms", "queue_time_ms"}
+    assert all(reply[key] > 0 for key in measured)
+    assert {key: reply[key] for key in reply.keys() - measured} == {key: line[key] for key in line.keys() - measured}
+    assert (reply["request_id"], reply["timestamp_ms"], reply["model"]) == ("g", 5, "glyphs")
+
+
+def test_rasters_are_answered_as_both_nets_answer(client: httpx.Client) -> None:
+    rasters = drawings(64)
+    check(client.post("/glyphs", json={"rasters": [png(raster) for raster in rasters]}).json(), plain_grids(rasters))
+
+
+def test_a_gray_raster_and_an_empty_one_are_glyphs_too(client: httpx.Client) -> None:
+    rasters = np.stack([drawings(1)[0] // 2, np.zeros((128, 128), np.uint8)])
+    check(client.post("/glyphs", json={"rasters": [png(raster) for raster in rasters]}).json(), plain_grids(rasters))
+
+
+def test_more_labels_than_there_are_cannot_be_ranked(client: httpx.Client) -> None:
+    reply = client.post("/glyphs", json={"grids": random_grids(1).tolist(), "topk": 10**9}).json()
+    assert len(reply["results"][0]["topk"]) == len(LABELS)
+
+
+def grid_with(row: int, column: int, value: Any) -> list[Any]:
+    grid = random_grids(1)[0].tolist()
+    grid[row][column] = value
+    return [grid]
+
+
+GOOD = png(drawings(1)[0])
+SMALL = png(np.zeros((64, 128), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "field"),
+    [
+        ({}, "invalid_request", "grids"),
+        ({"grids": [], "rasters": [GOOD]}, "invalid_request", "grids"),
+        ({"grids": grid_with(0, 0, 1), "rasters": [GOOD]}, "invalid_request", "grids"),
+        ({"grids": 7}, "invalid_request", "grids"),
+        ({"rasters": GOOD}, "invalid_request", "rasters"),
+        ({"rasters": [GOOD], "topk": 0}, "invalid_request", "topk"),
+        ({"rasters": [GOOD], "topk": 2.5}, "invalid_request", "topk"),
+        ({"rasters": [GOOD], "model": "nowhere"}, "unknown_model", "model"),
+        ({"rasters": [GOOD], "model": "patchtst-etth1"}, "unknown_model", "model"),
+        ({"grids": [[1] * 16] * 16}, "invalid_value", "grids[0][0]"),
+        ({"grids": [None]}, "invalid_value", "grids[0]"),
+        ({"grids": [[[1] * 16] * 15]}, "invalid_shape", "grids[0]"),
+        ({"grids": [[[1] * 16] * 15 + [[1] * 17]]}, "invalid_shape", "grids[0][15]"),
+        ({"grids": grid_with(3, 7, 1024)}, "invalid_value", "grids[0][3][7]"),
+        ({"grids": grid_with(3, 7, -1)}, "invalid_value", "grids[0][3][7]"),
+        ({"grids": grid_with(3, 7, 10**30)}, "invalid_value", "grids[0][3][7]"),
+        ({"grids": grid_with(3, 7, 2.0)}, "invalid_value", "grids[0][3][7]"),
+        ({"grids": grid_with(3, 7, True)}, "invalid_value", "grids[0][3][7]"),
+        ({"grids": grid_with(3, 7, "1")}, "invalid_value", "grids[0][3][7]"),
+        ({"rasters": [GOOD] * 17 + ["?"] + [GOOD] * 46}, "invalid_value", "rasters[17]"),
+        ({"rasters": [GOOD, None]}, "invalid_value", "rasters[1]"),
+        ({"rasters": [GOOD, base64.b64encode(b"GIF89a").decode()]}, "invalid_value", "rasters[1]"),
+        ({"rasters": [GOOD, GOOD[:200]]}, "invalid_value", "rasters[1]"),
+        ({"rasters": [GOOD, SMALL]}, "invalid_shape", "rasters[1]"),
+        ({"grids": [0] * 4097}, "payload_too_large", "grids"),
+    ],
+)
+def test_a_fault_refuses_that_request_alone_and_says_where_it_is(
+    client: httpx.Client, stdio: StdioService, fields: Reply, code: str, field: str
+) -> None:
+    body = json.dumps(fields).encode()
+    refused = client.post("/glyphs", content=body, headers={"Content-Type": "application/json"})
+    assert error_of(refused.json()) == (code, field), refused.text
+    line = stdio.ask(b'{"op": "glyphs", ' + body[1:] + b"\n" if fields else {"op": "glyphs"})
+    assert error_of(line) == (code, field)
+    assert client.post("/glyphs", json={"rasters": [GOOD]}).status_code == 200
+
+
+def test_a_glyph_model_is_no_forecaster(client: httpx.Client) -> None:
+    refused = client.post("/forecast", json=packed(np.zeros((512, 7), np.float32), model="glyphs"))
+    assert error_of(refused.json()) == ("unknown_model", "model")
+
+
+def test_a_batch_lets_forecasts_pass(stdio: StdioService) -> None:
+    grids = random_grids(64).tolist()
+    stdio.ask({"op": "glyphs", "grids": grids[:1]})
+    forecast = packed(np.ones((512, 7), np.float32).cumsum(axis=0))
+    stdio.send(
+        {"op": "glyphs", "request_id": "batch", "grids": grids * 8}, *({"request_id": i, **forecast} for i in range(5))
+    )
+    order = [stdio.receive()["request_id"] for _ in range(6)]
+    assert order == [0, 1, 2, 3, 4, "batch"]
+
+
+def test_what_was_accepted_is_answered_at_the_end_of_input() -> None:
+    grids = random_grids(40)
+    with StdioService() as service:
+        service.send({"op": "glyphs", "request_id": 1, "grids": grids.tolist(), "topk": 2})
+        replies, code = service.finish()
+    assert code == 0
+    (reply,) = replies
+    check(reply, grids, 2)
+
+
+def test_statistics_count_glyphs_apart_from_forecasts() -> None:
+    with StdioService() as service:
+        service.ask({"op": "glyphs", "grids": random_grids(2).tolist()})
+        stats = service.ask({"op": "stats"})
+    assert stats["answered"] == {"glyphs": 1}
+    assert stats["inference_time_ms"] is None
+    assert stats["glyphs"]["inference_time_ms"]["p50"] > 0
+
+
+def test_stdio_loads_the_glyph_model_when_it_is_asked_for_and_serve_before_it_is_ready(http: HttpService) -> None:
+    def states(reply: Reply) -> dict[str, str]:
+        return {model["kind"]: model["state"] for model in reply["models"]}
+
+    with StdioService() as service:
+        assert states(service.ask({"op": "ping"})) == {"forecaster": "ready", "glyphs": "loading"}
+        service.ask({"op": "glyphs", "grids": random_grids(1).tolist()})
+        assert states(service.ask({"op": "ping"})) == {"forecaster": "ready", "glyphs": "ready"}
+    assert states(httpx.get(f"{http.url}/readyz").json()) == {"forecaster": "ready", "glyphs": "ready"}
