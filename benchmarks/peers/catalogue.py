@@ -116,7 +116,7 @@ PEERS = {
         Peer("onnxruntime", "FastAPI + ONNX Runtime", "onnxruntime", "ONNX", _uvicorn("fastapi_onnxruntime")),
         Peer(
             "onnxruntime-workers",
-            "the same, 2 workers of 1 thread",
+            "FastAPI + ONNX Runtime, 2 workers",
             "onnxruntime",
             "ONNX",
             (*_uvicorn("fastapi_onnxruntime"), "--workers", "2"),
