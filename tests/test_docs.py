@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import subprocess
 import sys
@@ -78,6 +79,22 @@ def test_the_example_window_is_forecast_over_http_and_over_lines() -> None:
     assert len(reply["predictions"]) == 96
     with StdioService() as service:
         assert service.ask(body.strip() + b"\n")["predictions"] == reply["predictions"]
+
+
+def test_the_example_glyphs_are_read_from_the_example_rasters() -> None:
+    sent = orjson.loads((ROOT / "examples" / "glyphs.json").read_bytes())["rasters"]
+    labels = {
+        base64.b64encode(path.read_bytes()).decode(): path.stem.rpartition("_")[0]
+        for path in (ROOT / "examples" / "rasters").glob("*.png")
+    }
+    command = re.search(r"^curl .*/glyphs .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert command
+    with HttpService() as http:
+        done = subprocess.run(
+            command[0].replace("http://127.0.0.1:8000", http.url), shell=True, cwd=ROOT, capture_output=True, check=True
+        )
+    results = orjson.loads(done.stdout)["results"]
+    assert [result["topk"][0]["label"] for result in results] == [labels[raster] for raster in sent]
 
 
 def test_the_example_window_is_cut_from_the_recording() -> None:
