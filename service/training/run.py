@@ -6,7 +6,6 @@ exactly what an uninterrupted one does.
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 
 from service.errors import SetupError
+from service.training.learner import Learner
 from service.training.patchtst import Dropout, forward, new_model, standardise
 from service.training.teacher import Teacher, fit_ridge
 
@@ -27,11 +27,8 @@ if TYPE_CHECKING:
 
     from service.training.recipe import Recipe
 
-MAXIMUM_GRADIENT_NORM = 1.0
 # Series a batch of validation; of more, the activations no longer fit a cache and it takes half as long again.
 VALIDATION_BATCH = 128
-# Prefixes of a checkpoint's tensors.
-WEIGHTS, AVERAGE, BEST, FIRST_MOMENT, SECOND_MOMENT = "weights.", "average.", "best.", "moment1.", "moment2."
 
 
 class Windows(NamedTuple):
@@ -64,7 +61,7 @@ class Progress:
         return min(self.history, key=lambda evaluation: evaluation.mse)
 
 
-class Run:
+class Run(Learner["PatchTSTForPrediction"]):
     """A model in training on series drawn from windows, its averaged weights, and the best of these so far.
 
     ``teacher_models`` are forecasters that the recipe's teacher consults. Raises SetupError when there are fewer
@@ -78,6 +75,7 @@ class Run:
         validation: Windows,
         teacher_models: Sequence[PatchTSTForPrediction] = (),
     ) -> None:
+        super().__init__(new_model(recipe), recipe.weight_decay, recipe.ema)
         self.recipe = recipe
         self.progress = Progress()
         self._train, self._validation = train, validation
@@ -85,16 +83,6 @@ class Run:
         if self._series < recipe.batch:
             raise SetupError(f"a batch of {recipe.batch} series cannot be drawn from {self._series}: lower --batch")
         self._teacher = Teacher(fit_ridge(*train, recipe.ridge), teacher_models) if recipe.teacher else None
-        self.model = new_model(recipe).train()
-        self.averaged = copy.deepcopy(self.model).eval()
-        self.best = _snapshot(self.averaged)
-        self._parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
-        self._optimizer = torch.optim.AdamW(
-            [
-                {"params": [p for p in self._parameters.values() if p.dim() > 1], "weight_decay": recipe.weight_decay},
-                {"params": [p for p in self._parameters.values() if p.dim() <= 1], "weight_decay": 0.0},
-            ]
-        )
         self._loss_sum, self._loss_steps = 0.0, 0
 
     @property
@@ -112,10 +100,6 @@ class Run:
     def advance(self) -> float:
         """Train one step and return its loss, the mean absolute error in standardised units."""
         recipe, step = self.recipe, self.progress.step
-        rate, momentum = one_cycle(recipe, step)
-        for group in self._optimizer.param_groups:
-            group["lr"], group["betas"] = rate, (momentum, 0.999)
-
         generator = np.random.Generator(np.random.SFC64([recipe.seed, step]))
         past, future = self._draw(step)
         if recipe.mixtures:
@@ -125,18 +109,14 @@ class Run:
             past, future = past * sign, future * sign
         series, mean, deviation = standardise(past)
         with _autocast(recipe.bf16):
-            forecast = forward(self.model, series, Dropout(generator)).float() * deviation + mean
+            forecast = forward(self.net, series, Dropout(generator)).float() * deviation + mean
             lesson = self._teacher(series, mean, deviation) if self._teacher else None
         loss = (forecast - future).abs().mean()
         if lesson is not None:
             loss = (1 - recipe.teacher) * loss + recipe.teacher * (forecast - lesson).abs().mean()
 
-        self._optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(self._parameters.values(), MAXIMUM_GRADIENT_NORM)
-        self._optimizer.step()
+        self.descend(loss, step, *one_cycle(recipe, step))
         self.progress.step = step + 1
-        self._average()
         value = loss.item()
         self._loss_sum, self._loss_steps = self._loss_sum + value, self._loss_steps + 1
         return value
@@ -150,35 +130,18 @@ class Run:
         self._loss_sum, self._loss_steps = 0.0, 0
         self.progress.history.append(evaluation)
         if self.progress.best is evaluation:
-            self.best = _snapshot(self.averaged)
+            self.keep()
         return evaluation
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return all that a run needs to go on after an evaluation, as tensors and as JSON."""
-        tensors = {
-            WEIGHTS: self.model.state_dict(),
-            AVERAGE: self.averaged.state_dict(),
-            BEST: self.best,
-            FIRST_MOMENT: {n: self._optimizer.state[p]["exp_avg"] for n, p in self._parameters.items()},
-            SECOND_MOMENT: {n: self._optimizer.state[p]["exp_avg_sq"] for n, p in self._parameters.items()},
-        }
-        named = {prefix + name: tensor for prefix, part in tensors.items() for name, tensor in part.items()}
-        return named, asdict(self.progress)
+        return self.tensors(), asdict(self.progress)
 
     def restore(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
         """Go on from a :meth:`state` of a run of the same recipe and windows."""
         history = [Evaluation(**evaluation) for evaluation in progress["history"]]
         self.progress = Progress(progress["step"], history)
-        self.model.load_state_dict(_part(tensors, WEIGHTS))
-        self.averaged.load_state_dict(_part(tensors, AVERAGE))
-        self.best = _part(tensors, BEST)
-        first, second = _part(tensors, FIRST_MOMENT), _part(tensors, SECOND_MOMENT)
-        for name, parameter in self._parameters.items():
-            self._optimizer.state[parameter] = {
-                "step": torch.tensor(float(self.progress.step)),
-                "exp_avg": first[name],
-                "exp_avg_sq": second[name],
-            }
+        self.restore_tensors(tensors, self.progress.step)
 
     def _draw(self, step: int) -> tuple[Tensor, Tensor]:
         """Return the batch of a step: [batch, context] and [batch, horizon]. An epoch draws no series twice."""
@@ -188,16 +151,6 @@ class Run:
         window, channel = np.divmod(drawn, self._train.pasts.shape[1])
         past, future = (torch.from_numpy(values[window, channel]) for values in self._train)
         return past, future
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        # The first steps count for less than the decay says, or the first weights would stay for hundreds of steps.
-        decay = min(self.recipe.ema, (1 + self.progress.step) / (10 + self.progress.step))
-        for average, value in zip(self.averaged.state_dict().values(), self.model.state_dict().values(), strict=True):
-            if average.is_floating_point():
-                average.lerp_(value, 1 - decay)
-            else:
-                average.copy_(value)
 
 
 def _mix(past: Tensor, future: Tensor, count: int, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -250,11 +203,3 @@ def _batches(windows: Windows) -> Iterator[tuple[Tensor, ...]]:
 
 def _autocast(bf16: bool) -> torch.autocast:
     return torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16)
-
-
-def _snapshot(model: PatchTSTForPrediction) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

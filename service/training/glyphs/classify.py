@@ -6,7 +6,6 @@ goes on from a checkpoint does what an uninterrupted one does.
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +16,7 @@ from torch import nn
 
 from service.errors import SetupError
 from service.export.glyphs.nets import GRID_SIDE, PRIMITIVES, VARIANTS, Phase2Net
+from service.training.learner import Learner
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,10 +24,7 @@ if TYPE_CHECKING:
 
     from service.training.glyphs.recipe import Recipe
 
-MAXIMUM_GRADIENT_NORM = 1.0
 INFERENCE_BATCH = 256
-# Prefixes of a checkpoint's tensors.
-WEIGHTS, AVERAGE, BEST, FIRST_MOMENT, SECOND_MOMENT = "weights.", "average.", "best.", "moment1.", "moment2."
 
 
 class Examples(NamedTuple):
@@ -59,7 +56,7 @@ class Progress:
         return max(self.history, key=lambda evaluation: evaluation.top1)
 
 
-class Run:
+class Run(Learner[Phase2Net]):
     """Phase 2 in training, its averaged weights, and the best of these so far.
 
     ``centres`` float32 [clusters, 64] give the embedding its first values: the pixels a primitive stands for, turned
@@ -69,26 +66,18 @@ class Run:
     def __init__(
         self, recipe: Recipe, labels: int, centres: NDArray[np.float32], train: Examples, validation: Examples
     ) -> None:
-        self.recipe = recipe
-        self.progress = Progress()
-        self._train, self._validation = train, validation
         torch.manual_seed(recipe.seed)
         architecture = replace(
             VARIANTS[recipe.variant], dropout=recipe.dropout, classifier_dropout=recipe.classifier_dropout
         )
-        self.net = Phase2Net(architecture, labels)
+        net = Phase2Net(architecture, labels)
         with torch.no_grad():
-            self.net.embedding.weight.copy_(first_embedding(centres, architecture.embedding))
-        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's own stubs leave it out
-        self.net.train()
-        self.averaged = copy.deepcopy(self.net).eval()
-        self.best = _snapshot(self.averaged)
-        self._parameters = dict(self.net.named_parameters())
-        matrices = [p for n, p in self._parameters.items() if p.dim() > 1 and n != "embedding.weight"]
-        rest = [p for n, p in self._parameters.items() if p.dim() <= 1 or n == "embedding.weight"]
-        self._optimizer = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-        )
+            net.embedding.weight.copy_(first_embedding(centres, architecture.embedding))
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's own stubs leave it out
+        super().__init__(net, recipe.weight_decay, recipe.ema, undecayed=["embedding.weight"])
+        self.recipe = recipe
+        self.progress = Progress()
+        self._train, self._validation = train, validation
         self._chances = _chances(train.labels, recipe.balance)
         self._loss_sum, self._loss_steps = 0.0, 0
 
@@ -105,8 +94,6 @@ class Run:
     def advance(self) -> float:
         """Train one step and return its loss."""
         recipe, step = self.recipe, self.progress.step
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate(recipe, step)
         generator = np.random.Generator(np.random.SFC64([recipe.seed, step]))
         torch.manual_seed(int(generator.integers(1 << 62)))
         drawn = np.searchsorted(self._chances, generator.random(recipe.batch) * self._chances[-1], side="right")
@@ -117,12 +104,8 @@ class Run:
         loss = nn.functional.cross_entropy(
             logits.float(), torch.from_numpy(self._train.labels[drawn]), label_smoothing=recipe.smoothing
         )
-        self._optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(self._parameters.values(), MAXIMUM_GRADIENT_NORM)
-        self._optimizer.step()
+        self.descend(loss, step, rate(recipe, step))
         self.progress.step = step + 1
-        self._average()
         value = loss.item()
         self._loss_sum, self._loss_steps = self._loss_sum + value, self._loss_steps + 1
         return value
@@ -137,42 +120,17 @@ class Run:
         self._loss_sum, self._loss_steps = 0.0, 0
         self.progress.history.append(evaluation)
         if self.progress.best is evaluation:
-            self.best = _snapshot(self.averaged)
+            self.keep()
         return evaluation
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return all that a run needs to go on after an evaluation, as tensors and as JSON."""
-        tensors = {
-            WEIGHTS: self.net.state_dict(),
-            AVERAGE: self.averaged.state_dict(),
-            BEST: self.best,
-            FIRST_MOMENT: {n: self._optimizer.state[p]["exp_avg"] for n, p in self._parameters.items()},
-            SECOND_MOMENT: {n: self._optimizer.state[p]["exp_avg_sq"] for n, p in self._parameters.items()},
-        }
-        named = {prefix + n: t.contiguous() for prefix, part in tensors.items() for n, t in part.items()}
-        return named, asdict(self.progress)
+        return self.tensors(), asdict(self.progress)
 
     def restore(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
         """Go on from a :meth:`state` of a run of the same recipe and examples."""
         self.progress = Progress(progress["step"], [Evaluation(**entry) for entry in progress["history"]])
-        self.net.load_state_dict(_part(tensors, WEIGHTS))
-        self.averaged.load_state_dict(_part(tensors, AVERAGE))
-        self.best = _part(tensors, BEST)
-        first, second = _part(tensors, FIRST_MOMENT), _part(tensors, SECOND_MOMENT)
-        for name, parameter in self._parameters.items():
-            moments = {
-                "exp_avg": torch.empty_like(parameter).copy_(first[name]),
-                "exp_avg_sq": torch.empty_like(parameter).copy_(second[name]),
-            }
-            self._optimizer.state[parameter] = {"step": torch.tensor(float(self.progress.step)), **moments}
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        # The first steps count for less than the decay says, or the first weights would stay for hundreds of steps.
-        decay = min(self.recipe.ema, (1 + self.progress.step) / (10 + self.progress.step))
-        averages, values = self.averaged.state_dict().values(), self.net.state_dict().values()
-        floating = [(a, v) for a, v in zip(averages, values, strict=True) if a.is_floating_point()]
-        torch._foreach_lerp_([a for a, _ in floating], [v for _, v in floating], 1 - decay)
+        self.restore_tensors(tensors, self.progress.step)
 
 
 def rate(recipe: Recipe, step: int) -> float:
@@ -213,11 +171,3 @@ def _chances(labels: NDArray[np.int64], balance: float) -> NDArray[np.float64]:
 
 def _grids(grids: NDArray[np.uint16]) -> Tensor:
     return torch.from_numpy(grids.astype(np.int64)).reshape(-1, GRID_SIDE, GRID_SIDE)
-
-
-def _snapshot(net: Phase2Net) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in net.state_dict().items()}
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -28,7 +28,7 @@ class Recipe:
     other_copies: int = _choice(2, COUNT, "Rasters of each character of another font, likewise.")
     families: int = _choice(25, COUNT, "A character becomes a label when so many training families have it.")
     relative: float = _choice(
-        0.3, click.FloatRange(0, 1), "A family that shares more of its rasters with a held-out one takes no part."
+        0.3, click.FloatRange(0, 1), "A family that draws more of its letters as a held-out one does takes no part."
     )
     clusters: int = _choice(1023, click.IntRange(1, 1023), "Primitives beside the empty cell.")
     cluster_cells: int = _choice(200_000, COUNT, "Distinct cells that are clustered, drawn from all.")
