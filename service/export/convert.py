@@ -160,7 +160,7 @@ def quantize_folder(folder: ForecasterFolder, series: Series, root: Path) -> For
             core = ov.Core()
             graph = quantize(core.read_model(folder.path / IR_FILE), series.calibration(manifest.context), manifest)
             ov.save_model(graph, made / IR_FILE, compress_to_fp16=False)
-            inputs, _ = folder.golden()
+            inputs, _ = folder.golden("inputs", "outputs")
             compiled = core.compile_model(made / IR_FILE, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
             np.savez(made / GOLDEN_FILE, inputs=inputs, outputs=compiled(inputs)[0])
             hashes = {path.name: sha256_file(path) for path in files_below(made)}

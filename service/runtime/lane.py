@@ -60,19 +60,25 @@ class LongJob(Protocol):
 class Lane:
     """A first-in first-out queue of jobs, bounded in rows, and beside it one of long jobs. For one thread.
 
-    Between two parts of long jobs go the jobs that waited when the first of the two ended: a job that comes later waits
-    for one part at most, and no stream of jobs can keep a long one from its end.
+    Between two parts of long jobs go the jobs that are there when the second could begin: a job waits for one part at
+    most, and no stream of jobs can keep a long one from its end.
     """
 
     def __init__(self, max_rows: int) -> None:
         self._max_rows = max_rows
         self._jobs: deque[Job] = deque()
         self._long_jobs: deque[LongJob] = deque()
-        self._before_next_part = 0
+        # Jobs that go before the next part; None until it is counted.
+        self._before_next_part: int | None = None
         self._rows = 0
 
     def __len__(self) -> int:
         return len(self._jobs) + len(self._long_jobs)
+
+    @property
+    def only_parts(self) -> bool:
+        """Whether nothing waits but parts of long jobs, which whatever is on its way should overtake."""
+        return not self._jobs and bool(self._long_jobs)
 
     @property
     def rows(self) -> int:
@@ -88,7 +94,7 @@ class Lane:
         """Append a long job; raises OverloadedError like :meth:`submit`."""
         self._admit(job.rows)
         if not self._long_jobs:
-            self._before_next_part = len(self._jobs)
+            self._before_next_part = None
         self._long_jobs.append(job)
 
     def _admit(self, rows: int) -> None:
@@ -102,6 +108,8 @@ class Lane:
         Jobs whose model is still loading are passed over, and what is past its deadline is failed instead. Returns
         False when nothing could be done. Nothing is waited for: only jobs that are here already go together.
         """
+        if self._before_next_part is None:
+            self._before_next_part = len(self._jobs)
         if self._before_next_part <= 0 and self._run_part():
             return True
         return self._run_jobs() or self._run_part()
@@ -113,7 +121,7 @@ class Lane:
         if job.run_part():
             self._long_jobs.remove(job)
             self._rows -= job.rows
-        self._before_next_part = len(self._jobs)
+        self._before_next_part = None
         return True
 
     def _run_jobs(self) -> bool:
@@ -127,7 +135,7 @@ class Lane:
             if together and not job.joins(together[0], rows + job.rows):
                 break
             del self._jobs[position]
-            self._before_next_part -= 1
+            self._before_next_part = max(0, (self._before_next_part or 0) - 1)
             self._rows -= job.rows
             if job.deadline is not None and time.monotonic() > job.deadline:
                 job.fail(DeadlineExceededError(TOO_LATE, "deadline_ms"))

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 DRAIN_SECONDS = 4
 RETRY_AFTER_SECONDS = "1"
+ROUNDS_BEFORE_A_PART = 8
 WELCOME = """
 Vinocast is ready on {url}. Try:
 
@@ -152,11 +153,16 @@ class Server(uvicorn.Server):
 
 
 class _Pump:
-    """Drives the lane from the event loop, one inference between two rounds of input and output."""
+    """Drives the lane from the event loop, one inference between two rounds of input and output.
+
+    A request takes several rounds from its first byte to the lane. Before a part of a long job there are as many, so
+    that what has come meanwhile overtakes it.
+    """
 
     def __init__(self, plane: DataPlane) -> None:
         self._lane = plane.lane
         self._scheduled = False
+        self._rounds = 0
 
     def kick(self) -> None:
         """Have the lane stepped until it is empty."""
@@ -166,6 +172,11 @@ class _Pump:
 
     def _step(self) -> None:
         self._scheduled = False
+        if self._lane.only_parts and self._rounds < ROUNDS_BEFORE_A_PART:
+            self._rounds += 1
+            self.kick()
+            return
+        self._rounds = 0
         if self._lane.step():
             self.kick()
 

@@ -87,11 +87,11 @@ def profile_file(**tuned: Any) -> TunedFile:
 
 
 def ping(*options: str | Path, **more: Any) -> dict[str, Any]:
-    """What the only model says of itself under the profile."""
+    """What the only forecaster says of itself under the profile."""
     with StdioService("--profile", "tuned", *options, **more) as service:
         answer = service.ask({"op": "ping"})
     assert answer["profile"] == "tuned"
-    (model,) = answer["models"]
+    (model,) = (model for model in answer["models"] if model["kind"] == "forecaster")
     return dict(model)
 
 
