@@ -3,8 +3,9 @@
     python -m benchmarks.soak
 
 Windows as JSON, as base64 and by the name of a stream, all targets and some, observed rows, pings, statistics, bad
-input of every kind, over HTTP clients that leave in the middle of a request. Exits with 1 at the first reply that is
-missing, is one too many, or is wrong: a forecast must be, bit for bit, that of the model compiled for as many series.
+input of every kind, over HTTP glyphs, and clients that leave in the middle of a request. Exits with 1 at the first reply
+that is missing, is one too many, or is wrong: a forecast must be, bit for bit, that of the model compiled for as many
+series.
 
 Prints, before the first request and after 10,000, 50,000 and 100,000, the resident memory, open files and threads of
 the service, and the round trip since the row above of forecasts of a whole window that had the service to themselves.
@@ -12,6 +13,7 @@ the service, and the round trip since the row above of forecasts of a whole wind
 
 from __future__ import annotations
 
+import base64
 import select
 import socket
 import sys
@@ -29,9 +31,11 @@ from service.bench.load import FIRST_ID, ID_KEY, PATIENCE, Body
 from service.bench.processes import HttpService, Service, StdioService
 from service.bench.requests import forecasts, observations, random_windows, request
 from service.forecast.forecaster import Forecaster
+from service.glyphs.rasters import decode_raster
+from service.glyphs.recognizer import Recognizer
 from service.runtime.compiled import Compiler
 from service.runtime.cpu import cpu_budget
-from service.runtime.manifest import bundled_models, open_forecaster
+from service.runtime.manifest import GlyphsManifest, ModelFolder, bundled_models, open_forecaster, open_model
 from service.runtime.profiles import find_profile
 from service.runtime.repository import BUNDLED_DEFAULT
 from service.settings import Settings
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     from service.bench.load import Wire
     from service.bench.requests import Form, Transport
 
+RASTERS = Path(__file__).resolve().parent.parent / "examples" / "rasters"
 MARKS = (0, 10_000, 50_000, 100_000)
 # Requests that wait at once, at most; half of the time there is one.
 TOGETHER = 4
@@ -101,18 +106,20 @@ def main(count: int, transports: tuple[Transport, ...]) -> None:
     compiler = Compiler(find_profile(settings.profile), cpu_budget())
     forecaster.load(compiler)
     forecaster.load_rest(compiler)
+    # `stdio` loads the glyph model for the first request that asks for it, which a pipeline of forecasts never does.
+    glyphs = _glyphs(compiler) if "http" in transports else []
     print(f"{'transport':10}{'requests':>9}{'MB':>8}{'files':>7}{'threads':>9}{'p50':>8}{'p99':>8}  ms")
     for transport in transports:
         with SERVICES[transport](settings) as service:
-            _Soak(transport, service, forecaster).run(count)
+            _Soak(transport, service, forecaster, glyphs if transport == "http" else []).run(count)
 
 
 class _Soak:
-    def __init__(self, transport: Transport, service: Service, forecaster: Forecaster) -> None:
+    def __init__(self, transport: Transport, service: Service, forecaster: Forecaster, glyphs: list[Case]) -> None:
         self._transport, self._service = transport, service
         self._random = np.random.default_rng(0)
         self._windows = random_windows(forecaster.manifest.context, len(forecaster.manifest.channels))
-        self._cases = _cases(transport, forecaster, self._windows)
+        self._cases = _cases(transport, forecaster, self._windows) + glyphs
         self._rolling = _rolling(transport, forecaster, self._windows[0])
         self._shapes = forecaster.compiled_counts
         self._wires: list[Wire] = []
@@ -226,6 +233,21 @@ def _cases(transport: Transport, forecaster: Forecaster, windows: list[NDArray[n
     bad = _refused(transport, windows[0])
     other = _pings(transport)
     return good + bad * (len(good) // (4 * len(bad)) + 1) + other * 3
+
+
+def _glyphs(compiler: Compiler) -> list[Case]:
+    """Return requests over HTTP for one glyph each."""
+    manifest = open_model(bundled_models() / "glyphs").manifest
+    assert isinstance(manifest, GlyphsManifest)
+    recognizer = Recognizer(ModelFolder(bundled_models() / "glyphs", manifest))
+    recognizer.load(compiler)
+    cases = []
+    for path in sorted(RASTERS.glob("*.png"))[:20]:
+        png = path.read_bytes()
+        results, _ = recognizer.recognize_rasters(decode_raster(png)[None], 3)
+        body = request("http", "/glyphs", {"rasters": [base64.b64encode(png).decode()], "topk": 3})
+        cases.append(Case(body, {"success": True, "results": results}))
+    return cases
 
 
 def _rolling(transport: Transport, forecaster: Forecaster, window: NDArray[np.float32]) -> list[tuple[Case, Case]]:
