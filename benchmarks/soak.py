@@ -3,7 +3,7 @@
     python -m benchmarks.soak
 
 Windows as JSON, as base64 and by the name of a stream, all targets and some, observed rows, pings, statistics, bad
-input of every kind, over HTTP glyphs, and clients that leave in the middle of a request. Exits with 1 at the first reply
+input of every kind, over HTTP glyphs, and clients that leave halfway. Exits with 1 at the first reply
 that is missing, is one too many, or is wrong: a forecast must be, bit for bit, that of the model compiled for as many
 series.
 
