@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 
+# The base64 of a raster's pixels without compression, in four colours; what waits in the lane is bounded by it.
+BYTES_A_GLYPH = 100_000
+
+
 class DataPlane:
     """Models, lane and statistics of one service. Everything but :meth:`start` is for the transport's one thread."""
 
@@ -135,8 +139,13 @@ class DataPlane:
         else:
             caller.succeed("observe", {"stream": request.stream, "rows": stream.rows, "missing": stream.missing})
 
-    def glyphs(self, fields: dict[str, Any], body: bytes, answer: Answer, *, wait_for_model: bool = True) -> None:
-        """Answer a glyphs request in the lane; the arguments are those of :meth:`forecast`."""
+    def glyphs(
+        self, fields: dict[str, Any], body: bytes, answer: Answer, *, wait_for_model: bool = True
+    ) -> GlyphsJob | None:
+        """Answer a glyphs request in the lane; the arguments are those of :meth:`forecast`.
+
+        Returns the job, so that it can be abandoned; none where the request was refused.
+        """
         caller = Caller(schemas.echo(fields), answer, self._statistics)
         try:
             if self._closed:
@@ -151,11 +160,16 @@ class DataPlane:
             )
             if len(glyphs) > self._queue_rows:
                 raise PayloadTooLargeError(f"{field}: expected at most {self._queue_rows}, got {len(glyphs)}", field)
-            self.lane.submit_long(
-                GlyphsJob(caller, model, glyphs, field, request.topk, windows.may_hold_booleans(body), time.monotonic())
+            if len(body) > BYTES_A_GLYPH * len(glyphs) + BYTES_A_GLYPH:
+                raise PayloadTooLargeError(f"{field}: expected at most {BYTES_A_GLYPH} bytes a glyph", field)
+            job = GlyphsJob(
+                caller, model, glyphs, field, request.topk, windows.may_hold_booleans(body), time.monotonic()
             )
+            self.lane.submit_long(job)
         except RequestError as error:
             caller.refuse(error)
+            return None
+        return job
 
     def streams(self) -> list[dict[str, Any]]:
         """Return what every stream holds."""

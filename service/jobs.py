@@ -135,6 +135,11 @@ class GlyphsJob:
         self._arrays: list[NDArray[Any]] = []
         self._results: list[dict[str, Any]] = []
         self._inference_seconds = 0.0
+        self._abandoned = False
+
+    def abandon(self) -> None:
+        """Do no more: nobody waits for the answer."""
+        self._abandoned = True
 
     @property
     def rows(self) -> int:
@@ -147,6 +152,8 @@ class GlyphsJob:
 
     def run_part(self) -> bool:
         """Decode or recognize some glyphs; answer after the last. Whatever goes wrong ends this request alone."""
+        if self._abandoned:
+            return True
         if self._started is None:
             self._started = time.monotonic()
         try:

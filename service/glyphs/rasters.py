@@ -16,8 +16,19 @@ from service.glyphs.cells import RASTER_SIDE
 # Every PNG begins with its signature and the chunk IHDR: length, name, width, height, bits, colour type.
 HEADER = struct.Struct(">8s4x4sIIBB")
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+CHUNK, CRC_BYTES = struct.Struct(">I4s"), 4
+PIXEL_CHUNKS = {b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 # What Pillow raises for a damaged or hostile file, besides OSError.
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+DAMAGE = (
+    AssertionError,
+    EOFError,
+    OSError,
+    SyntaxError,
+    ValueError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 
 
 def decode_raster(png: bytes) -> NDArray[np.uint8]:
@@ -36,10 +47,27 @@ def decode_raster(png: bytes) -> NDArray[np.uint8]:
     if bits > 8:
         raise RasterError(f"expected a PNG of 8 bits a channel, got {bits}")
     try:
-        with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+        with Image.open(io.BytesIO(_pixels_alone(png)), formats=("PNG",)) as image:
             return np.asarray(_gray(image))
     except DAMAGE as error:
         raise RasterError(f"the PNG is damaged: {error}") from error
+
+
+def _pixels_alone(png: bytes) -> bytes:
+    """Return a PNG without the chunks that say nothing of its pixels, which may be made to cost seconds to read.
+
+    Of a second header, which could be of another size, nothing is left either.
+    """
+    kept, position = [png[: len(SIGNATURE)]], len(SIGNATURE)
+    while position + CHUNK.size <= len(png):
+        length, kind = CHUNK.unpack_from(png, position)
+        end = position + CHUNK.size + length + CRC_BYTES
+        if kind in PIXEL_CHUNKS or position == len(SIGNATURE):
+            kept.append(png[position:end])
+        position = end
+        if kind == b"IEND":
+            break
+    return b"".join(kept)
 
 
 def _gray(image: Image.Image) -> Image.Image:

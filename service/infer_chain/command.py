@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 import time
 from typing import IO, TYPE_CHECKING
 
@@ -38,7 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
     except command_line.MissingPathError as error:
         tell(f"[error] {error}")
         return 2
-    except SetupError as error:
+    except BrokenPipeError:
+        # Whoever reads has seen enough; Python would complain once more when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (SetupError, OSError) as error:
         tell(f"[error] {error}")
         return 1
 
@@ -105,7 +111,11 @@ def _check_labels(nets: Nets, labels: Labels, options: argparse.Namespace) -> No
         raise SetupError(
             f"{options.phase2_ckpt}: classifier.4 has {nets.labels} labels, {options.label_map} has {len(labels)}"
         )
-    if nets.label_map is not None and nets.label_map != labels.names:
+    if nets.label_map is not None and len(nets.label_map) != len(labels):
+        tell(
+            f"[WARN] {options.phase2_ckpt}: its label_map has {len(nets.label_map)} labels; {options.label_map} is used"
+        )
+    elif nets.label_map is not None and nets.label_map != labels.names:
         other = next(n for n, (a, b) in enumerate(zip(nets.label_map, labels.names, strict=False)) if a != b)
         tell(
             f"[WARN] {options.phase2_ckpt} was trained with another label map than {options.label_map}, which is used: "
@@ -124,7 +134,8 @@ def _output(path: Path | None) -> Iterator[IO[bytes] | None]:
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            yield file
+        file = path.open("wb")
     except OSError as error:
         raise SetupError(f"--output_json {path}: {error.strerror}") from error
+    with file:
+        yield file

@@ -58,7 +58,7 @@ class LongJob(Protocol):
 
 
 class Lane:
-    """A first-in first-out queue of jobs, bounded in rows, and beside it one of long jobs. For one thread.
+    """A first-in first-out queue of jobs, bounded in rows, and beside it another of long jobs. For one thread.
 
     Between two parts of long jobs go the jobs that are there when the second could begin: a job waits for one part at
     most, and no stream of jobs can keep a long one from its end.
@@ -71,6 +71,7 @@ class Lane:
         # Jobs that go before the next part; None until it is counted.
         self._before_next_part: int | None = None
         self._rows = 0
+        self._long_rows = 0
 
     def __len__(self) -> int:
         return len(self._jobs) + len(self._long_jobs)
@@ -83,24 +84,25 @@ class Lane:
     @property
     def rows(self) -> int:
         """Rows waiting; those of a long job until its end."""
-        return self._rows
+        return self._rows + self._long_rows
 
     def submit(self, job: Job) -> None:
         """Append a job; raises OverloadedError when its rows no longer fit. A job always fits an empty lane."""
-        self._admit(job.rows)
+        self._check_room(job.rows, self._rows)
+        self._rows += job.rows
         self._jobs.append(job)
 
     def submit_long(self, job: LongJob) -> None:
-        """Append a long job; raises OverloadedError like :meth:`submit`."""
-        self._admit(job.rows)
+        """Append a long job; raises OverloadedError like :meth:`submit`, for which long jobs count apart."""
+        self._check_room(job.rows, self._long_rows)
+        self._long_rows += job.rows
         if not self._long_jobs:
             self._before_next_part = None
         self._long_jobs.append(job)
 
-    def _admit(self, rows: int) -> None:
-        if len(self) and self._rows + rows > self._max_rows:
-            raise OverloadedError(f"the queue is full ({self._rows} of {self._max_rows} rows wait); try again later")
-        self._rows += rows
+    def _check_room(self, rows: int, waiting: int) -> None:
+        if waiting and waiting + rows > self._max_rows:
+            raise OverloadedError(f"the queue is full ({waiting} of {self._max_rows} rows wait); try again later")
 
     def step(self) -> bool:
         """Do one thing: a part of a long job whose turn it is, or a job and those right behind it that join it.
@@ -120,7 +122,7 @@ class Lane:
             return False
         if job.run_part():
             self._long_jobs.remove(job)
-            self._rows -= job.rows
+            self._long_rows -= job.rows
         self._before_next_part = None
         return True
 

@@ -14,7 +14,7 @@ from service.runtime.manifest import GlyphsManifest, ModelFolder, find_models, o
 from service.runtime.served import served_forecaster, served_recognizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from service.runtime.compiled import Compiler
@@ -23,17 +23,25 @@ if TYPE_CHECKING:
     from service.runtime.served import AnyServedModel, ServedForecaster, ServedRecognizer
 
 BUNDLED_DEFAULT = "patchtst-etth1"
+BUNDLED_GLYPHS = "glyphs"
 log = logging.getLogger(__name__)
 
 
-def choose_default(root: Path, names: list[str], wanted: str | None) -> str:
-    """Return the name of the default model; raises SetupError when the choice is not clear."""
+def choose_default(root: Path, names: list[str], wanted: str | None, others: Sequence[str] = ()) -> str:
+    """Return the name of the default among the forecasters ``names``; raises SetupError when the choice is not clear.
+
+    ``others`` are the models that are no forecasters.
+    """
     if wanted is None and BUNDLED_DEFAULT in names:
         return BUNDLED_DEFAULT
     if wanted is None and len(names) == 1:
         return names[0]
     if wanted in names:
         return wanted
+    if wanted in others:
+        raise SetupError(f"{wanted} is a glyph model: --default-model names a forecaster")
+    if not names and others:
+        raise SetupError(f"no forecaster in {root}, only {', '.join(others)}: put one beside, such as the bundled one")
     if not names:
         raise SetupError(f"no model in {root} can be read: see the messages above, and convert one again")
     what = f"no model {wanted!r} in {root}" if wanted else f"several models in {root}: name one with --default-model"
@@ -50,7 +58,6 @@ class Repository:
         self._closing = threading.Event()
         self._loader: threading.Thread | None = None
         self._compiler: Compiler | None = None
-        self._demanded: set[str] = set()
         self._forecasters: dict[str, ServedForecaster] = {}
         self._recognizers: dict[str, ServedRecognizer] = {}
         for name, path in find_models(root).items():
@@ -66,7 +73,7 @@ class Repository:
                 self._recognizers[name] = served_recognizer(ModelFolder(path, folder.manifest))
             else:
                 self._forecasters[name] = served_forecaster(ModelFolder(path, folder.manifest))
-        self.default = choose_default(root, sorted(self._forecasters), default)
+        self.default = choose_default(root, sorted(self._forecasters), default, sorted(self._recognizers))
 
     @property
     def models(self) -> list[AnyServedModel]:
@@ -89,16 +96,15 @@ class Repository:
             ) from None
 
     def recognizer(self, name: str | None) -> ServedRecognizer:
-        """Return a glyph chain by name, or the only one there is; raises UnknownModelError."""
+        """Return a glyph chain by name, or the bundled or only one there is; raises UnknownModelError."""
         names = sorted(self._recognizers)
-        if name is None and len(names) == 1:
-            name = names[0]
+        if name is None:
+            name = names[0] if len(names) == 1 else BUNDLED_GLYPHS
         if name in self._recognizers:
             return self._recognizers[name]
         if not names:
             raise UnknownModelError("model: no glyph model is served here", "model")
-        got = "none" if name is None else quote(name)
-        raise UnknownModelError(f"model: expected one of {', '.join(names)}, got {got}", "model")
+        raise UnknownModelError(f"model: expected one of {', '.join(names)}, got {quote(name)}", "model")
 
     def load(
         self,
@@ -118,7 +124,7 @@ class Repository:
 
     def demand(self, model: AnyServedModel) -> None:
         """Have a model loaded that is not yet; for the thread that called :meth:`load`."""
-        if model.name not in self._demanded:
+        if not model.demanded:
             self._load_behind([model])
 
     def close(self) -> None:
@@ -127,7 +133,8 @@ class Repository:
 
     def _load_behind(self, models: list[AnyServedModel]) -> None:
         """Load models in a thread that begins when the one before it has ended."""
-        self._demanded |= {model.name for model in models}
+        for model in models:
+            model.demanded = True
         # No daemon: an interpreter that ends in the middle of a compile may crash. close() makes it end soon.
         self._loader = threading.Thread(target=self._load, args=(models, self._loader), name="loader")
         self._loader.start()

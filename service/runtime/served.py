@@ -44,6 +44,7 @@ class ServedModel(Generic[M_co, E_co]):
         self.folder = folder
         self.engine: E_co | None = None
         self.refused: ModelRefusedError | None = None
+        self.demanded = False  # whether it is to be loaded
         self._create = create
 
     @property
@@ -73,12 +74,17 @@ class ServedModel(Generic[M_co, E_co]):
             raise UnknownModelError(f"model: {self.name} is not served: {self.refused}", "model")
         return self.engine
 
+    def _state(self) -> str:
+        if self.settled:
+            return "ready" if self.engine else "failed"
+        return "loading" if self.demanded else "not_loaded"
+
     def describe(self) -> dict[str, Any]:
         """Return what ``ping`` says of the model."""
         return {
             "name": self.name,
             "kind": self.manifest.kind,
-            "state": "ready" if self.engine else "failed" if self.refused else "loading",
+            "state": self._state(),
             "error": str(self.refused) if self.refused else None,
             **self.manifest.described(),
             "batch_sizes": self.engine.compiled_counts if self.engine else [],

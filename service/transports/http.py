@@ -37,6 +37,7 @@ from service.errors import (
     PayloadTooLargeError,
     RequestError,
     SetupError,
+    ShuttingDownError,
 )
 from service.transports.bodies import RefusalOfBody, read_body
 from service.transports.connections import Connection
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from service.jobs import Answer
+    from service.jobs import Answer, GlyphsJob
     from service.settings import HttpSettings
 
 DRAIN_SECONDS = 4
@@ -58,6 +59,7 @@ WELCOME = """
 Vinocast is ready on {url}. Try:
 
   curl -s {url}/forecast -H 'Content-Type: application/json' -d @examples/window.json
+  curl -s {url}/glyphs -H 'Content-Type: application/json' -d @examples/glyphs.json
 
 {url}/docs describes the routes; Ctrl-C stops.
 """
@@ -190,7 +192,9 @@ def create_app(plane: DataPlane, pump: _Pump, max_body_bytes: int) -> FastAPI:
         redirect_slashes=False,
     )
 
-    async def answered(request: Request, start: Callable[[dict[str, Any], bytes, Answer], None]) -> Response:
+    async def answered(
+        request: Request, start: Callable[[dict[str, Any], bytes, Answer], GlyphsJob | None]
+    ) -> Response:
         """Read the body of a request, start on it, and return its answer when the lane has come to it."""
         replied: asyncio.Future[tuple[bytes, RequestError | None]] = asyncio.get_running_loop().create_future()
 
@@ -198,15 +202,24 @@ def create_app(plane: DataPlane, pump: _Pump, max_body_bytes: int) -> FastAPI:
             if not replied.done():  # the client may have left
                 replied.set_result((reply, error))
 
+        echoed = schemas.echo({})
         try:
             body = await read_body(request, max_body_bytes)
             fields = schemas.parse_json(body)
         except RequestError as error:
-            plane.refuse(schemas.echo({}), error, answer)
+            plane.refuse(echoed, error, answer)
         else:
-            start(fields, body, answer)
+            echoed = schemas.echo(fields)
+            job = start(fields, body, answer)
+            del fields, body  # which the lane may keep for long in another form
             pump.kick()
-        return _response(*await replied)
+            if job is not None:
+                asyncio.get_running_loop().create_task(_abandon(job, request, replied))
+        try:
+            return _response(*await replied)
+        except asyncio.CancelledError:  # how uvicorn ends what its shutdown has waited for in vain
+            late = ShuttingDownError("the service has shut down before the answer was there")
+            return _response(schemas.failure(echoed, late), late)
 
     @app.post(
         "/forecast",
@@ -275,6 +288,14 @@ def create_app(plane: DataPlane, pump: _Pump, max_body_bytes: int) -> FastAPI:
     app.add_exception_handler(ClientDisconnect, _client_left)
     app.add_exception_handler(Exception, _internal_error)
     return app
+
+
+async def _abandon(job: GlyphsJob, request: Request, replied: asyncio.Future[Any]) -> None:
+    """Have a long job abandoned when its client leaves before the reply."""
+    # Behind the body comes nothing but the end: of the connection, or of the response.
+    await request.receive()
+    if not replied.done():
+        job.abandon()
 
 
 def _json_body(schema: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:

@@ -241,15 +241,18 @@ def test_a_job_waits_for_one_part_at_most() -> None:
     assert lane.only_parts
 
 
-def test_a_long_job_counts_as_its_rows_until_its_end() -> None:
+def test_a_long_job_counts_as_its_rows_until_its_end_and_leaves_the_others_their_room() -> None:
     lane, diary = Lane(10), list[tuple[str, str]]()
     lane.submit_long(LongWork("long", diary, rows=8))
     lane.step()
     with pytest.raises(OverloadedError):
-        lane.submit(Work("a", diary, rows=3))
-    with pytest.raises(OverloadedError):
         lane.submit_long(LongWork("b", diary, rows=3))
-    lane.submit(Work("c", diary, rows=2))
+    lane.submit(Work("c", diary, rows=10))
+    with pytest.raises(OverloadedError):
+        lane.submit(Work("a", diary, rows=1))
+    assert lane.rows == 18
+    drain(lane)
+    lane.submit_long(LongWork("b", diary, rows=3))
     drain(lane)
     assert lane.rows == 0
 
@@ -261,7 +264,7 @@ def test_a_long_job_whose_model_still_loads_is_passed_over() -> None:
     lane.submit_long(LongWork("here", diary, parts=1))
     lane.submit(Work("a", diary))
     drain(lane)
-    assert diary == [("here", "end"), ("a", "run")]
+    assert diary == [("a", "run"), ("here", "end")]
     loading.loaded = True
     drain(lane)
     assert diary[-1] == ("loading", "end")

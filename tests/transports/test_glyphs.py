@@ -5,7 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import json
+import signal
+import struct
+import time
+import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
@@ -16,7 +21,7 @@ import orjson
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from support import MODELS, PATIENCE, HttpService, Reply, StdioService, error_of, packed
+from support import MODELS, PATIENCE, HttpService, Reply, StdioService, error_of, packed, wait_until
 
 FOLDER = MODELS / "glyphs"
 LABELS = sorted(orjson.loads((FOLDER / "label_map.json").read_bytes()), key=str)
@@ -164,6 +169,64 @@ def test_a_fault_refuses_that_request_alone_and_says_where_it_is(
     assert client.post("/glyphs", json={"rasters": [GOOD]}).status_code == 200
 
 
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def hostile(*, second_header: tuple[int, int] | None = None, palette: bool = False, profiles: int = 0) -> str:
+    """A PNG of 128x128 pixels that would like to be more than that."""
+    header = struct.pack(">IIBBBBB", 128, 128, 8, 3 if palette else 0, 0, 0, 0)
+    parts = [b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", header)]
+    if second_header:
+        parts.append(chunk(b"IHDR", struct.pack(">IIBBBBB", *second_header, 8, 0, 0, 0, 0)))
+    parts += [chunk(b"iCCP", b"k\0\0" + zlib.compress(bytes(1_000_000), 9))] * profiles
+    parts += [chunk(b"IDAT", zlib.compress(bytes(129 * 128))), chunk(b"IEND", b"")]
+    return base64.b64encode(b"".join(parts)).decode()
+
+
+def test_a_second_header_and_profiles_are_not_read(client: httpx.Client) -> None:
+    body = {"rasters": [hostile(second_header=(9400, 9400)), hostile(second_header=(64, 64)), hostile(profiles=20)]}
+    empty = np.zeros((3, 128, 128), np.uint8)
+    check(client.post("/glyphs", json=body).json(), plain_grids(empty))
+
+
+def test_a_palette_without_colours_is_refused(client: httpx.Client) -> None:
+    refused = client.post("/glyphs", json={"rasters": [hostile(palette=True)]})
+    assert error_of(refused.json()) == ("invalid_value", "rasters[0]")
+
+
+def test_more_bytes_than_a_glyph_can_need_are_refused(client: httpx.Client) -> None:
+    refused = client.post("/glyphs", json={"grids": [[[]] * 100_000]})
+    assert error_of(refused.json()) == ("payload_too_large", "grids")
+
+
+def test_a_batch_as_large_as_the_queue_leaves_forecasts_their_room(http: HttpService) -> None:
+    grids = random_grids(64).tolist() * 64
+    with httpx.Client(base_url=http.url) as leaving:
+        with pytest.raises(httpx.ReadTimeout):
+            leaving.post("/glyphs", json={"grids": grids}, timeout=0.5)
+        forecast = httpx.post(f"{http.url}/forecast", json=packed(np.ones((512, 7), np.float32).cumsum(axis=0)))
+        assert forecast.status_code == 200, forecast.text
+    # Whose client has left is done no more, and its room is there again.
+    wait_until(lambda: httpx.post(f"{http.url}/glyphs", json={"grids": grids[:1]}).status_code == 200, "room")
+
+
+def test_a_batch_that_outlasts_the_end_is_told_so() -> None:
+    grids = random_grids(64).tolist() * 64
+    with HttpService() as service, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(
+            httpx.post, f"{service.url}/glyphs", json={"request_id": 4, "grids": grids}, timeout=PATIENCE
+        )
+        time.sleep(0.7)
+        service.signal(signal.SIGTERM)
+        reply = asked.result()
+        assert service.wait() == 0
+        assert "Traceback" not in service.log
+    if reply.status_code != 200:  # a machine that recognizes 4,096 glyphs in four seconds answers
+        assert error_of(reply.json()) == ("shutting_down", None)
+        assert reply.json()["request_id"] == 4
+
+
 def test_a_glyph_model_is_no_forecaster(client: httpx.Client) -> None:
     refused = client.post("/forecast", json=packed(np.zeros((512, 7), np.float32), model="glyphs"))
     assert error_of(refused.json()) == ("unknown_model", "model")
@@ -204,7 +267,7 @@ def test_stdio_loads_the_glyph_model_when_it_is_asked_for_and_serve_before_it_is
         return {model["kind"]: model["state"] for model in reply["models"]}
 
     with StdioService() as service:
-        assert states(service.ask({"op": "ping"})) == {"forecaster": "ready", "glyphs": "loading"}
+        assert states(service.ask({"op": "ping"})) == {"forecaster": "ready", "glyphs": "not_loaded"}
         service.ask({"op": "glyphs", "grids": random_grids(1).tolist()})
         assert states(service.ask({"op": "ping"})) == {"forecaster": "ready", "glyphs": "ready"}
     assert states(httpx.get(f"{http.url}/readyz").json()) == {"forecaster": "ready", "glyphs": "ready"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -29,7 +30,11 @@ def workers(service: HttpService) -> list[int]:
 
 
 def sockets(pid: int) -> int:
-    return sum("socket:" in str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir())
+    count = 0
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            count += "socket:" in str(file.readlink())
+    return count
 
 
 def all_ready(service: HttpService) -> bool:

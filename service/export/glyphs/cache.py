@@ -86,8 +86,11 @@ class Cache:
                     if entry is None:
                         raise SetupError(f"{folder}: written, and read back otherwise: is the disk sound?")
                 os.utime(folder / ENTRY_FILE)
-                self._link(folder)
-                self._prune()
+                # What is found is good, whatever has come into the folder beside it.
+                with contextlib.suppress(OSError):
+                    self._link(folder)
+                with contextlib.suppress(OSError):
+                    self._prune()
         except OSError as error:
             raise SetupError(f"{self.folder} cannot be used as a cache: {error}; name another folder") from error
         return entry
@@ -132,8 +135,10 @@ class Cache:
         used = {path: (path / ENTRY_FILE).stat().st_mtime for path in entries if (path / ENTRY_FILE).exists()}
         kept = sorted(used, key=lambda path: used[path], reverse=True)[:KEEP]
         for path in (self.folder / "entries").iterdir():
-            if path not in kept:
-                shutil.rmtree(path)
+            if path.is_symlink() or not path.is_dir():
+                path.unlink()
+            elif path not in kept:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _versions(tools: tuple[str, ...]) -> dict[str, str]:

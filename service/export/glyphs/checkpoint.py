@@ -29,6 +29,18 @@ PREFIXES = ("model.", "module.", "net.", "_orig_mod.")
 # One row a label.
 LAST_WEIGHT = "classifier.4.weight"
 UNUSED = ".num_batches_tracked"
+# What the readers of both formats raise for a damaged or foreign file.
+DAMAGE = (
+    AttributeError,
+    EOFError,
+    IndexError,
+    KeyError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+    safetensors.SafetensorError,
+)
 
 
 def _numpy_scalars() -> list[Any]:
@@ -75,7 +87,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_scalars()):
                 warnings.simplefilter("ignore", UserWarning)  # pickled by another protocol: it reads or it does not
                 content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except DAMAGE as error:
         # torch's own advice is to load it unsafely.
         strange = re.search(r"GLOBAL (\S+)", str(error))
         reason = f"it holds {strange[1]}" if strange else (str(error) or type(error).__name__).partition("\n")[0]
@@ -100,10 +112,11 @@ def _checkpoint(content: object, origin: str, sha256: str) -> Checkpoint:
             raise SetupError(f"{origin}: {name} is there twice, under different prefixes; keep one set of weights")
         if not name.endswith(UNUSED):
             weights[name] = value.float()
-    config, label_map = beside.get("config") or {}, beside.get("label_map")
+    config, label_map = beside.get("config"), beside.get("label_map")
+    config = {} if config is None else config
     if not isinstance(config, dict):
         raise SetupError(f"{origin}: config: expected a dict, got {type(config).__name__}")
-    labels = check_label_map(label_map, f"{origin}: label_map") if label_map else None
+    labels = check_label_map(label_map, f"{origin}: label_map") if label_map is not None and label_map != {} else None
     return Checkpoint(origin, sha256, weights, config, labels)
 
 
@@ -131,7 +144,10 @@ def phase2_net(checkpoint: Checkpoint, overrides: dict[str, Any] | None = None) 
     last = shapes.get(LAST_WEIGHT, ())
     if len(last) != 2:
         raise SetupError(f"{checkpoint.origin}: lacks {LAST_WEIGHT} [labels, hidden]: no Phase 2 of this kind")
-    net = Phase2Net(architecture, last[0])
+    try:
+        net = Phase2Net(architecture, last[0])
+    except (RuntimeError, TypeError, OverflowError) as error:
+        raise SetupError(f"{checkpoint.origin}: no net can be built as its config says: {error}") from error
     _load(net, checkpoint)
     return net
 

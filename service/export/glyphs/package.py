@@ -57,7 +57,7 @@ GOLDEN_MARGIN = 1e-2
 
 def is_glyph_source(folder: Path) -> bool:
     """Whether a folder holds checkpoints of a glyph chain."""
-    return any((folder / name).is_file() for name in CHECKPOINTS[1])
+    return any((folder / name).is_file() for names in CHECKPOINTS for name in names)
 
 
 def convert_glyphs(
@@ -87,7 +87,7 @@ def convert_glyphs(
     checkpoints = [_find(source, names) for names in CHECKPOINTS]
     labels = read_labels(source / LABEL_MAP_FILE, source / CHARS_FILE)
     config = source / CONFIG_FILE
-    overrides = orjson.loads(config.read_bytes()) if config.is_file() else None
+    overrides = _read_config(config) if config.is_file() else None
     weights1, weights2 = map(read_checkpoint, checkpoints)
     net1, net2 = phase1_net(weights1), phase2_net(weights2, overrides)
     last = net2.classifier[-1].out_features
@@ -139,6 +139,16 @@ def _find(source: Path, names: tuple[str, ...]) -> Path:
         if (source / name).is_file():
             return source / name
     raise SetupError(f"{source}: expected one of {', '.join(names)}")
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise SetupError(f"{path}: not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise SetupError(f"{path}: expected an object, as --config_yaml holds")
+    return config
 
 
 def _fingerprint(calibration: NDArray[np.uint16] | None) -> str:
