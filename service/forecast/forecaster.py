@@ -84,6 +84,11 @@ class Forecaster:
         return len(self._shapes[self._counts[-1]].slots)
 
     @property
+    def precision(self) -> str:
+        """Of the weights that are served, which a tuned profile may have chosen."""
+        return self.served.manifest.precision
+
+    @property
     def in_force(self) -> dict[str, str | int | float | bool]:
         """The properties read back from the compiled model."""
         return next(iter(self._shapes.values())).in_force

@@ -60,6 +60,11 @@ class Recognizer:
         return list(PHASE2_BATCHES)
 
     @property
+    def precision(self) -> str:
+        """Of the weights that are served."""
+        return self._folder.manifest.precision
+
+    @property
     def in_force(self) -> dict[str, Any]:
         """The properties read back from the compiled Phase 2."""
         return self._phase2.in_force

@@ -60,6 +60,7 @@ class Manifest(BaseModel):
 
     kind: str
     name: str
+    precision: str
     version: str = "1"
     golden_tolerance: float = Field(gt=0, description="largest difference from the golden vectors that is accepted")
     files: dict[str, str] = Field(description="sha256 of every other file of the folder")
@@ -103,8 +104,7 @@ class ForecasterManifest(Manifest):
 
     def described(self) -> dict[str, Any]:
         """Return what a client must know to ask."""
-        shape = {"context": self.context, "horizon": self.horizon, "channels": self.channels}
-        return {**shape, "precision": self.precision}
+        return {"context": self.context, "horizon": self.horizon, "channels": self.channels}
 
 
 class GlyphsManifest(Manifest):
@@ -129,7 +129,7 @@ class GlyphsManifest(Manifest):
 
     def described(self) -> dict[str, Any]:
         """Return what a client must know to ask."""
-        return {"labels": self.labels, "precision": self.precision}
+        return {"labels": self.labels}
 
 
 M_co = TypeVar("M_co", bound=Manifest, covariant=True)

@@ -26,6 +26,10 @@ class Engine(Protocol):
     def in_force(self) -> dict[str, Any]:
         """The properties read back from the compiled model."""
 
+    @property
+    def precision(self) -> str:
+        """Of the weights that are served, which a tuned profile may have chosen."""
+
     def load(self, compiler: Compiler) -> None:
         """Make the model usable; raises ModelRefusedError."""
 
@@ -87,6 +91,7 @@ class ServedModel(Generic[M_co, E_co]):
             "state": self._state(),
             "error": str(self.refused) if self.refused else None,
             **self.manifest.described(),
+            "precision": self.engine.precision if self.engine else self.manifest.precision,
             "batch_sizes": self.engine.compiled_counts if self.engine else [],
             "in_force": self.engine.in_force if self.engine else None,
         }
