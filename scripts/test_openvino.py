@@ -58,8 +58,8 @@ def check(options: argparse.Namespace) -> None:
         raise SetupError("OpenVINO is not installed: pip install 'openvino>=2026.4,<2027'") from error
     print(f"✓ OpenVINO is available\n  {ov.get_version()}, devices: {', '.join(ov.Core().available_devices)}")
     import onnx  # noqa: PLC0415 - after the check above
-    import torch  # noqa: PLC0415
-    from onnx.reference import ReferenceEvaluator  # noqa: PLC0415
+    import torch  # noqa: PLC0415 - as above
+    from onnx.reference import ReferenceEvaluator  # noqa: PLC0415 - as above
 
     from service.export.glyphs.architecture import read_config_yaml  # noqa: PLC0415
     from service.export.glyphs.checkpoint import LAST_WEIGHT, phase1_net, phase2_net, read_checkpoint  # noqa: PLC0415

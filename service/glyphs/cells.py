@@ -14,6 +14,8 @@ CELL_SIDE = 8
 GRID_SIDE = RASTER_SIDE // CELL_SIDE
 CELLS = GRID_SIDE * GRID_SIDE
 PIXELS = CELL_SIDE * CELL_SIDE
+# Ids that Phase 1 may give a cell; 0 is the empty one.
+PRIMITIVES = 1024
 
 
 def split_cells(rasters: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from service.errors import InvalidShapeError, InvalidValueError, RasterError, RasterSizeError, quote
-from service.glyphs.cells import CELLS, GRID_SIDE
+from service.glyphs.cells import CELLS, GRID_SIDE, PRIMITIVES
 from service.glyphs.rasters import decode_raster
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-PRIMITIVES = 1024
 
 
 def grid_from_rows(rows: Any, path: str, *, may_hold_booleans: bool = True) -> NDArray[np.uint16]:

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-PRIMITIVES = 1024
-CELL_SIDE = 8
-GRID_SIDE = 16
+from service.glyphs.cells import PRIMITIVES
 
 
 class Phase1Net(nn.Module):

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import openvino as ov
 import torch
 
-from service.export.glyphs.nets import CELL_SIDE, GRID_SIDE, Phase1Net, Phase2Net
+from service.export.glyphs.nets import Phase1Net, Phase2Net
+from service.glyphs.cells import CELL_SIDE, GRID_SIDE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,9 +16,9 @@ from service import __version__
 from service.errors import ModelRefusedError, SetupError
 from service.export.folder import check_replaceable, files_below, replace_folder, workspace
 from service.export.glyphs.checkpoint import phase1_net, phase2_net, read_checkpoint
-from service.export.glyphs.nets import CELL_SIDE, GRID_SIDE, PRIMITIVES
 from service.export.glyphs.onnx import convert_onnx_to_openvino, export_phase1_to_onnx, export_phase2_to_onnx
 from service.export.glyphs.quantize import quantize
+from service.glyphs.cells import CELL_SIDE, GRID_SIDE, PRIMITIVES
 from service.glyphs.labels import read_labels
 from service.runtime.manifest import (
     CHARS_FILE,

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from service.errors import SetupError
-from service.export.glyphs.nets import GRID_SIDE, PRIMITIVES, VARIANTS, Phase2Net
+from service.export.glyphs.nets import VARIANTS, Phase2Net
+from service.glyphs.cells import GRID_SIDE, PRIMITIVES
 from service.training.learner import Learner
 
 if TYPE_CHECKING:

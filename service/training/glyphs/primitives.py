@@ -12,8 +12,8 @@ from torch import nn
 from tqdm import trange
 
 from service.errors import SetupError
-from service.export.glyphs.nets import CELL_SIDE, Phase1Net
-from service.glyphs.cells import unpack_cells
+from service.export.glyphs.nets import Phase1Net
+from service.glyphs.cells import CELL_SIDE, unpack_cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

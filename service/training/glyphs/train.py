@@ -17,8 +17,9 @@ from tqdm import tqdm
 
 from service import __version__
 from service.errors import SetupError
-from service.export.glyphs.nets import GRID_SIDE, Phase2Net
+from service.export.glyphs.nets import Phase2Net
 from service.export.glyphs.package import convert_glyphs
+from service.glyphs.cells import GRID_SIDE
 from service.training import checkpoint
 from service.training.glyphs.bundle import write_bundle
 from service.training.glyphs.classify import Run, rank
