@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 def check_replaceable(output: Path, own: set[str]) -> None:
     """Refuse to delete what no conversion has written: of its folder, the files ``own``. Raises SetupError."""
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+    if not output.parent.is_dir():
         return
-    if not (output / MANIFEST_FILE).is_file():
-        raise SetupError(f"{output} is not empty and no model folder: name another --output, or empty it yourself")
-    strangers = {path.relative_to(output).as_posix() for path in files_below(output)} - own - {MANIFEST_FILE}
+    # Not while another conversion is between taking the old folder away and putting the new one in its place.
+    with _turn(output.parent):
+        if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+            return
+        if not (output / MANIFEST_FILE).is_file():
+            raise SetupError(f"{output} is not empty and no model folder: name another --output, or empty it yourself")
+        strangers = {path.relative_to(output).as_posix() for path in files_below(output)} - own - {MANIFEST_FILE}
     if strangers:
         raise SetupError(f"{output} holds files that are no model's, move them first: {', '.join(sorted(strangers))}")
 
@@ -41,16 +45,11 @@ def workspace(output: Path) -> Iterator[Path]:
 
 
 def replace_folder(output: Path, folder: Path) -> None:
-    """Make ``folder`` the model at ``output``, on the disk and all at once.
-
-    Conversions that run at the same time take turns by a lock on the parent folder, which needs no lock file.
-    """
+    """Make ``folder`` the model at ``output``, on the disk and all at once."""
     for path in (*files_below(folder), folder):
         _sync(path)
     old = folder.with_name("old")
-    parent = os.open(output.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(parent, fcntl.LOCK_EX)
+    with _turn(output.parent) as parent:
         if output.exists():
             output.rename(old)
         try:
@@ -60,8 +59,17 @@ def replace_folder(output: Path, folder: Path) -> None:
                 old.rename(output)
             raise
         os.fsync(parent)
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[int]:
+    """Have conversions that run at the same time take turns, by a lock on a folder, which needs no lock file."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
     finally:
-        os.close(parent)
+        os.close(descriptor)
 
 
 def _sync(path: Path) -> None:

@@ -17,6 +17,7 @@ import openvino as ov
 import pytest
 import safetensors.torch
 import torch
+from support import wait_until
 from transformers import PatchTSTForPrediction
 
 from service.errors import SetupError
@@ -216,6 +217,32 @@ def test_conversions_at_the_same_time_leave_one_whole_model(make_checkpoint: Mak
     model.verify()
     assert model.manifest.source.name in {"one", "two"}
     assert list(output.parent.iterdir()) == [output]
+
+
+def test_a_conversion_does_not_look_while_another_is_between_taking_away_and_putting(
+    make_checkpoint: MakeCheckpoint, output: Path
+) -> None:
+    source = str(make_checkpoint())
+    convert_patchtst(source, output)
+    manifest = (output / "manifest.json").rename(output.parent / "away")
+    parent = os.open(output.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(parent, fcntl.LOCK_EX)
+        with ThreadPoolExecutor(1) as pool:
+            other = pool.submit(convert_patchtst, source, output)
+            inode = f":{os.fstat(parent).st_ino} "
+            wait_until(
+                lambda: (
+                    other.done()
+                    or any("->" in line and inode in line for line in Path("/proc/locks").read_text().splitlines())
+                ),
+                "the other conversion waits",
+            )
+            manifest.rename(output / "manifest.json")
+            fcntl.flock(parent, fcntl.LOCK_UN)
+            assert other.result() == output
+    finally:
+        os.close(parent)
 
 
 def test_the_old_model_returns_when_the_new_one_cannot_take_its_place(
