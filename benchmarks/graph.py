@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.runtime.cpu import cpu_budget
-from service.runtime.profiles import DEFAULT_PROFILE, PROFILES, apply_isa_cap, find_profile, in_force
+from service.runtime.in_force import read_back
+from service.runtime.profiles import DEFAULT_PROFILE, PROFILES, find_profile
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -38,13 +39,14 @@ SETTLE = 2
 def main(source: str, profile_name: str, turns: int) -> None:
     """Time the stock graph and the rewritten one, and compare what they forecast."""
     profile, budget = find_profile(profile_name), cpu_budget()
-    apply_isa_cap(profile)  # before OpenVINO loads its CPU plugin
-    import openvino as ov  # noqa: PLC0415 - the cap comes first
+    import openvino as ov  # noqa: PLC0415 - slow to import
 
     from service.export.graph import build_graph  # noqa: PLC0415 - imports openvino
     from service.export.optimum import export_stock  # noqa: PLC0415 - imports openvino
     from service.export.source import read_source  # noqa: PLC0415 - imports openvino
+    from service.runtime.compiled import Compiler  # noqa: PLC0415 - imports openvino
 
+    Compiler(profile, budget)  # has OpenVINO load its CPU plugin under the profile's cap
     core = ov.Core()
     files = read_source(source)
     architecture = files.architecture
@@ -69,7 +71,7 @@ def main(source: str, profile_name: str, turns: int) -> None:
         requests[name] = compiled.create_infer_request()
         requests[name].get_input_tensor().data[:] = inputs
         requests[name].infer()
-    click.echo(f"{source}, profile {profile.name}: {in_force(compiled)}")
+    click.echo(f"{source}, profile {profile.name}: {read_back(compiled, profile.plugin_config(budget))}")
 
     answers = [np.array(request.get_output_tensor().data) for request in requests.values()]
     expected, scale = answers[0][0].T, series.std(1, keepdims=True)

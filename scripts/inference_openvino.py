@@ -36,26 +36,35 @@ OLD_GUIDE = (("mean", "5-15 ms"), ("P95", "10-25 ms"), ("QPS", "50-150"))
 
 
 class PatchTSTOpenVINOInference:
-    """One forecast model in this process. Not for two threads at once.
+    """One forecast model in this process. For any thread: one computes, others wait.
+
+    OpenVINO reads the profile's instruction-set cap once in a process: load the model before anything else compiles
+    one. After a fork load it anew in the child, as the threads of OpenVINO stay in the parent.
 
     Args:
         model_dir: a folder made by ``vinocast convert`` (or ``scripts/convert_to_openvino.sh``).
         profile: how to compile it; see ``vinocast serve --help``.
+        strict: refuse a model in which something else is in force than the profile asks for.
+
+    Attributes:
+        in_force: what was read back from the compiled model.
+        warnings: how that differs from what the profile asks for; logged as well.
 
     Raises:
-        SetupError: no model there, or one that fails its self-test.
+        SetupError: no model there, or one that fails its self-test; with ``strict``, a difference.
     """
 
-    def __init__(self, model_dir: str | Path, profile: str = DEFAULT_PROFILE) -> None:
+    def __init__(self, model_dir: str | Path, profile: str = DEFAULT_PROFILE, *, strict: bool = False) -> None:
         path = Path(model_dir)
         if not (path / "manifest.json").is_file():
             raise SetupError(
                 f"model not found in {path}: convert one with 'scripts/convert_to_openvino.sh --output {path}', "
                 f"or name the bundled one, {bundled_models() / 'patchtst-etth1'}"
             )
-        compiler = Compiler(find_profile(profile), cpu_budget())
+        compiler = Compiler(find_profile(profile), cpu_budget(), strict=strict)
         self._forecaster = Forecaster(open_forecaster(path))
         self._forecaster.load(compiler)
+        self.in_force, self.warnings = self._forecaster.in_force, self._forecaster.warnings
         self.context_length = self._forecaster.manifest.context
         self.num_channels = len(self._forecaster.manifest.channels)
         self.prediction_length = self._forecaster.manifest.horizon

@@ -83,6 +83,7 @@ def settings_options(settings: type[Any]) -> Callable[[F], F]:
             function = click.option(
                 f"--{field.name.replace('_', '-')}",
                 type=field.metadata.get("type") or (click.Path(path_type=Path) if kind == Path | None else None),
+                is_flag=kind is bool,
                 default=field.default,
                 show_default=field.metadata.get("show", True),
                 help=field.metadata["help"],

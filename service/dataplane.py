@@ -56,6 +56,7 @@ class DataPlane:
         self._closed = False
         self._streams = streams or Streams(settings.max_streams, settings.stream_idle_seconds)
         self._queue_rows = settings.queue_rows
+        self._strict_profile = settings.strict_profile
         self.lane = Lane(settings.queue_rows)
 
     def start(self, wake: Callable[[], object], *, glyphs_on_demand: bool = False) -> None:
@@ -63,7 +64,13 @@ class DataPlane:
 
         With ``glyphs_on_demand`` a glyph model is loaded for the first request that asks for it.
         """
-        self._repository.load(self._profile, self._budget, lambda _: wake(), on_demand=glyphs_on_demand)
+        self._repository.load(
+            self._profile,
+            self._budget,
+            lambda _: wake(),
+            strict=self._strict_profile,
+            on_demand=glyphs_on_demand,
+        )
 
     def close(self) -> None:
         """Refuse new work and load no more models; what the lane holds is still to be stepped through."""

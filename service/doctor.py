@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -17,13 +16,14 @@ from service.glyphs.recognizer import Recognizer
 from service.runtime import cpu
 from service.runtime.compiled import Compiler
 from service.runtime.manifest import GlyphsManifest, ModelFolder, bundled_models, find_models, open_model
-from service.runtime.profiles import ISA_CAP_VARIABLES, Profile, find_profile
+from service.runtime.profiles import Profile, find_profile, overridden_caps
 from service.runtime.repository import choose_default
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from service.runtime.served import Engine
     from service.settings import Settings
 
 RUNTIME_PACKAGES = ("openvino", "numpy", "orjson", "pydantic", "fastapi", "uvicorn")
@@ -50,10 +50,10 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _versions()
     yield from _environment(profile)
     yield from _profile(profile, budget)
-    compiler = Compiler(profile, budget)
+    compiler = Compiler(profile, budget, strict=settings.strict_profile)
     yield Finding("", "plugin", f"element types {' '.join(compiler.capabilities())}")
     root = settings.models or bundled_models()
-    yield from _models(root, settings.default_model, budget, compiler)
+    yield from _models(root, settings.default_model, compiler)
 
 
 def _machine(budget: cpu.CpuBudget) -> Iterator[Finding]:
@@ -85,10 +85,8 @@ def _environment(profile: Profile) -> Iterator[Finding]:
             )
         if name == "ONEDNN_VERBOSE":
             yield Finding("WARN", "environment", f"{name}={value} now and then makes an inference fail: unset it")
-        if name in ISA_CAP_VARIABLES and value != profile.isa_cap:
-            yield Finding(
-                "WARN", "environment", f"{name}={value} is overridden by the profile ({profile.isa_cap or 'no cap'})"
-            )
+    for overridden in overridden_caps(profile):
+        yield Finding("WARN", "environment", overridden)
 
 
 def _profile(profile: Profile, budget: cpu.CpuBudget) -> Iterator[Finding]:
@@ -97,7 +95,7 @@ def _profile(profile: Profile, budget: cpu.CpuBudget) -> Iterator[Finding]:
     yield Finding("", "asked", ", ".join(f"{name}={value}" for name, value in asked.items()))
 
 
-def _models(root: Path, wanted: str | None, budget: cpu.CpuBudget, compiler: Compiler) -> Iterator[Finding]:
+def _models(root: Path, wanted: str | None, compiler: Compiler) -> Iterator[Finding]:
     try:
         folders = find_models(root)
     except SetupError as error:
@@ -108,7 +106,7 @@ def _models(root: Path, wanted: str | None, budget: cpu.CpuBudget, compiler: Com
         try:
             folder = open_model(path)
             if isinstance(folder.manifest, GlyphsManifest):
-                yield from _recognizer(ModelFolder(path, folder.manifest), budget, compiler)
+                yield from _recognizer(ModelFolder(path, folder.manifest), compiler)
                 continue
             forecaster = Forecaster(ModelFolder(path, folder.manifest))
             forecaster.load(compiler)
@@ -117,30 +115,28 @@ def _models(root: Path, wanted: str | None, budget: cpu.CpuBudget, compiler: Com
             yield Finding("FAIL", name, str(error))
             continue
         names.append(name)
-        yield from _forecaster(name, forecaster, budget)
+        yield from _forecaster(name, forecaster)
     try:
         yield Finding("ok", "models", f"default model {choose_default(root, names, wanted)} of {root}")
     except SetupError as error:
         yield Finding("FAIL", "models", str(error))
 
 
-def _forecaster(name: str, forecaster: Forecaster, budget: cpu.CpuBudget) -> Iterator[Finding]:
-    manifest, profile, precision = forecaster.manifest, forecaster.profile, forecaster.served.manifest.precision
-    if forecaster.warning:
-        yield Finding("WARN", name, forecaster.warning)
+def _forecaster(name: str, forecaster: Forecaster) -> Iterator[Finding]:
+    manifest, precision = forecaster.manifest, forecaster.served.manifest.precision
     yield Finding(
         "ok",
         name,
         f"context {manifest.context}, {len(manifest.channels)} channels, {manifest.horizon} ahead; weights "
         f"{precision}; hashes and golden vectors right; compiled for {forecaster.compiled_counts} series",
     )
-    yield _in_force(name, forecaster.in_force, profile, budget)
+    yield from _in_force(name, forecaster)
     for metric in manifest.metrics:
         yield Finding("", name, f"{metric.dataset} {metric.split}: MSE {metric.mse:.4f}, MAE {metric.mae:.4f}")
     yield Finding("", name, _timing(forecaster))
 
 
-def _recognizer(folder: ModelFolder[GlyphsManifest], budget: cpu.CpuBudget, compiler: Compiler) -> Iterator[Finding]:
+def _recognizer(folder: ModelFolder[GlyphsManifest], compiler: Compiler) -> Iterator[Finding]:
     name, manifest = folder.path.name, folder.manifest
     recognizer = Recognizer(folder)
     recognizer.load(compiler)
@@ -150,25 +146,19 @@ def _recognizer(folder: ModelFolder[GlyphsManifest], budget: cpu.CpuBudget, comp
         f"{manifest.labels} labels of glyphs; weights {manifest.precision}; hashes and golden vectors right; "
         f"compiled for {recognizer.compiled_counts} glyphs",
     )
-    yield _in_force(name, recognizer.in_force, replace(compiler.profile, precision="f32"), budget)
+    yield from _in_force(name, recognizer)
     for metric, value in manifest.metrics.items():
         yield Finding("", name, f"{metric}: {value:.4f}")
 
 
-def _in_force(name: str, in_force: dict[str, Any], profile: Profile, budget: cpu.CpuBudget) -> Finding:
-    different = [
-        f"{key}={in_force[key]} instead of {value}"
-        for key, value in profile.plugin_config(budget).items()
-        if in_force[key] != value
-    ]
-    if profile.isa_cap == "AVX2" and set(str(in_force["KERNEL_ISA"]).split(",")) & {"avx512", "amx"}:
-        different.append(f"kernels for {in_force['KERNEL_ISA']} under an AVX2 cap")
-    if different:
-        return Finding("FAIL", name, f"in force: {'; '.join(different)}")
-    return Finding(
-        "ok",
+def _in_force(name: str, engine: Engine) -> Iterator[Finding]:
+    for warning in engine.warnings:
+        yield Finding("WARN", name, warning)
+    read, all_as_asked = engine.in_force, "" if engine.warnings else "all as asked, "
+    yield Finding(
+        "" if engine.warnings else "ok",
         name,
-        f"in force: all as asked, {in_force['INFERENCE_PRECISION_HINT']}, kernels for {in_force['KERNEL_ISA']}",
+        f"in force: {all_as_asked}{read['INFERENCE_PRECISION_HINT']}, kernels for {read['KERNEL_ISA']}",
     )
 
 

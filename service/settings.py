@@ -33,6 +33,9 @@ class Settings:
         + "; tuned: what 'vinocast tune' found to be fastest on this machine.",
         type=click.Choice(PROFILE_NAMES),
     )
+    strict_profile: bool = _setting(
+        False, "Refuse a model in which something else is in force than the profile asks for, instead of a warning."
+    )
     queue_rows: int = _setting(
         4096, "Series that may wait for their turn; what does not fit is answered as overloaded.", type=COUNT
     )

@@ -13,8 +13,6 @@ import pytest
 from numpy.typing import NDArray
 from support import MODEL, ROOT, VINOCAST, Gate, HttpService, RunVinocast, StdioService
 
-from service.runtime.profiles import ISA_CAP_VARIABLES
-
 SHARED_DATA = Path(os.environ.get("VINOCAST_SHARED_DATA", ROOT.parent / "shared" / "data"))
 
 
@@ -25,14 +23,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=f"no folder {SHARED_DATA}"))
         if not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(180))
-
-
-@pytest.fixture(autouse=True)
-def no_caps_left_behind() -> Iterator[None]:
-    """Compiling a model in this process caps what it and its children load from then on."""
-    yield
-    for variable in ISA_CAP_VARIABLES:
-        os.environ.pop(variable, None)
 
 
 @pytest.fixture

@@ -145,9 +145,15 @@ class Service:
 class StdioService(Service):
     """``vinocast stdio`` as a parent process sees it."""
 
-    def __init__(self, *options: str | Path, env: dict[str, str] | None = None, **streams: Any) -> None:
+    def __init__(
+        self,
+        *options: str | Path,
+        env: dict[str, str] | None = None,
+        program: Sequence[str | Path] = (VINOCAST,),
+        **streams: Any,
+    ) -> None:
         streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0} | streams
-        super().__init__(VINOCAST, "stdio", *options, env=env, **streams)
+        super().__init__(*program, "stdio", *options, env=env, **streams)
         self._received = bytearray()
 
     def send(self, *requests: Reply | bytes) -> None:

@@ -284,5 +284,7 @@ def import_seconds() -> float:
 
 def _options(settings: Settings) -> list[str]:
     """Return the command line that means these settings."""
-    given = {name: value for name, value in dataclasses.asdict(settings).items() if value is not None}
-    return [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    given = {f"--{name.replace('_', '-')}": value for name, value in dataclasses.asdict(settings).items()}
+    flags = [option for option, value in given.items() if value is True]
+    valued = {option: value for option, value in given.items() if value is not None and not isinstance(value, bool)}
+    return [*flags, *(text for option, value in valued.items() for text in (option, str(value)))]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import logging
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from service.runtime.compiled import CompiledShape, Compiler, Slot
+    from service.runtime.in_force import Property
     from service.runtime.profiles import Profile
 
 log = logging.getLogger(__name__)
@@ -46,28 +48,33 @@ def series_counts(channels: int) -> list[int]:
 
 
 class Forecaster:
-    """One forecast model, compiled for the batch sizes that occur. Not for two threads at once.
+    """One forecast model, compiled for the batch sizes that occur. For any thread: one computes, others wait.
 
     Loading is in steps so that the first answer need not wait for every shape: :meth:`load` makes the model usable,
     :meth:`load_rest` adds the shapes that make small requests cheap. ``load_rest`` may run beside :meth:`forecast`.
+    A forked process must load a model of its own: the threads of OpenVINO stay in its parent.
 
     Attributes:
         folder: the model's own folder.
         manifest: of that folder.
         profile: how it is compiled, once :meth:`load` is done.
         served: the files that are served: those of ``folder``, or what a tuned profile made of them.
-        warning: what a user should know of the profile's choice.
+        warnings: what a user should know of the profile's choice, and how what is in force differs from it.
+        in_force: the properties read back from the compiled model.
     """
 
     profile: Profile
     served: ForecasterFolder
-    warning: str | None
+    warnings: list[str]
+    in_force: dict[str, Property]
 
     def __init__(self, folder: ForecasterFolder) -> None:
         self.folder = folder
         self.manifest: ForecasterManifest = folder.manifest
         self._shapes: dict[int, CompiledShape] = {}
+        # Replaced as a whole, as other threads may read it.
         self._counts: list[int] = []
+        self._lock = threading.Lock()
 
     @property
     def compiled_counts(self) -> list[int]:
@@ -88,23 +95,19 @@ class Forecaster:
         """Of the weights that are served, which a tuned profile may have chosen."""
         return self.served.manifest.precision
 
-    @property
-    def in_force(self) -> dict[str, str | int | float | bool]:
-        """The properties read back from the compiled model."""
-        return next(iter(self._shapes.values())).in_force
-
     def load(self, compiler: Compiler) -> None:
         """Verify the files, compile the main shape and pass the self-test; raises ModelRefusedError."""
         self.folder.verify()
-        self.profile, self.served, self.warning = compiler.profile.choose(self.folder)
-        if self.warning:
-            log.warning("%s", self.warning)
+        self.profile, self.served, warning = compiler.profile.choose(self.folder)
+        if warning:
+            log.warning("%s", warning)
         try:
             self._model = compiler.read(self.served.path / IR_FILE)
             self._golden = self.served.golden("inputs", "outputs")
-            self._add(compiler, self._wanted()[0])
+            main = self._add(compiler, self._wanted()[0])
         except (RuntimeError, OSError, KeyError, ValueError) as error:
             raise ModelRefusedError(f"{self.folder.path}: {error}") from error
+        self.in_force, self.warnings = main.in_force, [*([warning] if warning else []), *main.warnings]
 
     def load_rest(self, compiler: Compiler, stop: Callable[[], bool] = lambda: False) -> None:
         """Compile and self-test the other shapes, each usable as soon as it is ready, until ``stop`` says True."""
@@ -135,6 +138,12 @@ class Forecaster:
         The targets of all together must be at most ``most_series``, unless there is one request alone. Where there are
         several streams, the series are dealt out to them and computed side by side.
         """
+        with self._lock:
+            return self._forecast_together(requests)
+
+    def _forecast_together(
+        self, requests: Sequence[tuple[NDArray[np.float32], Sequence[int]]]
+    ) -> tuple[list[NDArray[np.float32]], float]:
         if self.manifest.layout == "window":
             ((window, targets),) = requests
             shape = self._shapes[1]
@@ -170,15 +179,16 @@ class Forecaster:
         """Return the slots that so many series are computed in, one a stream, and the series of each."""
         parts = min(count, self._streams)
         bounds = [count * part // parts for part in range(parts + 1)]
+        counts = self._counts
         return [
-            (self._shapes[self._counts[bisect.bisect_left(self._counts, stop - start)]].slots[part], slice(start, stop))
+            (self._shapes[counts[bisect.bisect_left(counts, stop - start)]].slots[part], slice(start, stop))
             for part, (start, stop) in enumerate(itertools.pairwise(bounds))
         ]
 
     def _wanted(self) -> list[int]:
         return [1] if self.manifest.layout == "window" else series_counts(len(self.manifest.channels))
 
-    def _add(self, compiler: Compiler, count: int) -> None:
+    def _add(self, compiler: Compiler, count: int) -> CompiledShape:
         manifest = self.manifest
         series = manifest.layout == "series"
         shape = compiler.compile(
@@ -188,7 +198,8 @@ class Forecaster:
         )
         self._self_test(shape, count)
         self._shapes[count] = shape
-        self._counts = sorted(self._shapes)
+        self._counts = sorted({*self._counts, count})
+        return shape
 
     def _self_test(self, shape: CompiledShape, count: int) -> None:
         """Run the golden vectors through a compiled shape; raises ModelRefusedError when they do not come out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ class Ranking:
 
 
 class GlyphChain:
-    """Rasters to grids of primitive ids, grids to ranked labels. Not for two threads at once.
+    """Rasters to grids of primitive ids, grids to ranked labels. For any thread, if both nets are.
 
     Phase 1 sees each distinct cell that is not empty once. A binary cell is 64 bits; its id is remembered across calls,
     up to ``memo_cells`` of them. A cell with gray pixels is computed in every call.
@@ -49,6 +50,7 @@ class GlyphChain:
         self._memo_cells = memo_cells
         self._known = np.zeros(1, np.uint64)  # sorted; the empty cell is known from the start
         self._ids = np.full(1, EMPTY, np.uint16)
+        self._memo = threading.Lock()  # of both
 
     def grids(self, rasters: NDArray[np.uint8]) -> NDArray[np.uint16]:
         """Return the grids [n, 16, 16] of primitive ids of rasters [n, 128, 128]."""
@@ -61,13 +63,14 @@ class GlyphChain:
         """Return the grids [n, 16, 16] of binary rasters, of which the packed cells [n, 256] are given."""
         filled = packed != EMPTY
         cells = packed[filled]
-        places = np.searchsorted(self._known, cells)
-        strange = self._known[np.minimum(places, len(self._known) - 1)] != cells
-        if strange.any():
-            self._learn(np.unique(cells[strange]), np.unique(cells))
-            places = np.searchsorted(self._known, cells)
         grids = np.full(packed.shape, EMPTY, np.uint16)
-        grids[filled] = self._ids[places]
+        with self._memo:
+            places = np.searchsorted(self._known, cells)
+            strange = self._known[np.minimum(places, len(self._known) - 1)] != cells
+            if strange.any():
+                self._learn(np.unique(cells[strange]), np.unique(cells))
+                places = np.searchsorted(self._known, cells)
+            grids[filled] = self._ids[places]
         return grids.reshape(-1, GRID_SIDE, GRID_SIDE)
 
     def rank(self, grids: NDArray[np.integer], k: int) -> Ranking:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +37,7 @@ PHASE2_BATCHES = (1, MOST_GLYPHS)
 
 
 class Recognizer:
-    """One glyph chain, compiled and warm. Not for two threads at once.
+    """One glyph chain, compiled and warm. For any thread: one computes, others wait.
 
     Attributes:
         most_glyphs: the most that one call may recognize.
@@ -53,6 +54,7 @@ class Recognizer:
         self._phase1: BatchedModel
         self._phase2: BatchedModel
         self._chain: GlyphChain
+        self._lock = threading.Lock()
 
     @property
     def compiled_counts(self) -> list[int]:
@@ -68,6 +70,11 @@ class Recognizer:
     def in_force(self) -> dict[str, Any]:
         """The properties read back from the compiled Phase 2."""
         return self._phase2.in_force
+
+    @property
+    def warnings(self) -> list[str]:
+        """How what is in force in either net differs from what the profile asks for."""
+        return list(dict.fromkeys([*self._phase1.warnings, *self._phase2.warnings]))
 
     def load(self, compiler: Compiler) -> None:
         """Verify the files, compile both nets and pass the self-test; raises ModelRefusedError."""
@@ -87,19 +94,23 @@ class Recognizer:
 
     def recognize_rasters(self, rasters: NDArray[np.uint8], topk: int) -> tuple[list[dict[str, Any]], float]:
         """Return what :meth:`recognize_grids` does, for rasters [n, 128, 128]."""
-        before = self._phase1.seconds
-        grids = self._chain.grids(rasters)
-        results, seconds = self.recognize_grids(grids, topk)
-        return results, seconds + self._phase1.seconds - before
+        with self._lock:
+            before = self._phase1.seconds
+            grids = self._chain.grids(rasters)
+            seconds = self._phase1.seconds - before
+        results, more = self.recognize_grids(grids, topk)
+        return results, seconds + more
 
     def recognize_grids(self, grids: NDArray[np.uint16], topk: int) -> tuple[list[dict[str, Any]], float]:
         """Return the ``topk`` best labels of each grid [n, 16, 16], and the seconds of infer().
 
         Each result is as the reply has it. Of fewer labels than ``topk``, all are returned.
         """
-        before = self._phase2.seconds
-        ranking = self._chain.rank(grids, topk)
-        return [{"topk": topk} for topk in self._candidates(ranking)], self._phase2.seconds - before
+        with self._lock:
+            before = self._phase2.seconds
+            ranking = self._chain.rank(grids, topk)
+            seconds = self._phase2.seconds - before
+        return [{"topk": topk} for topk in self._candidates(ranking)], seconds
 
     def _candidates(self, ranking: Ranking) -> list[list[dict[str, Any]]]:
         names, bases = self._labels.names, self._labels.bases

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,10 +21,11 @@ PADDING = 0.5
 
 
 class BatchedModel:
-    """A model of one input [rows, …] and one float32 output [rows, m]. Not for two threads at once.
+    """A model of one input [rows, …] and one float32 output [rows, m]. For any thread: one computes, others wait.
 
     Attributes:
         in_force: the properties read back from the compiled model.
+        warnings: how they differ from what was asked for.
         seconds: spent in infer() so far.
     """
 
@@ -32,19 +34,21 @@ class BatchedModel:
         # Under a profile of bf16 as well: an answer that is the best of many labels is not to depend on it.
         exact = dataclasses.replace(compiler.profile, precision="f32")
         self._shapes = {size: compiler.compile(model, (size, *row), exact) for size in sorted(sizes)}
+        self._lock = threading.Lock()
         self.seconds = 0.0
         smallest = self._shapes[min(sizes)]
-        self.in_force, self._columns = smallest.in_force, smallest.outputs.shape[1]
+        self.in_force, self.warnings, self._columns = smallest.in_force, smallest.warnings, smallest.outputs.shape[1]
 
     def __call__(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         """Return the outputs [rows, m]."""
         outputs = np.empty((len(rows), self._columns), np.float32)
-        for start, stop, size in cut(len(rows), list(self._shapes)):
-            shape = self._shapes[size]
-            # What stands in the rows beyond is of an earlier call, and its result is left unread.
-            shape.inputs[: stop - start] = rows[start:stop]
-            self.seconds += shape.infer()
-            outputs[start:stop] = shape.outputs[: stop - start]
+        with self._lock:
+            for start, stop, size in cut(len(rows), list(self._shapes)):
+                shape = self._shapes[size]
+                # What stands in the rows beyond is of an earlier call, and its result is left unread.
+                shape.inputs[: stop - start] = rows[start:stop]
+                self.seconds += shape.infer()
+                outputs[start:stop] = shape.outputs[: stop - start]
         return outputs
 
 

@@ -5,14 +5,16 @@ Static shapes keep the memory of a long-running process constant and spare the s
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import openvino as ov
 
-from service.errors import SetupError
-from service.runtime import profiles
+from service.errors import ModelRefusedError, SetupError
+from service.runtime.in_force import differences, processor_flags, read_back
+from service.runtime.profiles import isa_cap, overridden_caps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from service.runtime.cpu import CpuBudget
+    from service.runtime.in_force import Property
     from service.runtime.profiles import Profile
+
+log = logging.getLogger(__name__)
 
 # The first inference of a shape is several times slower than the next ones.
 WARM_UP_RUNS = 3
@@ -77,11 +82,12 @@ class CompiledShape:
 
     Attributes:
         in_force: the properties read back from the compiled model.
+        warnings: how they differ from what was asked for.
         slots: one for each stream, which may compute side by side.
     """
 
-    def __init__(self, compiled: ov.CompiledModel, in_force: dict[str, str | int | float | bool]) -> None:
-        self.in_force = in_force
+    def __init__(self, compiled: ov.CompiledModel, in_force: dict[str, Property], warnings: list[str]) -> None:
+        self.in_force, self.warnings = in_force, warnings
         self.slots = [Slot(compiled) for _ in range(int(in_force.get("NUM_STREAMS", 1)))]
         for _ in range(WARM_UP_RUNS):
             infer_together(self.slots)
@@ -105,16 +111,26 @@ class Compiler:
     """Compiles IR files under one profile; the only place that touches the OpenVINO runtime.
 
     A profile is one of the CPU. Another device (``GPU``, or ``AUTO``, which chooses) takes f32 and low latency from it.
+    What is in force is compared with what was asked for, for every model: a difference is a warning in the log and
+    among the warnings of the model, or, where ``strict``, a refusal.
+
     Raises SetupError for a device that is not there.
     """
 
-    def __init__(self, profile: Profile, budget: CpuBudget, device: str = "CPU") -> None:
-        profiles.apply_isa_cap(profile)
-        self._core = ov.Core()
+    def __init__(self, profile: Profile, budget: CpuBudget, device: str = "CPU", *, strict: bool = False) -> None:
+        for overridden in overridden_caps(profile):
+            log.warning("%s", overridden)
         self.profile = profile
         self._budget = budget
         self._device = device
-        found = {name.partition(".")[0] for name in self._core.available_devices}
+        self._strict = strict
+        self._flags = processor_flags()
+        self._told: set[str] = set()
+        with isa_cap(profile):
+            self._core = ov.Core()
+            found = {name.partition(".")[0] for name in self._core.available_devices}
+            # To ask for them loads the plugin whole, and with it the caps.
+            self.capabilities()
         if device not in {*found, "AUTO"}:
             raise SetupError(
                 f"OpenVINO finds no device {device}, only {', '.join(sorted(found))}; a GPU needs its driver: install "
@@ -132,17 +148,30 @@ class Compiler:
     def compile(self, model: ov.Model, shape: tuple[int, ...], profile: Profile | None = None) -> CompiledShape:
         """Compile a copy of a model for one input shape and warm it up; under a profile of its own, if it has one.
 
-        The instruction-set cap is that of the compiler's profile all the same.
+        The instruction-set cap is that of the compiler's profile all the same. Raises ModelRefusedError where something
+        else is in force than was asked for, and the compiler is strict.
         """
         static = model.clone()
         static.reshape(list(shape))
-        config = (profile or self.profile).plugin_config(self._budget)
-        if self._device == "CPU":
-            compiled = self._core.compile_model(static, "CPU", config)
-            return CompiledShape(compiled, profiles.in_force(compiled))
-        config = {name: config[name] for name in ("PERFORMANCE_HINT", "INFERENCE_PRECISION_HINT")}
+        profile = profile or self.profile
+        config = profile.plugin_config(self._budget)
+        if self._device != "CPU":
+            config = {name: config[name] for name in ("PERFORMANCE_HINT", "INFERENCE_PRECISION_HINT")}
         compiled = self._core.compile_model(static, self._device, config)
-        return CompiledShape(compiled, {"EXECUTION_DEVICES": ",".join(compiled.get_property("EXECUTION_DEVICES"))})
+        in_force = read_back(compiled, config)
+        if self._device != "CPU":
+            in_force["EXECUTION_DEVICES"] = ",".join(compiled.get_property("EXECUTION_DEVICES"))
+        warnings = [
+            f"the profile {profile.name} is not in force: {clause}"
+            for clause in differences(config, self.profile.isa_cap, in_force, self._flags)
+        ]
+        if warnings and self._strict:
+            raise ModelRefusedError("; ".join(warnings))
+        for warning in warnings:
+            if warning not in self._told:
+                log.warning("%s", warning)
+        self._told.update(warnings)
+        return CompiledShape(compiled, in_force, warnings)
 
     def capabilities(self) -> list[str]:
         """Return the element types the CPU plugin offers under the instruction-set cap in force."""

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from service.errors import SetupError
 
 if TYPE_CHECKING:
-    import openvino as ov
+    from collections.abc import Iterator
 
     from service.runtime.cpu import CpuBudget
     from service.runtime.manifest import ForecasterFolder
 
-# What a profile sets, and what is read back from the compiled model.
-PROPERTIES = (
-    "PERFORMANCE_HINT",
-    "INFERENCE_PRECISION_HINT",
-    "NUM_STREAMS",
-    "INFERENCE_NUM_THREADS",
-    "ENABLE_CPU_PINNING",
-)
-
-KERNEL_ISAS = ("sse41", "sse42", "avx", "avx2", "avx512", "amx")
-
-# Both caps are needed: the first binds oneDNN's kernels only, the second the CPU plugin's own. Each is read once, when
-# the plugin loads, and a misspelt value is ignored in silence, so what is in force is read back by `doctor`.
+# Both caps are needed: the first binds oneDNN's kernels only, the second the CPU plugin's own. Each is read once in a
+# process, when the plugin loads, and a misspelt value is ignored in silence: service.runtime.in_force reads the effect.
 ISA_CAP_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "OV_CPU_MAX_ISA")
 
 
@@ -112,32 +102,33 @@ def find_profile(name: str) -> Profile:
         raise SetupError(f"no profile named {name!r}; choose one of {', '.join(PROFILE_NAMES)}") from None
 
 
-def apply_isa_cap(profile: Profile) -> None:
-    """Set the process environment so that the CPU plugin loads with the profile's cap, and with no other.
+@contextmanager
+def isa_cap(profile: Profile) -> Iterator[None]:
+    """Let the CPU plugin load with the profile's cap, and with no other; what the environment had is there again after.
 
-    Must run before the first model is compiled in this process.
+    Without effect where the plugin has been loaded in this process before. A program that embeds a model, and the
+    processes it starts, keep the environment they had.
     """
-    for variable in ISA_CAP_VARIABLES:
-        if profile.isa_cap is None:
-            os.environ.pop(variable, None)
+    before = {variable: os.environ.get(variable) for variable in ISA_CAP_VARIABLES}
+    _set(dict.fromkeys(ISA_CAP_VARIABLES, profile.isa_cap))
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _set(variables: dict[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
         else:
-            os.environ[variable] = profile.isa_cap
+            os.environ[name] = value
 
 
-def in_force(compiled: ov.CompiledModel) -> dict[str, str | int | float | bool]:
-    """Read back from a compiled model the properties that a profile asks for, and the ISA its kernels were built for.
-
-    ``KERNEL_ISA`` joins the instruction sets that the kernels' names carry, such as ``avx2`` of ``brgemm_avx2_f32``.
-    """
-    read: dict[str, str | int | float | bool] = {name: _plain(compiled.get_property(name)) for name in PROPERTIES}
-    kernels = (str(node.get_rt_info()["primitiveType"].value) for node in compiled.get_runtime_model().get_ops())
-    read["KERNEL_ISA"] = ",".join(sorted({isa for name in kernels for isa in name.split("_") if isa in KERNEL_ISAS}))
-    return read
-
-
-def _plain(value: object) -> str | int | float | bool:
-    """Turn an OpenVINO property into what JSON and a reader understand; an element type into ``f32``."""
-    if isinstance(value, bool | int | float | str):
-        return value
-    get_type_name = getattr(value, "get_type_name", None)
-    return str(get_type_name()) if get_type_name else str(value)
+def overridden_caps(profile: Profile) -> list[str]:
+    """Return a sentence for each cap of the environment that is not the profile's, and so has no effect."""
+    return [
+        f"{name}={os.environ[name]} is overridden by the profile ({profile.isa_cap or 'no cap'})"
+        for name in ISA_CAP_VARIABLES
+        if os.environ.get(name, profile.isa_cap) != profile.isa_cap
+    ]

@@ -112,13 +112,15 @@ class Repository:
         budget: CpuBudget,
         settled: Callable[[AnyServedModel], object],
         *,
+        strict: bool = False,
         on_demand: bool = False,
     ) -> None:
         """Start loading in the background; ``settled`` is called in that thread after each model.
 
-        With ``on_demand`` a glyph model is loaded when :meth:`demand` first asks for it.
+        With ``strict`` a model is refused in which something else is in force than the profile asks for. With
+        ``on_demand`` a glyph model is loaded when :meth:`demand` first asks for it.
         """
-        self._start = (profile, budget, settled)
+        self._start = (profile, budget, strict, settled)
         later = set(self._recognizers) if on_demand else set()
         self._load_behind([model for model in self.models if model.name not in later])
 
@@ -142,13 +144,13 @@ class Repository:
     def _load(self, models: list[AnyServedModel], before: threading.Thread | None) -> None:
         if before:
             before.join()
-        profile, budget, settled = self._start
+        profile, budget, strict, settled = self._start
         try:
             # Importing openvino takes as long as compiling a model, so it happens beside the transport's own start.
             from service.runtime.compiled import Compiler  # noqa: PLC0415
 
             if self._compiler is None:
-                self._compiler = Compiler(profile, budget)
+                self._compiler = Compiler(profile, budget, strict=strict)
             for model in models:
                 if self._closing.is_set():
                     return

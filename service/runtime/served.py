@@ -27,6 +27,10 @@ class Engine(Protocol):
         """The properties read back from the compiled model."""
 
     @property
+    def warnings(self) -> list[str]:
+        """What a user should know of how the model runs."""
+
+    @property
     def precision(self) -> str:
         """Of the weights that are served, which a tuned profile may have chosen."""
 
@@ -84,7 +88,8 @@ class ServedModel(Generic[M_co, E_co]):
         return "loading" if self.demanded else "not_loaded"
 
     def describe(self) -> dict[str, Any]:
-        """Return what ``ping`` says of the model."""
+        """Return what ``ping`` says of the model; ``warnings`` where there are any."""
+        warnings = self.engine.warnings if self.engine else []
         return {
             "name": self.name,
             "kind": self.manifest.kind,
@@ -94,6 +99,7 @@ class ServedModel(Generic[M_co, E_co]):
             "precision": self.engine.precision if self.engine else self.manifest.precision,
             "batch_sizes": self.engine.compiled_counts if self.engine else [],
             "in_force": self.engine.in_force if self.engine else None,
+            **({"warnings": warnings} if warnings else {}),
         }
 
 

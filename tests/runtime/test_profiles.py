@@ -24,7 +24,8 @@ from service.runtime.cpu import cpu_budget, processor
 from service.runtime.profiles import PROFILES
 compiler = Compiler(PROFILES[sys.argv[1]], cpu_budget())
 shape = compiler.compile(compiler.read(Path(sys.argv[2])), (7, 512))
-print(orjson.dumps({"in_force": shape.in_force, "capabilities": compiler.capabilities()}).decode())
+found = {"in_force": shape.in_force, "warnings": shape.warnings, "capabilities": compiler.capabilities()}
+print(orjson.dumps(found).decode())
 """
 
 
@@ -49,6 +50,7 @@ def test_what_is_in_force_is_what_the_profile_asks_for(name: str, monkeypatch: p
     if asked["INFERENCE_PRECISION_HINT"] == "bf16" and "BF16" not in found["capabilities"]:
         pytest.skip("this processor has no bf16")
     assert {key: found["in_force"][key] for key in asked} == asked
+    assert found["warnings"] == []
     assert asked["INFERENCE_PRECISION_HINT"] == ("bf16" if name == "native-bf16" else "f32")
     # The cap somebody else had set is not in force in either case.
     allowed = {"avx", "avx2"} if PROFILES[name].isa_cap == "AVX2" else {"avx", "avx2", "avx512", "amx"}

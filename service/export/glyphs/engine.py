@@ -33,7 +33,7 @@ BATCHES = {1: PHASE1_BATCHES, 2: PHASE2_BATCHES}
 
 
 class OpenVINOInferenceEngine:
-    """One net on OpenVINO: cells or grids [n, …] to logits [n, m], any n. Not for two threads at once.
+    """One net on OpenVINO: cells or grids [n, …] to logits [n, m], any n. For any thread: one computes, others wait.
 
     Args:
         model: the IR, an ``.xml`` file, or an entry of the cache.
@@ -56,7 +56,7 @@ class OpenVINOInferenceEngine:
         self.notes: dict[str, Any] = model.notes if isinstance(model, Entry) else {}
         graph = compiler.read_bytes(model.graph, model.weights) if isinstance(model, Entry) else compiler.read(model)
         self._model = BatchedModel(compiler, graph, batches)
-        self.in_force = self._model.in_force
+        self.in_force, self.warnings = self._model.in_force, self._model.warnings
 
     def infer(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         """Return the logits [n, m] of rows [n, …]."""
