@@ -19,6 +19,7 @@ import click
 
 from service import __version__
 from service.errors import SetupError
+from service.extras import missing_extra
 from service.runtime.profiles import DEFAULT_PROFILE, PROFILE_NAMES, find_profile
 from service.settings import HttpSettings, Settings, StdioSettings
 
@@ -176,10 +177,7 @@ def convert(source: str, output: Path, precision: str, calibration: Path | None,
         from service.export.convert import convert_patchtst
         from service.export.glyphs.package import convert_glyphs, is_glyph_source
     except ModuleNotFoundError as error:
-        raise SetupError(
-            f"converting needs more than serving ({error}): OPENVINO_SETUP.md says how to install it, "
-            "'make test' does, or pip install 'vinocast[convert]'"
-        ) from error
+        raise missing_extra("convert", error) from error
 
     if is_glyph_source(Path(source)):
         if precision != "f32" or channels:
@@ -250,7 +248,7 @@ def tune(models: Path | None, data: Path | None, isa_cap: Literal["AVX2"] | None
     Each forecaster is compiled in every way, measured in turns, and checked: the MSE over values held back must be
     within 0.5 % of that in f32. --profile tuned then uses what was found, on this CPU and for these models alone;
     nothing changes numbers before it is asked for. Takes about a minute a model, in which the machine should do
-    nothing else. int8 needs the extra vinocast[convert].
+    nothing else. int8 needs the extra 'convert'.
     """
     from service.tune.report import to_text
     from service.tune.run import tune
@@ -316,7 +314,7 @@ def train() -> None:
     "--plot",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write a page with charts; needs the extra vinocast[bench].",
+    help="Write a page with charts; needs the extra 'bench'.",
 )
 def bench(
     stock: Path | None,
@@ -336,7 +334,10 @@ def bench(
     from service.bench.run import QUICK, Plan, run
 
     if plot is not None:
-        from service.bench import plot as charts  # before the measurement, which would be lost without the extra
+        try:
+            from service.bench import plot as charts  # before the measurement, which would be lost without the extra
+        except ModuleNotFoundError as error:
+            raise missing_extra("bench", error) from error
     plan = dataclasses.replace(QUICK, rates=rate) if quick else Plan(seconds=seconds, rates=rate)
     report = run(Settings(**options), stock, plan)
     if json is not None:

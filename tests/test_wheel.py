@@ -55,3 +55,14 @@ def test_a_wheel_serves_its_own_models_from_any_folder(tmp_path: Path) -> None:
             timeout=60,
         ).stdout
     )
+
+    # What it lacks is installed from the same file.
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", "import service.extras as e; print(e.install_line('convert'))"],
+        cwd=elsewhere,
+        env=os.environ | {"PYTHONPATH": str(site)},
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.decode().endswith(f" -m pip install '{wheel.name}[convert]'\n")

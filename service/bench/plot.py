@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from service.errors import SetupError
-
-try:
-    from plotly.graph_objects import Bar, Figure
-except ImportError:
-    raise SetupError("--plot needs plotly: pip install 'vinocast[bench]'") from None
+from plotly.graph_objects import Bar, Figure
 
 if TYPE_CHECKING:
     from service.bench.figures import Row

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from service.cli import Command, settings_options
-from service.errors import SetupError
 from service.evaluation.etth1 import read_etth1
+from service.extras import missing_extra
 from service.runtime.cpu import cpu_budget
 from service.training.recipe import Recipe
 
@@ -44,7 +44,7 @@ def forecast(data: Path, output: Path, threads: int, teacher_model: tuple[Path, 
     try:
         from service.training.forecast import train_forecaster  # noqa: PLC0415 - the help page needs no torch
     except ModuleNotFoundError as error:
-        raise SetupError(f"training needs the train extra ({error}): pip install '.[train]'") from error
+        raise missing_extra("train", error) from error
 
     record = train_forecaster(read_etth1(data), output, Recipe(**recipe), threads, teacher_model)
     validation = record["validation"]

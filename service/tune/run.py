@@ -18,6 +18,7 @@ import numpy as np
 from service.bench.processes import Worker
 from service.errors import ModelRefusedError, SetupError
 from service.evaluation.series import bundled_series, read_series
+from service.extras import missing_extra
 from service.runtime.cpu import cpu_budget
 from service.runtime.manifest import (
     ForecasterFolder,
@@ -151,7 +152,7 @@ def int8_form(folder: ForecasterFolder, series: Series, root: Path) -> tuple[For
 
         return quantize_folder(folder, series, root), None
     except ModuleNotFoundError as error:
-        return None, f"int8 is not tried, as it needs more than serving ({error}): pip install 'vinocast[convert]'"
+        return None, f"int8 is not tried, as {missing_extra('convert', error)}"
 
 
 def _measure(

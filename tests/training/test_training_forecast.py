@@ -167,16 +167,3 @@ print([name for name in sys.modules if name.split(".")[0] == "torch" or name.sta
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_without_the_train_extra_the_command_says_what_to_install(tmp_path: Path) -> None:
-    program = """
-import sys
-sys.modules["torch"] = None
-from service.cli import main
-main(["train", "forecast", "--data", "none.csv", "--output", "none"], prog_name="vinocast")
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == 1
-    assert "pip install '.[train]'" in done.stderr
-    assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from service.cli import Command, settings_options
-from service.errors import SetupError
+from service.extras import missing_extra
 from service.runtime.cpu import cpu_budget
 from service.training.glyphs.recipe import Recipe
 
@@ -75,7 +75,7 @@ def glyphs(
         from service.training.glyphs.split import HeldOut  # noqa: PLC0415 - the help page needs no torch
         from service.training.glyphs.train import train_chain  # noqa: PLC0415 - as above
     except ModuleNotFoundError as error:
-        raise SetupError(f"training needs the train extra ({error}): pip install '.[train]'") from error
+        raise missing_extra("train", error) from error
 
     held_out = HeldOut(test_family, validation_family, unused_family)
     metrics = train_chain(fonts, output, work, held_out, Recipe(**recipe), threads, workers=threads)

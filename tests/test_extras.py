@@ -1,0 +1,65 @@
+"""What a command says when its extra is not installed: the line that the documents have, and no other."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from support import ROOT
+
+SETUP = (ROOT / "OPENVINO_SETUP.md").read_text()
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+# Python takes a module that stands for None as one that is not installed.
+WITHOUT = """
+import sys
+sys.modules[sys.argv[1]] = None
+from service.cli import main
+main(sys.argv[2:], prog_name="vinocast")
+"""
+
+NEEDS = [
+    ("convert", "torch", ["convert", "nowhere", "--output", "never"]),
+    ("train", "torch", ["train", "forecast", "--data", "nowhere.csv", "--output", "never"]),
+    ("train", "torch", ["train", "glyphs", "--fonts", "nowhere", "--output", "never", "--work", "never"]),
+    ("bench", "plotly", ["bench", "--quick", "--plot", "never.html"]),
+]
+
+
+def run_without(module: str, arguments: list[str], cwd: Path, path: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-c", WITHOUT, module, *arguments],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize(("extra", "module", "arguments"), NEEDS, ids=lambda value: str(value)[:30])
+def test_a_command_that_misses_its_extra_says_the_documented_line(
+    extra: str, module: str, arguments: list[str], tmp_path: Path
+) -> None:
+    line = f"-m pip install --editable '.[{extra}]'"
+    assert f"`.venv/bin/python {line}`" in SETUP
+    done = run_without(module, arguments, ROOT)
+    assert done.returncode == 1
+    assert done.stderr.startswith("vinocast: ")
+    assert done.stderr.endswith(f" {line}\n")
+    # Elsewhere the line works as well.
+    done = run_without(module, arguments, tmp_path)
+    assert done.stderr.endswith(f" -m pip install --editable '{ROOT}[{extra}]'\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_no_extra_asks_for_what_no_index_has_beside_this_torch(extra: str) -> None:
+    # optimum-intel asks for torchvision.
+    assert not [requirement for requirement in EXTRAS[extra] if requirement.startswith(("optimum", "torchvision"))]
+    assert f"`python -m pip install 'vinocast-0.1.0-py3-none-any.whl[{extra}]'`" in SETUP
