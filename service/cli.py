@@ -1,12 +1,14 @@
 """The ``vinocast`` program: every command, every option, once.
 
-An option is also an environment variable ``VINOCAST_…`` of the same name; click derives it, and the help page of each
-command shows it. A command imports what it needs when it runs, so that ``stdio`` starts without a web framework.
+An option is also an environment variable, and the help page of each command shows it: ``VINOCAST_PORT`` for a setting
+of the services, wherever it is taken; ``VINOCAST_TUNE_ROUNDS`` for an option that one command alone has. A command
+imports what it needs when it runs, so that ``stdio`` starts without a web framework.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import os
 import signal
@@ -20,16 +22,19 @@ import click
 from service import __version__
 from service.errors import SetupError
 from service.extras import missing_extra
-from service.runtime.profiles import DEFAULT_PROFILE, PROFILE_NAMES, find_profile
+from service.runtime.profiles import find_profile
 from service.settings import HttpSettings, Settings, StdioSettings
+from service.variables import find_strangers, own_variables, pass_over_links, variable
 
 if TYPE_CHECKING:
     from service.evaluation.etth1 import Split
 
 F = TypeVar("F", bound=Callable[..., Any])
+# Under this name a context holds what is to be said of the environment.
+NOTICES = "vinocast.notices"
+log = logging.getLogger(__name__)
 
 CONTEXT = {
-    "auto_envvar_prefix": "VINOCAST",
     "help_option_names": ["-h", "--help"],
     "show_default": True,
     "max_content_width": 100,
@@ -37,14 +42,33 @@ CONTEXT = {
 
 
 class Command(click.Command):
-    """A command whose options show their environment variables, and whose setup errors end with exit code 1."""
+    """A command whose options have environment variables, and whose setup errors end with exit code 1.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    Args:
+        group: of the commands that it belongs to, for the names of its variables.
+        logs: whether it calls :func:`start_service`, which then says what is wrong with the environment.
+    """
+
+    def __init__(self, *args: Any, group: str = "", logs: bool = False, **kwargs: Any) -> None:
         kwargs["context_settings"] = CONTEXT
         super().__init__(*args, **kwargs)
+        self._logs = logs
         for parameter in self.params:
             if isinstance(parameter, click.Option):
                 parameter.show_envvar = True
+                parameter.envvar = parameter.envvar or variable(f"{group}{self.name}", str(parameter.name))
+
+    def get_short_help_str(self, limit: int = 45) -> str:  # noqa: ARG002 - click's signature
+        """Return the first paragraph of the help, uncut."""
+        return " ".join((self.help or "").partition("\n\n")[0].split())
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Look at the environment first, so that nothing of it is ignored in silence."""
+        notices = [*pass_over_links(own_variables(self)), *find_strangers(main)]
+        ctx.meta[NOTICES] = notices
+        for notice in () if self._logs else notices:
+            click.echo(f"vinocast: {notice}", err=True)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a SetupError becomes its message on stderr and exit code 1."""
@@ -67,6 +91,8 @@ def start_service(level: str) -> None:
     logging.basicConfig(
         level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=LogStream()
     )
+    for notice in click.get_current_context().meta.pop(NOTICES, ()):
+        log.warning("%s", notice)
 
 
 @click.group(context_settings=CONTEXT)
@@ -75,11 +101,11 @@ def main() -> None:
     """Time-series forecasts and glyph recognition on server CPUs with OpenVINO, over HTTP and over JSON lines."""
 
 
-def settings_options(settings: type[Any]) -> Callable[[F], F]:
-    """Declare an option for each field of a settings class; the command receives them as one instance."""
+def settings_options(settings: type[Any], *names: str) -> Callable[[F], F]:
+    """Declare an option for each field of a settings class, or for those named."""
 
     def decorate(function: F) -> F:
-        for field in reversed(dataclasses.fields(settings)):
+        for field in reversed([field for field in dataclasses.fields(settings) if not names or field.name in names]):
             kind = get_type_hints(settings)[field.name]
             function = click.option(
                 f"--{field.name.replace('_', '-')}",
@@ -94,7 +120,7 @@ def settings_options(settings: type[Any]) -> Callable[[F], F]:
     return decorate
 
 
-@main.command(cls=Command)
+@main.command(cls=Command, logs=True)
 @settings_options(HttpSettings)
 def serve(**options: Any) -> None:
     """Serve forecasts and glyphs over HTTP until stopped; /docs describes the routes."""
@@ -108,7 +134,7 @@ def serve(**options: Any) -> None:
     serve(settings)
 
 
-@main.command(cls=Command)
+@main.command(cls=Command, logs=True)
 @settings_options(StdioSettings)
 def stdio(**options: Any) -> None:
     """Serve forecasts and glyphs as JSON lines on standard input and output, for a parent process.
@@ -129,19 +155,28 @@ def stdio(**options: Any) -> None:
     click.get_current_context().exit(serve_stdio(settings, replies, parent))
 
 
-@main.command(cls=Command)
-@settings_options(Settings)
-def doctor(**options: Any) -> None:
-    """Report CPU, caps, threads, precision, models and versions, and whether what was asked for is in force."""
-    from service.doctor import examine
+@main.command(cls=Command, logs=True)
+@settings_options(Settings, "models", "default_model", "profile", "log_level")
+@click.option("--json", is_flag=True, help="Print one JSON object instead of lines.")
+def doctor(json: bool, **options: Any) -> None:
+    """Report CPU, caps, threads, precision, models and versions, and whether what was asked for is in force.
 
-    settings = Settings(**options)
+    A line each: ok, WARN, FAIL or, for what is neither right nor wrong, nothing; its subject; what was found. The exit
+    code is 1 where anything failed.
+    """
+    from service.doctor import Finding, examine, to_json
+
+    settings, context = Settings(**options), click.get_current_context()
+    notices = [Finding("WARN", "environment", notice) for notice in context.meta.pop(NOTICES)]
     start_service(settings.log_level)
-    failed = False
-    for finding in examine(settings):
-        failed = failed or finding.state == "FAIL"
-        click.echo(f"{finding.state:4} {finding.subject:16} {finding.text}")
-    click.get_current_context().exit(int(failed))
+    findings = []
+    for finding in itertools.chain(notices, examine(settings)):
+        findings.append(finding)
+        if not json:
+            click.echo(f"{finding.state:4} {finding.subject:16} {finding.text}")
+    if json:
+        click.echo(to_json(findings))
+    context.exit(int(any(finding.state == "FAIL" for finding in findings)))
 
 
 @main.command(cls=Command)
@@ -193,7 +228,7 @@ def convert(source: str, output: Path, precision: str, calibration: Path | None,
 @click.argument("model")
 @click.option("--data", type=click.Path(path_type=Path), required=True, metavar="ETTh1.csv", help="The data set.")
 @click.option("--split", type=click.Choice(["test", "validation"]), default="test", help="Windows to forecast.")
-@click.option("--profile", type=click.Choice(PROFILE_NAMES), default=DEFAULT_PROFILE, help="How to compile the model.")
+@settings_options(Settings, "profile")
 @click.option("--json", is_flag=True, help="Print one JSON object instead of a table.")
 def evaluate(model: str, data: Path, split: Split, profile: str, json: bool) -> None:
     """Measure the accuracy on ETTh1 of MODEL, a model's folder or the name of a bundled model."""
@@ -224,9 +259,7 @@ def fetch_data(dataset: str, output: Path) -> None:
 
 
 @main.command(cls=Command)
-@click.option(
-    "--models", type=click.Path(path_type=Path), help="Folder of models.  [default: the bundled models]", metavar="DIR"
-)
+@settings_options(Settings, "models")
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -237,7 +270,7 @@ def fetch_data(dataset: str, output: Path) -> None:
 @click.option(
     "--isa-cap",
     type=click.Choice(["AVX2"], case_sensitive=False),
-    envvar=["VINOCAST_ISA_CAP", "OV_CPU_MAX_ISA", "ONEDNN_MAX_CPU_ISA"],
+    envvar=["VINOCAST_TUNE_ISA_CAP", "OV_CPU_MAX_ISA", "ONEDNN_MAX_CPU_ISA"],
     help="Highest instruction set to try, for a profile that is to hold on lesser CPUs too; without it, both with the "
     "cap and without.",
 )

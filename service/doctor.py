@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
+import orjson
 
 from service import __version__
 from service.errors import ModelRefusedError, SetupError
@@ -20,7 +21,7 @@ from service.runtime.profiles import Profile, find_profile, overridden_caps
 from service.runtime.repository import choose_default
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from service.runtime.served import Engine
@@ -41,6 +42,15 @@ class Finding(NamedTuple):
     state: State
     subject: str
     text: str
+
+
+def to_json(findings: Sequence[Finding]) -> str:
+    """Return the report as one JSON object; what is neither right nor wrong has the state ``info``."""
+    report = {
+        "failed": any(finding.state == "FAIL" for finding in findings),
+        "findings": [finding._asdict() | {"state": finding.state.lower() or "info"} for finding in findings],
+    }
+    return orjson.dumps(report, option=orjson.OPT_INDENT_2).decode()
 
 
 def examine(settings: Settings) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from support import MODEL, ROOT, HttpService, RunVinocast, StdioService, copy_mo
 
 from service import __version__
 from service.cli import main
+from service.variables import SETTINGS, own_variables
 
 
 def commands(group: click.Group, *path: str) -> list[tuple[tuple[str, ...], click.Command]]:
@@ -55,7 +57,101 @@ def test_help_of_every_command_explains_every_option_and_names_its_variable(
             continue
         assert option.help, option.name
         assert option.opts[0] in text
-        assert f"envvar:VINOCAST_{option.opts[0].lstrip('-').replace('-', '_').upper()}" in text
+        own = option.name in SETTINGS
+        words = option.opts[0].lstrip("-") if own else "-".join((*path, option.opts[0].lstrip("-")))
+        assert f"envvar:VINOCAST_{words.replace('-', '_').upper()}" in text
+
+
+def test_a_variable_has_one_meaning_in_whatever_command_it_is_read() -> None:
+    meanings: dict[str, set[tuple[str, ...]]] = {}
+    readers: dict[str, list[str]] = {}
+    for path, command in COMMANDS:
+        options = {option.opts[0]: option for option in command.params if isinstance(option, click.Option)}
+        for variable, option in [] if isinstance(command, click.Group) else own_variables(command).items():
+            meaning = (str(options[option].help), str(options[option].type.to_info_dict()), str(options[option].default))
+            meanings.setdefault(variable, set()).add(meaning)
+            readers.setdefault(variable, []).append(" ".join(path))
+    assert {variable for variable, found in meanings.items() if len(found) > 1} == set()
+    # Only what a service has as well is read by several.
+    shared = {variable.removeprefix("VINOCAST_").lower() for variable, found in readers.items() if len(found) > 1}
+    assert shared <= SETTINGS
+    assert readers["VINOCAST_MODELS"] == ["bench", "doctor", "serve", "stdio", "tune"]
+    assert readers["VINOCAST_TRAIN_FORECAST_STEPS"] == ["train forecast"]
+
+
+def test_no_summary_is_cut(run_vinocast: RunVinocast) -> None:
+    for group in ([], ["train"]):
+        done = run_vinocast(*group, "--help", env=os.environ | {"COLUMNS": "60"})
+        assert "..." not in done.stdout.partition("Commands:")[2]
+
+
+STRANGERS = {
+    "VINOCAST_PROFIL": "did you mean VINOCAST_PROFILE?",
+    "VINOCAST_STEPS": "did you mean VINOCAST_TRAIN_FORECAST_STEPS or ",
+    "VINOCAST_XYZZY": "'vinocast COMMAND --help' lists those there are",
+}
+# As Kubernetes sets them for a service of this name and for a neighbour, and docker for a link; with a stranger's value
+# each would end the program, or be read as a setting.
+LINKS = {
+    "VINOCAST_SERVICE_HOST": "10.43.7.62",
+    "VINOCAST_SERVICE_PORT": "8000",
+    "VINOCAST_SERVICE_PORT_HTTP": "8000",
+    "VINOCAST_PORT": "tcp://10.43.7.62:8000",
+    "VINOCAST_PORT_8000_TCP": "tcp://10.43.7.62:8000",
+    "VINOCAST_PORT_8000_TCP_PROTO": "tcp",
+    "VINOCAST_PORT_8000_TCP_PORT": "8000",
+    "VINOCAST_PORT_8000_TCP_ADDR": "10.43.7.62",
+    "VINOCAST_BENCH_PORT": "tcp://10.43.7.63:80",
+    "VINOCAST_BENCH_SERVICE_HOST": "10.43.7.63",
+    "VINOCAST_NAME": "/web/vinocast",
+    "VINOCAST_ENV_PYTHON_VERSION": "3.11",
+}
+
+
+def test_a_service_names_misspelt_variables_in_its_log(run_vinocast: RunVinocast) -> None:
+    own = {"VINOCAST_PROFILE": "native", "VINOCAST_TRAIN_GLYPHS_STEPS": "3", "VINOCAST_PROGRAM": "vinocast"}
+    with StdioService(env=dict.fromkeys(STRANGERS, "1") | own) as service:
+        assert service.ask({"op": "ping"})["profile"] == "native"
+        lines = [line for line in service.log.splitlines() if "nobody reads the variable" in line]
+    assert len(lines) == len(STRANGERS)
+    for line, (name, advice) in zip(lines, sorted(STRANGERS.items()), strict=True):
+        assert " WARNING " in line
+        assert f"variable {name}: {advice}" in line
+
+
+@pytest.mark.parametrize(
+    "arguments", [["evaluate", "none", "--data", "none.csv"], ["train", "forecast", "--data", "x", "--output", "x"]]
+)
+def test_a_command_names_misspelt_variables_as_well(
+    run_vinocast: RunVinocast, arguments: list[str], tmp_path: Path
+) -> None:
+    done = run_vinocast(*arguments, env=os.environ | {"VINOCAST_PROFIL": "native"}, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("vinocast: nobody reads the variable VINOCAST_PROFIL: did you mean VINOCAST_PROFILE?")
+
+
+def test_what_kubernetes_and_docker_set_is_passed_over_with_one_line() -> None:
+    # A port of its own all the same: that of the default may be taken.
+    with HttpService(env=LINKS) as service:
+        log = service.log
+    assert len(re.findall(r"VINOCAST_", log)) == 1
+    assert "WARNING service.cli: VINOCAST_PORT=tcp://10.43.7.62:8000 is passed over" in log
+
+
+def test_a_link_where_no_option_is_given_leaves_the_default(run_vinocast: RunVinocast) -> None:
+    links = LINKS | {"VINOCAST_BENCH_RATE": "tcp://10.43.7.64:80", "VINOCAST_MODELS": "udp://10.43.7.65:80"}
+    done = run_vinocast("bench", "--stock", "nowhere", env=os.environ | links)
+    assert done.returncode == 2
+    assert "'--stock'" in done.stderr
+    passed_over = re.findall(r"(VINOCAST_\w+)=\S+ is passed over", done.stderr)
+    assert passed_over == ["VINOCAST_MODELS", "VINOCAST_BENCH_RATE"]
+
+
+def test_an_empty_variable_is_one_that_is_not_set(run_vinocast: RunVinocast) -> None:
+    empty = {f"VINOCAST_{name.upper()}": "" for name in SETTINGS}
+    with StdioService(env=empty) as service:
+        ping = service.ask({"op": "ping"})
+    assert (ping["default_model"], ping["profile"]) == (MODEL, "epyc-7763")
 
 
 def test_an_option_and_its_variable_do_the_same_and_the_option_wins(tmp_path: Path) -> None:
@@ -74,7 +170,7 @@ def test_the_port_comes_from_its_variable(run_vinocast: RunVinocast, monkeypatch
     monkeypatch.setenv("VINOCAST_PORT", "no number")
     done = run_vinocast("serve")
     assert done.returncode == 2
-    assert "--port" in done.stderr
+    assert "'--port' (env var: 'VINOCAST_PORT'): 'no number'" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import click
 import orjson
 import pytest
-from support import MODEL, MODELS, ROOT, VINOCAST, HttpService, StdioService
+from support import MODEL, MODELS, ROOT, VINOCAST, HttpService, RunVinocast, StdioService
 
 from examples import record_host
 from service import errors
@@ -132,6 +133,30 @@ def test_doctor_names_variables_that_do_nothing(monkeypatch: pytest.MonkeyPatch)
     assert done.returncode == 0, done.stdout
     assert re.search(r"^WARN environment .*OMP_NUM_THREADS=1 has no effect", done.stdout, re.MULTILINE)
     assert re.search(rf"^ok +{MODEL} +in force: all as asked", done.stdout, re.MULTILINE)
+
+
+def test_doctor_has_its_findings_as_one_object_and_takes_only_what_it_uses(run_vinocast: RunVinocast) -> None:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "VINOCAST_PROFIL": "native"}
+    done = run_vinocast("doctor", "--json", env=environment)
+    assert done.returncode == 0
+    report = orjson.loads(done.stdout)
+    assert report["failed"] is False
+    assert {tuple(finding) for finding in report["findings"]} == {("state", "subject", "text")}
+    assert {finding["state"] for finding in report["findings"]} <= {"info", "ok", "warn"}
+    warned = [finding["text"] for finding in report["findings"] if finding["state"] == "warn"]
+    assert any("OMP_NUM_THREADS=1 has no effect" in text for text in warned)
+    assert any("VINOCAST_PROFIL: did you mean VINOCAST_PROFILE?" in text for text in warned)
+    done = run_vinocast("doctor", "--json", "--models", "nowhere")
+    assert done.returncode == 1
+    report = orjson.loads(done.stdout)
+    assert report["failed"] is True
+    assert report["findings"][-1] == {
+        "state": "fail",
+        "subject": "models",
+        "text": "no folder nowhere: name one with --models, or make one with 'vinocast convert'",
+    }
+    options = {option for parameter in main.commands["doctor"].params for option in parameter.opts}
+    assert options == {"--models", "--default-model", "--profile", "--log-level", "--json"}
 
 
 def test_doctor_fails_on_a_model_that_would_be_refused(tmp_path: Path) -> None:

@@ -10,13 +10,12 @@ from typing import Any
 import click
 
 from service.cli import Command, settings_options
-from service.evaluation.etth1 import read_etth1
 from service.extras import missing_extra
 from service.runtime.cpu import cpu_budget
 from service.training.recipe import Recipe
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, group="train_")
 @click.option("--data", type=click.Path(path_type=Path), required=True, metavar="ETTh1.csv", help="The data set.")
 @click.option("--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder to write.")
 @click.option(
@@ -41,6 +40,8 @@ def forecast(data: Path, output: Path, threads: int, teacher_model: tuple[Path, 
     interruption the same command goes on from the last checkpoint.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    from service.evaluation.etth1 import read_etth1  # noqa: PLC0415 - the help page needs no numpy
+
     try:
         from service.training.forecast import train_forecaster  # noqa: PLC0415 - the help page needs no torch
     except ModuleNotFoundError as error:

@@ -153,7 +153,7 @@ def test_every_field_of_the_recipe_is_an_option(run_vinocast: Vinocast) -> None:
     done = run_vinocast("train", "forecast", "--help")
     for field in fields(Recipe):
         assert f"--{field.name.replace('_', '-')} " in done.stdout
-        assert f"VINOCAST_{field.name.upper()}" in done.stdout
+        assert f"VINOCAST_TRAIN_FORECAST_{field.name.upper()}" in done.stdout
     assert "forecast" in run_vinocast("train", "--help").stdout
     for arguments in (["train", "glyph"], ["train", "forecast"], ["train", "forecast", "--head-dropout", "1.5"]):
         assert run_vinocast(*arguments).returncode == 2

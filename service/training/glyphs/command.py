@@ -22,7 +22,7 @@ TEST = (
 VALIDATION = ("Harmattan", "KacstOne", "Tajawal", "EB Garamond", "Cantarell")
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, group="train_")
 @click.option("--fonts", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder of fonts.")
 @click.option("--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder to write.")
 @click.option(
