@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from service.glyphs.cells import CELL_SIDE, GRID_SIDE, PIXELS, pack_rasters, split_cells, unpack_cells
+from service.glyphs.cells import CELL_SIDE, GRID_SIDE, pack_rasters, split_cells, unpack_cells
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,10 @@ class GlyphChain:
         self._memo = threading.Lock()  # of both
 
     def grids(self, rasters: NDArray[np.uint8]) -> NDArray[np.uint16]:
-        """Return the grids [n, 16, 16] of primitive ids of rasters [n, 128, 128]."""
+        """Return the grids [n, 16, 16] of primitive ids of rasters [n, 128, 128].
+
+        A raster whose maximum is 1 is a mask, whose ink is 1.
+        """
         packed = pack_rasters(rasters)
         if (rasters + np.uint8(1) > 1).any():  # 255 becomes 0, so only gray is left above 1
             return self._grids_with_gray(rasters, packed)
@@ -90,7 +93,8 @@ class GlyphChain:
 
     def _grids_with_gray(self, rasters: NDArray[np.uint8], packed: NDArray[np.uint64]) -> NDArray[np.uint16]:
         cells = split_cells(rasters)
-        gray = (cells + np.uint8(1) > 1).any(axis=-1)
+        masks = cells.max(axis=(1, 2)) <= 1
+        gray = (cells + np.uint8(1) > 1).any(axis=-1) & ~masks[:, None]
         grids = self.packed_grids(np.where(gray, np.uint64(0), packed))
         distinct, inverse = np.unique(cells[gray], axis=0, return_inverse=True)
         grids.reshape(-1, packed.shape[1])[gray] = self._cell_ids(np.divide(distinct, 255, dtype=np.float32))[
@@ -107,9 +111,10 @@ class GlyphChain:
 
 def plain_cells(rasters: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return every cell of some rasters, float32 [n * 256, 1, 8, 8] in [0, 1], and which are empty, [n * 256]."""
-    cells = split_cells(rasters).reshape(-1, PIXELS)
-    shades = np.divide(cells, 255, dtype=np.float32)
-    return shades.reshape(-1, 1, CELL_SIDE, CELL_SIDE), np.equal(cells.max(axis=1), 0)
+    cells = split_cells(rasters)
+    masks = cells.max(axis=(1, 2)) <= 1
+    shades = np.divide(cells, np.where(masks, 1, 255)[:, None, None], dtype=np.float32)
+    return shades.reshape(-1, 1, CELL_SIDE, CELL_SIDE), np.equal(cells.max(axis=2), 0).ravel()
 
 
 def rank(logits: NDArray[np.float32], k: int) -> Ranking:

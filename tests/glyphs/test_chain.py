@@ -70,6 +70,17 @@ def test_gray_cells_keep_their_shades() -> None:
     np.testing.assert_array_equal(chain.grids(rasters), plain_grids(rasters))
 
 
+def test_a_mask_of_zeros_and_ones_is_ink_in_both_ways_beside_gray_rasters() -> None:
+    rasters = binary_rasters(3)
+    rasters[1] //= 3
+    masked = rasters.copy()
+    masked[2] //= 255
+    for some in (slice(0, 3), slice(2, 3)):
+        expected = GlyphChain(CountingPhase1(), no_phase2).grids(rasters[some])
+        np.testing.assert_array_equal(GlyphChain(CountingPhase1(), no_phase2).grids(masked[some]), expected)
+        np.testing.assert_array_equal(plain_grids(masked[some]), expected)
+
+
 def test_the_memo_is_bounded_and_what_it_forgets_is_computed_again() -> None:
     phase1 = CountingPhase1()
     chain = GlyphChain(phase1, no_phase2, memo_cells=30)
