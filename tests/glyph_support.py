@@ -96,7 +96,7 @@ class GlyphFolder:
         self.phase2 = save(folder / "phase2.pt", phase2(), "_orig_mod.model.", label_map=self.label_map)
         (folder / "label_map.json").write_bytes(orjson.dumps(self.label_map))
         parts = [(label.split("_")[0], label.partition("_")[2], label) for label in LABELS]
-        rows = [f'{code},{code},"HEH, GOAL",{kind},{label}' for code, kind, label in parts]
+        rows = [f'{code},{chr(int(code))},"HEH, GOAL",{kind},{label}' for code, kind, label in parts]
         lines = ["codepoint,base_unicode,joining_group,char_class,label", *rows]
         (folder / "chars.csv").write_text("\n".join(lines) + "\n")
         rng = np.random.default_rng(11)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("codepoint", "base_unicode", "joining_group", "char_class", "label")
 RASTER_NAME = re.compile(r"(?P<label>\d+_.+)_(?P<row>\d+)")
-CODE_POINT = re.compile(r"(?:U\+|0x|\\u)(?P<hex>[0-9A-F]{1,6})|(?P<padded>0[0-9A-F]{3,5})|(?P<decimal>[1-9]\d+)", re.I)
+CODE_POINT = re.compile(r"(?:U\+|0x|\\u)(?P<hex>[0-9A-F]{1,6})|(?P<padded>0[0-9A-F]{3,5})|(?P<decimal>\d{1,7})", re.I)
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def read_labels(label_map: Path, chars: Path) -> Labels:
 def read_label_map(path: Path) -> list[str]:
     """Read ``{"label": index}``; return the labels by index. Raises SetupError."""
     try:
-        content = orjson.loads(path.read_bytes())
+        content = orjson.loads(path.read_bytes().removeprefix(codecs.BOM_UTF8))
     except OSError as error:
         raise SetupError(f"{path}: {error.strerror}") from error
     except orjson.JSONDecodeError as error:
@@ -93,21 +94,20 @@ def read_bases(path: Path) -> dict[str, str]:
 
 
 def _base(row: dict[str | None, str | list[str] | None], line: str) -> str:
-    """Return the character or ligature that ``base_unicode`` names, or that of ``codepoint`` where it is empty."""
+    """Return ``base_unicode`` as it stands, or the character of ``codepoint`` where it is empty."""
     if None in row or None in row.values():
         raise SetupError(f"{line}: expected {len(COLUMNS)} fields; a field with a comma is quoted")
-    text = str(row["base_unicode"] or row["codepoint"])
-    return "".join(map(_character, text.split())) or text
+    return str(row["base_unicode"]) or _character(str(row["codepoint"]))
 
 
-def _character(word: str) -> str:
+def _character(text: str) -> str:
     """A code point (``U+0628``, ``0x628``, ``0628`` in hexadecimal, ``1576`` in decimal), or the text itself."""
-    match = CODE_POINT.fullmatch(word)
+    match = CODE_POINT.fullmatch(text)
     if not match:
-        return word
+        return text
     digits = match["hex"] or match["padded"]
     value = int(digits, 16) if digits else int(match["decimal"])
-    return chr(value) if value <= 0x10FFFF else word
+    return chr(value) if value <= 0x10FFFF else text
 
 
 def label_of_file(stem: str) -> str | None:

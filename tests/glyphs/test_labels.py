@@ -44,20 +44,29 @@ def test_a_label_map_that_is_none_is_refused(tmp_path: Path, content: str, fault
 @pytest.mark.parametrize(
     ("row", "base"),
     [
-        ("66,66,,latin,x", "B"),
-        ("65258,1607,HEH,final,x", HEH),
-        ('65258,1607,"HEH, GOAL",final,x', HEH),
-        ("65258,U+0647,HEH,final,x", HEH),
-        ("65258,0647,HEH,final,x", HEH),
-        (f"65258,{HEH},HEH,final,x", HEH),
+        ("66,B,,latin,x", "B"),
+        (f'65258,{HEH},"HEH, GOAL",final,x', HEH),
         ("65275,لا,LAM,liga,x", "لا"),
-        ("65275,1604 1575,LAM,liga,x", "لا"),
         ("53,5,,digit,x", "5"),
-        ("66,,,latin,x", "B"),
+        ("9321,10,,symbol,x", "10"),
+        ("65258,1607,HEH,final,x", "1607"),
+        ("65258,U+0647,HEH,final,x", "U+0647"),
+        ('9833,"♩ 1 ",,symbol,x', "♩ 1 "),
+        ('34,"""",,punctuation,x', '"'),
     ],
 )
-def test_a_base_is_read_in_every_way_of_writing_it(tmp_path: Path, row: str, base: str) -> None:
+def test_a_base_is_taken_as_it_stands(tmp_path: Path, row: str, base: str) -> None:
     assert read_bases(write(tmp_path / "chars.csv", HEADER + row + "\n")) == {"x": base}
+
+
+@pytest.mark.parametrize("codepoint", ["1607", "U+0647", "0x647", "0647"])
+def test_a_base_that_is_empty_is_the_character_of_the_code_point(tmp_path: Path, codepoint: str) -> None:
+    assert read_bases(write(tmp_path / "chars.csv", f"{HEADER}{codepoint},,HEH,final,x\n")) == {"x": HEH}
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    assert read_label_map(write(tmp_path / "map.json", '\ufeff{"a": 0}')) == ["a"]
+    assert read_bases(write(tmp_path / "chars.csv", f"\ufeff{HEADER}66,B,,latin,a\n")) == {"a": "B"}
 
 
 @pytest.mark.parametrize(
@@ -74,7 +83,7 @@ def test_a_damaged_chars_csv_is_refused(tmp_path: Path, content: str, fault: str
 
 
 def test_a_label_without_a_row_is_its_own_code_point(tmp_path: Path) -> None:
-    chars = write(tmp_path / "chars.csv", HEADER + "65258,1607,HEH,final,65258_final\n")
+    chars = write(tmp_path / "chars.csv", f"{HEADER}65258,{HEH},HEH,final,65258_final\n")
     labels = read_labels(write(tmp_path / "map.json", '{"65258_final": 0, "66_latin": 1}'), chars)
     assert (labels.bases, labels.unlisted) == ([HEH, "B"], ["66_latin"])
     with pytest.raises(SetupError, match="'noise' has no row"):
