@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,3 +42,23 @@ def pack_rasters(rasters: NDArray[np.uint8]) -> NDArray[np.uint64]:
 def unpack_cells(packed: NDArray[np.uint64]) -> NDArray[np.uint8]:
     """Return the pixels [..., 64], 0 or 1, of packed cells [...]."""
     return np.unpackbits(packed[..., None].view(np.uint8), axis=-1)
+
+
+def check_rasters(rasters: NDArray[Any]) -> None:
+    """Raise ValueError unless these are rasters [n, 128, 128] of uint8 or bool."""
+    if rasters.shape[1:] != (RASTER_SIDE, RASTER_SIDE) or rasters.dtype not in (np.uint8, np.bool_):
+        raise ValueError(
+            f"expected rasters [n, {RASTER_SIDE}, {RASTER_SIDE}] of uint8 or bool, got {list(rasters.shape)} of "
+            f"{rasters.dtype}; one alone is rasters[None]"
+        )
+
+
+def check_grids(grids: NDArray[Any], primitives: int = PRIMITIVES) -> None:
+    """Raise ValueError unless these are grids [n, 16, 16] of whole numbers from 0 to ``primitives - 1``."""
+    if grids.shape[1:] != (GRID_SIDE, GRID_SIDE) or grids.dtype.kind not in "iu":
+        raise ValueError(
+            f"expected grids [n, {GRID_SIDE}, {GRID_SIDE}] of whole numbers, got {list(grids.shape)} of "
+            f"{grids.dtype}; one alone is grids[None]"
+        )
+    if grids.size and not 0 <= grids.min() <= grids.max() < primitives:
+        raise ValueError(f"expected ids from 0 to {primitives - 1}, got {grids.min()} to {grids.max()}")

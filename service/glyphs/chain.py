@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from service.glyphs.cells import CELL_SIDE, GRID_SIDE, pack_rasters, split_cells, unpack_cells
+from service.glyphs.cells import (
+    CELL_SIDE,
+    GRID_SIDE,
+    PRIMITIVES,
+    check_grids,
+    check_rasters,
+    pack_rasters,
+    split_cells,
+    unpack_cells,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,22 +53,27 @@ class GlyphChain:
     up to ``memo_cells`` of them. A cell with gray pixels is computed in every call.
     """
 
-    def __init__(self, phase1: Phase1, phase2: Phase2, memo_cells: int = MEMO_CELLS) -> None:
+    def __init__(
+        self, phase1: Phase1, phase2: Phase2, memo_cells: int = MEMO_CELLS, primitives: int = PRIMITIVES
+    ) -> None:
         self._phase1 = phase1
         self._phase2 = phase2
         self._memo_cells = memo_cells
+        self._primitives = primitives
         self._known = np.zeros(1, np.uint64)  # sorted; the empty cell is known from the start
         self._ids = np.full(1, EMPTY, np.uint16)
         self._memo = threading.Lock()  # of both
 
-    def grids(self, rasters: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    def grids(self, rasters: NDArray[np.uint8 | np.bool_]) -> NDArray[np.uint16]:
         """Return the grids [n, 16, 16] of primitive ids of rasters [n, 128, 128].
 
-        A raster whose maximum is 1 is a mask, whose ink is 1.
+        A raster whose maximum is 1 is a mask, whose ink is 1. Raises ValueError for an array of another shape or type.
         """
-        packed = pack_rasters(rasters)
-        if (rasters + np.uint8(1) > 1).any():  # 255 becomes 0, so only gray is left above 1
-            return self._grids_with_gray(rasters, packed)
+        check_rasters(rasters)
+        pixels = rasters.view(np.uint8)
+        packed = pack_rasters(pixels)
+        if (pixels + np.uint8(1) > 1).any():  # 255 becomes 0, so only gray is left above 1
+            return self._grids_with_gray(pixels, packed)
         return self.packed_grids(packed)
 
     def packed_grids(self, packed: NDArray[np.uint64]) -> NDArray[np.uint16]:
@@ -77,7 +91,11 @@ class GlyphChain:
         return grids.reshape(-1, GRID_SIDE, GRID_SIDE)
 
     def rank(self, grids: NDArray[np.integer], k: int) -> Ranking:
-        """Return the ``k`` best labels (all, if there are fewer) of grids [n, 16, 16]."""
+        """Return the ``k`` best labels (all, if there are fewer) of grids [n, 16, 16].
+
+        Raises ValueError for an array of another shape or type, and for an id that Phase 2 does not know.
+        """
+        check_grids(grids, self._primitives)
         return rank(self._phase2(grids.astype(np.int64, copy=False)), k)
 
     def _learn(self, strange: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> None:

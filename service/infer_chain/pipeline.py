@@ -55,7 +55,7 @@ class Pipeline:
     ) -> None:
         self._primitives = nets.primitives
         self._phase1 = self._timed(nets.phase1, "phase1", "cells")
-        self._chain = GlyphChain(self._phase1, self._timed(nets.phase2, "phase2", "top-k"))
+        self._chain = GlyphChain(self._phase1, self._timed(nets.phase2, "phase2", "top-k"), primitives=nets.primitives)
         self._ranks = ranks
         self._size = batch_size if plain else CHUNK
         self._plain = plain

@@ -81,6 +81,35 @@ def test_a_mask_of_zeros_and_ones_is_ink_in_both_ways_beside_gray_rasters() -> N
         np.testing.assert_array_equal(plain_grids(masked[some]), expected)
 
 
+@pytest.mark.parametrize(
+    ("grids", "fault"),
+    [
+        (np.zeros((16, 16), np.int64), r"got \[16, 16\] of int64; one alone is grids\[None\]"),
+        (np.zeros((2, 256), np.int64), r"got \[2, 256\]"),
+        (np.zeros((1, 16, 16), np.float32), "of float32"),
+        (np.full((1, 16, 16), 5000), "ids from 0 to 1023, got 5000 to 5000"),
+        (np.full((1, 16, 16), -1), "ids from 0 to 1023, got -1"),
+    ],
+)
+def test_grids_that_phase_2_does_not_know_are_refused(grids: NDArray[np.integer], fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        GlyphChain(CountingPhase1(), no_phase2).rank(grids, 5)
+
+
+@pytest.mark.parametrize(
+    "rasters", [np.zeros((128, 128), np.uint8), np.zeros((1, 128, 64), np.uint8), np.zeros((1, 128, 128), np.float32)]
+)
+def test_arrays_that_are_no_rasters_are_refused(rasters: NDArray[np.uint8]) -> None:
+    with pytest.raises(ValueError, match=r"expected rasters \[n, 128, 128\] of uint8 or bool"):
+        GlyphChain(CountingPhase1(), no_phase2).grids(rasters)
+
+
+def test_rasters_of_truth_values_are_masks() -> None:
+    rasters = binary_rasters(2)
+    grids = GlyphChain(CountingPhase1(), no_phase2).grids(rasters > 0)
+    np.testing.assert_array_equal(grids, GlyphChain(CountingPhase1(), no_phase2).grids(rasters))
+
+
 def test_the_memo_is_bounded_and_what_it_forgets_is_computed_again() -> None:
     phase1 = CountingPhase1()
     chain = GlyphChain(phase1, no_phase2, memo_cells=30)
