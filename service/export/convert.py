@@ -14,11 +14,12 @@ from tqdm import tqdm
 from service import __version__
 from service.errors import ModelRefusedError, SetupError
 from service.evaluation.series import bundled_series, read_series
+from service.export.files import CONFIG_FILE, WEIGHT_FILES
 from service.export.folder import check_replaceable, files_below, replace_folder, workspace
 from service.export.graph import build_graph
 from service.export.parity import as_windows, check_parity, golden_series, torch_model
 from service.export.quantize import quantize
-from service.export.source import CONFIG_FILE, WEIGHT_FILES, SourceFiles, read_source
+from service.export.source import SourceFiles, read_source
 from service.runtime.manifest import (
     GOLDEN_FILE,
     IR_FILE,
@@ -102,7 +103,7 @@ def convert_patchtst(
             series = read_series(calibration or bundled_series(), plan)
             plan.source.options["calibration"] = series.sha256
             plan.tools["nncf"] = version("nncf")
-        check_replaceable(output, OWN_FILES)
+        check_replaceable(output, OWN_FILES | _listed(output))
         if _is_current(output, plan):
             progress.set_description_str(f"{output} is made from this source with these options already: nothing to do")
             return output
@@ -208,6 +209,14 @@ def _plan(
         metrics=list(metrics),
         command=command,
     )
+
+
+def _listed(output: Path) -> set[str]:
+    """Return the files that the manifest of an older model names."""
+    try:
+        return set(open_forecaster(output).manifest.files)
+    except ModelRefusedError:
+        return set()
 
 
 def _is_current(output: Path, plan: ForecasterManifest) -> bool:

@@ -1,14 +1,10 @@
-"""Where a model comes from: the files of a Hugging Face PatchTSTForPrediction, its architecture, its weights."""
+"""Where a model comes from: a Hugging Face PatchTSTForPrediction, its architecture, its weights."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-import pickle
-import re
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -17,14 +13,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.errors import SetupError
+from service.export.files import CONFIG_FILE, read_files
+from service.export.weights import find_weights, load_checkpoint, merge, shortened
 
 Weights = dict[str, NDArray[np.float64]]
-
-CONFIG_FILE = "config.json"
-WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
-HOW_TO_NAME_A_FOLDER = (
-    f"name a folder that holds {CONFIG_FILE} and {WEIGHT_FILES[0]}: 'vinocast convert FOLDER --output DIR/NAME'"
-)
 
 
 class Architecture(BaseModel):
@@ -166,67 +158,38 @@ class SourceFiles:
 
     def weights(self) -> Weights:
         """Return every weight in float64; raises SetupError that names what is missing, unexpected or damaged."""
-        import safetensors  # noqa: PLC0415 - reading and hashing a source again needs no torch
-        import safetensors.torch  # noqa: PLC0415
-        import torch  # noqa: PLC0415
+        import torch  # noqa: PLC0415 - reading and hashing a source again needs no torch
 
-        file = next(name for name in WEIGHT_FILES if name in self.files)
-        try:
-            if file == WEIGHT_FILES[0]:
-                state = safetensors.torch.load(self.files[file])
-            else:
-                state = torch.load(io.BytesIO(self.files[file]), map_location="cpu", weights_only=True)
-        except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-            raise SetupError(f"{self.name}: {file} cannot be read, copy or download it again: {error}") from error
-
+        files = [name for name in self.files if not name.endswith(".json")]
+        origin = f"{self.name}: {files[0]}" if len(files) == 1 else f"{self.name}: {len(files)} files of weights"
+        states = {}
+        for file in files:
+            where = f"{self.name}: {file}"
+            states[file] = find_weights(load_checkpoint(self.files[file], file, where), where)
         expected = self.architecture.shapes()
+        state = merge(states, expected, origin)
         found = {name: tensor for name, tensor in state.items() if not name.endswith(".num_batches_tracked")}
         for problem, names in (
             ("lacks", expected.keys() - found.keys()),
             ("has unknown", found.keys() - expected.keys()),
         ):
             if names:
-                raise SetupError(
-                    f"{self.name}: {file} {problem} weights for this {CONFIG_FILE}: {', '.join(sorted(names))}"
-                )
+                raise SetupError(f"{origin} {problem} weights for this {CONFIG_FILE}: {shortened(names)}")
+        weights: Weights = {}
         for name, tensor in found.items():
             if tuple(tensor.shape) != expected[name]:
                 shapes = f"{name} of shape {tuple(tensor.shape)}, {CONFIG_FILE} says {expected[name]}"
-                raise SetupError(f"{self.name}: {file} has {shapes}")
-            if not torch.isfinite(tensor).all():
-                raise SetupError(f"{self.name}: {file} has a NaN or an infinity in {name}")
-        return {name: tensor.to(torch.float64).numpy() for name, tensor in found.items()}
+                raise SetupError(f"{origin} has {shapes}")
+            if not tensor.is_floating_point() or tensor.layout != torch.strided or tensor.is_meta:
+                raise SetupError(
+                    f"{origin} has {name} as {tensor.dtype}, {tensor.layout} on {tensor.device}: no numbers"
+                )
+            weights[name] = tensor.to(torch.float64).numpy()
+            if not np.isfinite(weights[name]).all():
+                raise SetupError(f"{origin} has a NaN or an infinity in {name}")
+        return weights
 
 
 def read_source(source: str) -> SourceFiles:
-    """Read a folder, or else a hub id, whose files are downloaded or found in the hub's cache.
-
-    Raises SetupError that says how to name a folder.
-    """
-    folder = Path(source)
-    if not folder.is_dir():
-        folder = _download(source)
-    try:
-        config = (folder / CONFIG_FILE).read_bytes()
-        weights = next((name for name in WEIGHT_FILES if (folder / name).is_file()), None)
-        if weights is None:
-            raise SetupError(f"{source} has no {' or '.join(WEIGHT_FILES)}: {HOW_TO_NAME_A_FOLDER}")
-        files = {CONFIG_FILE: config, weights: (folder / weights).read_bytes()}
-    except OSError as error:
-        raise SetupError(f"{error.filename}: {error.strerror}; {HOW_TO_NAME_A_FOLDER}") from error
-    return SourceFiles(Path(source).resolve().name if Path(source).is_dir() else source, files)
-
-
-def _download(source: str) -> Path:
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", source):
-        raise SetupError(f"no folder {source}: {HOW_TO_NAME_A_FOLDER}")
-    import huggingface_hub  # noqa: PLC0415 - a folder needs no hub
-
-    try:
-        return Path(huggingface_hub.snapshot_download(source, allow_patterns=[CONFIG_FILE, *WEIGHT_FILES]))
-    except Exception as error:  # the client lets errors of several HTTP libraries through
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise SetupError(
-            f"no folder {source}, and the Hugging Face hub did not give it (offline, or no such id? {reason}): "
-            f"{HOW_TO_NAME_A_FOLDER}"
-        ) from error
+    """Read a folder or a hub id; raises SetupError, see :func:`service.export.files.read_files`."""
+    return SourceFiles(*read_files(source))
