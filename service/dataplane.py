@@ -124,11 +124,14 @@ class DataPlane:
         except RequestError as error:
             caller.refuse(error)
 
-    def observe(self, fields: dict[str, Any], body: bytes, answer: Answer) -> None:
-        """Append rows to a stream and answer at once; the arguments are those of :meth:`forecast`."""
+    def observe(self, fields: dict[str, Any], body: bytes, answer: Answer, *, stream: str | None = None) -> None:
+        """Append rows to a stream and answer at once; the arguments are those of :meth:`forecast`.
+
+        ``stream`` is the name in a path, where there is one.
+        """
         caller = Caller(schemas.echo(fields), answer, self._statistics)
         try:
-            request = schemas.parse_observe(fields)
+            request = schemas.validate(schemas.ObserveRequest, schemas.with_stream(fields, stream))
             manifest = self._repository.forecaster(request.model).manifest
             # One row may come without the brackets of the array of rows.
             one = not isinstance(request.values[0], list)
@@ -139,12 +142,12 @@ class DataPlane:
                 field="values",
                 one_row=one,
             )
-            stream = self._streams.find_or_create(request.stream, manifest.context, len(manifest.channels))
-            stream.observe(values, request.timestamp_ms)
+            observed = self._streams.find_or_create(request.stream, manifest.context, len(manifest.channels))
+            observed.observe(values, request.timestamp_ms)
         except RequestError as error:
             caller.refuse(error)
         else:
-            caller.succeed("observe", {"stream": request.stream, "rows": stream.rows, "missing": stream.missing})
+            caller.succeed("observe", {"stream": request.stream, "rows": observed.rows, "missing": observed.missing})
 
     def glyphs(
         self, fields: dict[str, Any], body: bytes, answer: Answer, *, wait_for_model: bool = True
@@ -198,6 +201,11 @@ class DataPlane:
     def refuse(self, echoed: dict[str, Any], error: RequestError, answer: Answer) -> None:
         """Answer with an error and count it."""
         Caller(echoed, answer, self._statistics).refuse(error)
+
+    def succeed(self, op: str, echoed: dict[str, Any], reply: dict[str, Any], answer: Answer) -> None:
+        """Answer with what was not computed, and count it."""
+        self._statistics.success(op)
+        answer(schemas.encode({**echoed, **reply, "success": True}), None)
 
     def ping(self) -> dict[str, Any]:
         """Return version, models and readiness."""

@@ -201,7 +201,26 @@ class InternalError(RequestError):
         return cls(f"an internal error; the log explains it under {incident}")
 
 
+def shorten(text: str) -> str:
+    """Return a text, cut where it is too long for an error message."""
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
 def quote(value: object) -> str:
     """Return what a client sent, short enough for an error message."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
+    return shorten(repr(value[:80] if isinstance(value, str) else value))
+
+
+def describe(value: object) -> str:
+    """Return a JSON value as its author would name it, short enough for an error message."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case list():
+            return f"an array of {len(value)}"
+        case dict():
+            return "an object"
+        case _:
+            return quote(value)

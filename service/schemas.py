@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import difflib
+import json
+import re
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, StrictInt, StrictStr, ValidationError, WithJsonSchema
 
-from service.errors import InvalidJsonError, InvalidRequestError, RequestError
+from service.errors import InvalidJsonError, InvalidRequestError, RequestError, describe, quote, shorten
 
+ROW = {"type": "array", "items": {"type": "number"}}
 # The elements are checked in bulk when the model's shape is known; here only the list itself is.
-Rows = Annotated[
-    list[Any],
-    WithJsonSchema({"type": "array", "items": {"type": "array", "items": {"type": "number"}}}),
-]
+Rows = Annotated[list[Any], WithJsonSchema({"type": "array", "items": ROW})]
+RowOrRows = Annotated[list[Any], WithJsonSchema({"anyOf": [ROW, {"type": "array", "items": ROW}]})]
 Grids = Annotated[
     list[Any],
     WithJsonSchema(
@@ -25,21 +28,47 @@ Rasters = Annotated[
     WithJsonSchema({"type": "array", "items": {"type": "string", "contentEncoding": "base64"}}),
 ]
 RequestId = StrictStr | StrictInt
+# JSON text, which parse_json has put in the place of the value: any that can be written again.
+Metadata = Annotated[InstanceOf[orjson.Fragment], WithJsonSchema({})]
 StreamName = Annotated[StrictStr, Field(min_length=1, max_length=256)]
 
 
 class Envelope(BaseModel):
-    """What every request may carry, echoed as sent."""
+    """What every request may carry, echoed as sent. A field that a request does not know is refused."""
 
-    model_config = ConfigDict(extra="ignore", strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+    known: ClassVar[frozenset[str]]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Collect the names of the fields once."""
+        cls.known = frozenset(cls.model_fields)
 
     request_id: RequestId | None = Field(default=None, description="a string or an integer, echoed in the reply")
-    timestamp_ms: StrictInt | None = Field(default=None, description="an integer, echoed in the reply")
+    timestamp_ms: StrictInt | None = Field(
+        default=None, description="an integer of at most 64 bits, echoed in the reply"
+    )
+    metadata: Metadata | None = Field(
+        default=None, description="any JSON of the sender's own, at most 254 levels deep, echoed in the reply"
+    )
+
+
+class PingRequest(Envelope):
+    """A question for version, models and readiness."""
+
+    op: Literal["ping"] = Field(description='"ping"')
+
+
+class StatsRequest(Envelope):
+    """A question for counters and quantiles."""
+
+    op: Literal["stats"] = Field(description='"stats"')
 
 
 class ForecastRequest(Envelope):
     """One window to forecast, in exactly one of its forms."""
 
+    op: Literal["forecast"] | None = Field(default=None, description='"forecast", or nothing')
     past_values: Rows | None = Field(
         default=None, description="an array of rows, oldest first, each an array of one number a channel"
     )
@@ -56,7 +85,7 @@ class ForecastRequest(Envelope):
         default=None,
         description="a non-empty string of at most 256 characters, the name of a stream that holds the window",
     )
-    targets: Annotated[list[StrictStr | StrictInt], Field(min_length=1)] | None = Field(
+    targets: Annotated[list[StrictStr | StrictInt], Field(min_length=1, fail_fast=True)] | None = Field(
         default=None, description="a non-empty array of channel names or indices: only those are computed; default: all"
     )
     deadline_ms: Annotated[float, Field(ge=0)] | None = Field(
@@ -65,10 +94,16 @@ class ForecastRequest(Envelope):
 
 
 class ObserveRequest(Envelope):
-    """New rows of a stream, which is created on first use. ``timestamp_ms`` is that of the last row."""
+    """New rows of a stream, which is created on first use."""
 
+    op: Literal["observe"] | None = Field(default=None, description='"observe", or nothing on the route of its own')
+    timestamp_ms: StrictInt | None = Field(
+        default=None,
+        description="an integer of at most 64 bits, the time of the last row in milliseconds, which orders the rows of "
+        "the stream; echoed in the reply",
+    )
     stream: StreamName = Field(description="a non-empty string of at most 256 characters")
-    values: Annotated[Rows, Field(min_length=1)] = Field(
+    values: Annotated[RowOrRows, Field(min_length=1)] = Field(
         description="one row, or an array of rows, oldest first: one number a channel of the model"
     )
     model: StrictStr | None = Field(
@@ -79,6 +114,7 @@ class ObserveRequest(Envelope):
 class GlyphsRequest(Envelope):
     """Glyphs to recognize, in exactly one of their forms."""
 
+    op: Literal["glyphs"] | None = Field(default=None, description='"glyphs", or nothing on the route of its own')
     grids: Annotated[Grids, Field(min_length=1)] | None = Field(
         default=None, description="a non-empty array of grids, each 16 rows of 16 primitive ids from 0 to 1023"
     )
@@ -98,6 +134,7 @@ class Reply(BaseModel):
 
     request_id: RequestId | None = Field(description="as sent; null when absent or unreadable")
     timestamp_ms: int | None = Field(description="as sent; null when absent or unreadable")
+    metadata: Any = Field(default=None, description="as sent; absent when it was not sent")
     success: bool
 
 
@@ -157,37 +194,84 @@ class ErrorReply(Reply):
     error: ErrorBody
 
 
-def parse_json(body: bytes | bytearray | memoryview) -> dict[str, Any]:
-    """Return the object a request's bytes hold.
+Request = TypeVar("Request", bound=Envelope)
+# What orjson makes of an integer beyond 64 bits, as it writes it: 1.8446744073709552e+19, where a value may stand.
+ROUNDED = re.compile(rb"(?<![^\[,:])-?\d(?:\.\d+)?e\+?\d\d+(?![^\],}])")
+BEYOND_64_BITS = 2.0**63
+
+
+def parse_json(body: bytes) -> dict[str, Any]:
+    """Return the object a request's bytes hold, past a byte order mark.
+
+    A ``request_id`` that is an integer is exact, however large; ``metadata`` is left as JSON text, for the reply.
 
     Raises:
         InvalidJsonError: not JSON by RFC 8259, nested too deep, or not UTF-8.
         InvalidRequestError: JSON, but not an object.
     """
+    text = body.removeprefix(BOM_UTF8)
     try:
-        fields = orjson.loads(body)
+        fields = orjson.loads(text)
     except orjson.JSONDecodeError as error:
+        if text.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) or b"\0" in text[:4]:
+            raise InvalidJsonError("expected a JSON object in UTF-8: these bytes look like UTF-16 or UTF-32") from None
         raise InvalidJsonError(f"expected a JSON object: {error}") from None
     if not isinstance(fields, dict):
         raise InvalidRequestError("expected a JSON object")
+    request_id = fields.get("request_id")
+    if type(request_id) is float and abs(request_id) >= BEYOND_64_BITS:
+        fields["request_id"] = _parse_exactly(text)["request_id"]
+    if "metadata" in fields:
+        try:
+            raw = orjson.dumps(fields["metadata"])
+        except orjson.JSONEncodeError:  # too deep to be written again, which the schema refuses
+            return fields
+        if ROUNDED.search(raw):
+            exact = _parse_exactly(text)["metadata"]
+            raw = json.dumps(exact, ensure_ascii=False, separators=(",", ":")).encode()
+        fields["metadata"] = orjson.Fragment(raw)
+    return fields
+
+
+def _parse_exactly(text: bytes) -> dict[str, Any]:
+    """Parse what orjson has taken once more, an order of magnitude slower, with integers of any size."""
+    try:
+        fields: dict[str, Any] = json.loads(text)
+    except RecursionError:
+        raise InvalidJsonError("expected a JSON object: it is nested too deep") from None
     return fields
 
 
 def echo(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return ``request_id`` and ``timestamp_ms`` as sent, null where they are absent or unreadable."""
+    """Return what of a parsed request its reply repeats.
+
+    ``request_id`` and ``timestamp_ms`` are null where they are absent or unreadable, ``metadata`` is left out.
+    """
     request_id, timestamp = fields.get("request_id"), fields.get("timestamp_ms")
-    return {
-        "request_id": request_id if isinstance(request_id, str) or type(request_id) is int else None,
-        "timestamp_ms": timestamp if type(timestamp) is int else None,
-    }
+    if type(request_id) is int:
+        if not -(2**63) <= request_id < 2**64:  # more than orjson writes
+            request_id = orjson.Fragment(str(request_id))
+    elif not isinstance(request_id, str):
+        request_id = None
+    echoed = {"request_id": request_id, "timestamp_ms": timestamp if type(timestamp) is int else None}
+    if isinstance(metadata := fields.get("metadata"), orjson.Fragment):
+        echoed["metadata"] = metadata
+    return echoed
+
+
+def validate(schema: type[Request], fields: dict[str, Any]) -> Request:
+    """Validate the envelope of a request; raises InvalidRequestError with the path of the first fault."""
+    if not fields.keys() <= schema.known:
+        raise _unknown_field(next(name for name in fields if name not in schema.known), schema)
+    try:
+        return schema.model_validate(fields)
+    except ValidationError as error:
+        raise _first_fault(error, schema) from None
 
 
 def parse_forecast(fields: dict[str, Any]) -> ForecastRequest:
-    """Validate the envelope of a forecast; raises InvalidRequestError with the path of the first fault."""
-    try:
-        request = ForecastRequest.model_validate(fields)
-    except ValidationError as error:
-        raise _first_fault(error, ForecastRequest) from None
+    """Validate the envelope of a forecast; raises as :func:`validate` does."""
+    request = validate(ForecastRequest, fields)
     forms = (request.past_values, request.past_values_b64, request.stream)
     if sum(form is not None for form in forms) != 1:
         raise InvalidRequestError("expected exactly one of past_values, past_values_b64 and stream", "past_values")
@@ -196,32 +280,43 @@ def parse_forecast(fields: dict[str, Any]) -> ForecastRequest:
     return request
 
 
-def parse_observe(fields: dict[str, Any]) -> ObserveRequest:
-    """Validate the envelope of an observation; raises InvalidRequestError with the path of the first fault."""
-    try:
-        return ObserveRequest.model_validate(fields)
-    except ValidationError as error:
-        raise _first_fault(error, ObserveRequest) from None
-
-
 def parse_glyphs(fields: dict[str, Any]) -> GlyphsRequest:
-    """Validate the envelope of a glyphs request; raises InvalidRequestError with the path of the first fault."""
-    try:
-        request = GlyphsRequest.model_validate(fields)
-    except ValidationError as error:
-        raise _first_fault(error, GlyphsRequest) from None
+    """Validate the envelope of a glyphs request; raises as :func:`validate` does."""
+    request = validate(GlyphsRequest, fields)
     if (request.grids is None) == (request.rasters is None):
         raise InvalidRequestError("expected exactly one of grids and rasters", "grids")
     return request
 
 
+def with_stream(fields: dict[str, Any], in_path: str | None) -> dict[str, Any]:
+    """Return the fields of a request whose path names its stream; raises InvalidRequestError where they name another.
+
+    Without a path the stream is a field like the others.
+    """
+    if in_path is None:
+        return fields
+    if fields.get("stream") not in (None, in_path):
+        got = describe(fields["stream"])
+        raise InvalidRequestError(f"stream: expected {quote(in_path)}, as in the path, or nothing, got {got}", "stream")
+    return {**fields, "stream": in_path}
+
+
+def _unknown_field(name: str, schema: type[Envelope]) -> InvalidRequestError:
+    field = shorten(name)
+    near = difflib.get_close_matches(field.lower(), schema.known, n=1, cutoff=0.7)
+    hint = f", did you mean {near[0]}?" if near else ";"
+    names = ", ".join(schema.model_fields)
+    return InvalidRequestError(f"{field}: no such field{hint} expected none but {names}", field)
+
+
 def _first_fault(error: ValidationError, schema: type[BaseModel]) -> InvalidRequestError:
-    location = error.errors(include_url=False, include_input=False)[0]["loc"]
+    fault = error.errors(include_url=False)[0]
+    location = fault["loc"]
     name = str(location[0])
     # Behind a list's index come the branches of a union, which mean nothing to the sender.
     path = name + "".join(f"[{part}]" for part in location[1:2] if isinstance(part, int))
-    expected = schema.model_fields[name].description
-    return InvalidRequestError(f"{path}: expected {expected}", path)
+    got = "nothing" if fault["type"] == "missing" else describe(fault["input"])
+    return InvalidRequestError(f"{path}: expected {schema.model_fields[name].description}, got {got}", path)
 
 
 def encode(reply: dict[str, Any]) -> bytes:

@@ -93,7 +93,7 @@ def raw_inference(windows: Sequence[Window]) -> list[Window]:
 def error_of(reply: Reply) -> tuple[str, str | None]:
     """Code and field of a refusal, whose envelope is checked in passing."""
     assert reply["success"] is False, reply
-    assert set(reply) == {"request_id", "timestamp_ms", "success", "error"}
+    assert set(reply) - {"metadata"} == {"request_id", "timestamp_ms", "success", "error"}
     error = reply["error"]
     assert set(error) == {"code", "message", "field", "retryable"}
     assert error["message"]

@@ -19,9 +19,12 @@ class Latencies:
         self.inference: deque[float] = deque(maxlen=RECENT)
         self.queue: deque[float] = deque(maxlen=RECENT)
 
-    def summary(self) -> dict[str, dict[str, float] | None]:
+    def summary(self, prefix: str) -> dict[str, dict[str, float] | None]:
         """Return quantiles, null before the first answer."""
-        return {"inference_time_ms": _quantiles(self.inference), "queue_time_ms": _quantiles(self.queue)}
+        return {
+            f"{prefix}inference_time_ms": _quantiles(self.inference),
+            f"{prefix}queue_time_ms": _quantiles(self.queue),
+        }
 
 
 class Statistics:
@@ -44,12 +47,15 @@ class Statistics:
         self.failed[code] += 1
 
     def summary(self) -> dict[str, Any]:
-        """Return counts, and quantiles over the recent answers: of forecasts, and under ``glyphs`` of glyphs."""
+        """Return counts, and quantiles over the recent answers: of forecasts, and with ``glyphs_`` before of glyphs.
+
+        The name of an op or a code stands in it once, so that it can be looked for.
+        """
         return {
             "answered": dict(self.answered),
             "failed": dict(self.failed),
-            **self._latencies["forecast"].summary(),
-            "glyphs": self._latencies["glyphs"].summary(),
+            **self._latencies["forecast"].summary(""),
+            **self._latencies["glyphs"].summary("glyphs_"),
         }
 
 

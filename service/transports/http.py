@@ -38,6 +38,7 @@ from service.errors import (
     RequestError,
     SetupError,
     ShuttingDownError,
+    shorten,
 )
 from service.transports.bodies import RefusalOfBody, read_body
 from service.transports.connections import Connection
@@ -206,10 +207,12 @@ def create_app(plane: DataPlane, pump: _Pump, max_body_bytes: int) -> FastAPI:
         try:
             body = await read_body(request, max_body_bytes)
             fields = schemas.parse_json(body)
+            echoed = schemas.echo(fields)
+            if request.scope["query_string"]:
+                _refuse_parameters(request)
         except RequestError as error:
             plane.refuse(echoed, error, answer)
         else:
-            echoed = schemas.echo(fields)
             job = start(fields, body, answer)
             del fields, body  # which the lane may keep for long in another form
             pump.kick()
@@ -260,13 +263,11 @@ def create_app(plane: DataPlane, pump: _Pump, max_body_bytes: int) -> FastAPI:
         response_model=None,
         responses={200: {"model": schemas.ObserveReply}, "4XX": {"model": schemas.ErrorReply}},
         openapi_extra=_json_body(
-            schemas.ObserveRequest, {"timestamp_ms": 1705678900000, "values": [1, 2, 3, 4, 5, 6, 7]}
+            schemas.ObserveRequest, {"timestamp_ms": 1705678900000, "values": [1, 2, 3, 4, 5, 6, 7]}, in_path="stream"
         ),
     )
     async def observe(stream: str, request: Request) -> Response:
-        return await answered(
-            request, lambda fields, body, answer: plane.observe({**fields, "stream": stream}, body, answer)
-        )
+        return await answered(request, lambda fields, body, answer: plane.observe(fields, body, answer, stream=stream))
 
     @app.get("/streams", summary="What every stream holds", response_model=None)
     async def streams() -> Response:
@@ -298,8 +299,18 @@ async def _abandon(job: GlyphsJob, request: Request, replied: asyncio.Future[Any
         job.abandon()
 
 
-def _json_body(schema: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
-    content = {"application/json": {"schema": schema.model_json_schema(), "example": example}}
+def _refuse_parameters(request: Request) -> None:
+    """Raise InvalidRequestError for what stands behind a question mark: a field there would be ignored."""
+    name = shorten(next(iter(request.query_params), "?"))
+    raise InvalidRequestError(f"{name}: expected in the body, not behind the path", name)
+
+
+def _json_body(schema: type[BaseModel], example: dict[str, Any], in_path: str | None = None) -> dict[str, Any]:
+    """Describe a body; the field that the path holds need not be in it."""
+    described = schema.model_json_schema()
+    if in_path is not None:
+        described["required"].remove(in_path)
+    content = {"application/json": {"schema": described, "example": example}}
     return {"requestBody": {"required": True, "content": content}}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
+
 from service.errors import LineTooLongError
 
 
@@ -51,5 +53,5 @@ class LineSplitter:
     def _end(self, lines: list[bytes | LineTooLongError]) -> None:
         line = bytes(self._rest).removesuffix(b"\r")
         self._rest.clear()
-        if line.strip():
+        if line.removeprefix(BOM_UTF8).strip():
             lines.append(line)

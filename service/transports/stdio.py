@@ -23,7 +23,15 @@ from typing import TYPE_CHECKING, Any
 
 from service import schemas
 from service.dataplane import DataPlane
-from service.errors import InternalError, InvalidRequestError, LineTooLongError, RequestError, UnknownOpError, quote
+from service.errors import (
+    InternalError,
+    InvalidRequestError,
+    LineTooLongError,
+    RequestError,
+    UnknownOpError,
+    describe,
+    quote,
+)
 from service.transports.lines import LineSplitter
 from service.transports.replies import STDIN, write_some
 
@@ -154,15 +162,17 @@ class _StdioServer:
                 case "glyphs":
                     self._plane.glyphs(fields, line, self._replies.append)
                 case "ping":
+                    schemas.validate(schemas.PingRequest, fields)
                     self._waiting_pings.append(echoed)
                 case "stats":
-                    self._reply({**echoed, **self._plane.stats(), "success": True})
+                    schemas.validate(schemas.StatsRequest, fields)
+                    self._plane.succeed("stats", echoed, self._plane.stats(), self._replies.append)
                 case str() as op:
                     raise UnknownOpError(
                         f"op: expected forecast, glyphs, observe, ping or stats, got {quote(op)}", "op"
                     )
-                case _:
-                    raise InvalidRequestError("op: expected a string", "op")
+                case op:
+                    raise InvalidRequestError(f"op: expected a string, got {describe(op)}", "op")
         except RequestError as error:
             self._plane.refuse(echoed, error, self._replies.append)
         except Exception as error:  # noqa: BLE001 - one line must not end the service
@@ -170,8 +180,5 @@ class _StdioServer:
 
     def _answer_pings(self) -> None:
         for echoed in self._waiting_pings:
-            self._reply({**echoed, **self._plane.ping(), "success": True})
+            self._plane.succeed("ping", echoed, self._plane.ping(), self._replies.append)
         self._waiting_pings.clear()
-
-    def _reply(self, reply: dict[str, Any]) -> None:
-        self._replies.append(schemas.encode(reply))

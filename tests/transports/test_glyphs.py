@@ -259,7 +259,7 @@ def test_statistics_count_glyphs_apart_from_forecasts() -> None:
         stats = service.ask({"op": "stats"})
     assert stats["answered"] == {"glyphs": 1}
     assert stats["inference_time_ms"] is None
-    assert stats["glyphs"]["inference_time_ms"]["p50"] > 0
+    assert stats["glyphs_inference_time_ms"]["p50"] > 0
 
 
 def test_stdio_loads_the_glyph_model_when_it_is_asked_for_and_serve_before_it_is_ready(http: HttpService) -> None:

@@ -29,6 +29,11 @@ def test_blank_lines_are_left_out() -> None:
     assert cut([b""]) == []
 
 
+def test_a_byte_order_mark_alone_makes_no_line() -> None:
+    assert cut([b"\xef\xbb", b"\xbf\r\na\n"]) == [b"a"]
+    assert cut([b"\xef\xbb\xbf"]) == []
+
+
 def test_a_line_of_the_limit_is_taken_and_one_byte_more_is_not() -> None:
     assert cut([b"12345678\n123456789\n12345678\r\n123456789\r\nx"]) == [b"12345678", None, b"12345678", None, b"x"]
 

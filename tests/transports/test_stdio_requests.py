@@ -73,7 +73,7 @@ def test_targets_are_the_same_columns_in_the_order_asked_for(
 
 
 @pytest.mark.parametrize("request_id", ["", "a", "ü☃\u0000\n", 0, -1, 2**63 - 1, 2**64 - 1, None])
-@pytest.mark.parametrize("op", ["ping", "forecast", "nothing"])
+@pytest.mark.parametrize("op", ["ping", "stats", "forecast", "nothing"])
 def test_request_id_and_timestamp_are_echoed_as_sent(
     stdio: StdioService, op: str, request_id: str | int | None
 ) -> None:
@@ -89,24 +89,23 @@ def test_request_id_and_timestamp_are_null_when_absent(stdio: StdioService, op: 
     assert (reply["request_id"], reply["timestamp_ms"]) == (None, None)
 
 
-@pytest.mark.parametrize("unreadable", [1.5, True, [], {}, 2**64])
+@pytest.mark.parametrize("unreadable", [1.5, True, [], {}, 1e300])
 def test_request_id_and_timestamp_are_null_when_unreadable(
     stdio: StdioService, window: Window, unreadable: object
 ) -> None:
     for name in ("request_id", "timestamp_ms"):
-        line = orjson.dumps(packed(window))[:-1] + f',"{name}":'.encode()
-        # orjson does not write integers beyond 64 bits.
-        reply = stdio.ask(
-            line + (str(unreadable).encode() if unreadable == 2**64 else orjson.dumps(unreadable)) + b"}\n"
-        )
+        reply = stdio.ask(packed(window, **{name: unreadable}))
         assert reply[name] is None
         assert error_of(reply) == ("invalid_request", name)
-    assert stdio.ask({"op": "ping", "request_id": [], "timestamp_ms": "x"})["request_id"] is None
+    for op in ("ping", "stats"):
+        reply = stdio.ask({"op": op, "request_id": [], "timestamp_ms": "x"})
+        assert reply["request_id"] is None
+        assert error_of(reply) == ("invalid_request", "request_id")
 
 
-def test_unknown_fields_and_null_for_absent_ones_are_ignored(stdio: StdioService, window: Window) -> None:
+def test_null_for_absent_fields_is_as_if_they_were_absent(stdio: StdioService, window: Window) -> None:
     nothing = dict.fromkeys(["op", "model", "targets", "deadline_ms", "stream", "shape", "past_values_b64"])
-    reply = stdio.ask(rows(window, colour="green", nested={"past_values": []}, **nothing))
+    reply = stdio.ask(rows(window, **nothing))
     assert reply["predictions"] == stdio.ask(rows(window))["predictions"]
 
 
@@ -141,6 +140,32 @@ def test_stats_count_answers_and_refusals(stdio: StdioService, window: Window) -
         assert 0 <= quantiles["p50"] <= quantiles["p95"] <= quantiles["p99"]
 
 
+def test_stats_count_each_op_and_each_code_under_its_name_which_stands_there_once(
+    stdio: StdioService, window: Window
+) -> None:
+    def names(value: object) -> list[str]:
+        return (
+            [name for key, inner in value.items() for name in (key, *names(inner))] if isinstance(value, dict) else []
+        )
+
+    stdio.ask({"op": "stats"})
+    before = stdio.ask({"op": "stats"})
+    for request in (
+        packed(window),
+        {"op": "observe", "stream": "counted", "values": [0] * 7},
+        {"op": "glyphs", "grids": [[[0] * 16] * 16]},
+        {"op": "ping"},
+    ):
+        assert stdio.ask(request)["success"], request
+    assert error_of(stdio.ask({"stream": "not counted"})) == ("unknown_stream", "stream")
+    after = stdio.ask({"op": "stats"})
+    ops = ["forecast", "observe", "glyphs", "ping", "stats"]
+    assert [after["answered"][op] - before["answered"].get(op, 0) for op in ops] == [1] * len(ops)
+    assert after["failed"]["unknown_stream"] - before["failed"].get("unknown_stream", 0) == 1
+    assert [names(after).count(name) for name in [*ops, *after["failed"]]] == [1] * (len(ops) + len(after["failed"]))
+    assert after["glyphs_inference_time_ms"]["p50"] > 0
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -157,7 +182,7 @@ def test_stats_count_answers_and_refusals(stdio: StdioService, window: Window) -
         pytest.param(b'{"request_id": "\xff"}', id="not UTF-8"),
         pytest.param(b'{"request_id": "\xed\xa0\x80"}', id="encoded surrogate"),
         pytest.param(b'{"request_id": "\\ud800"}', id="escaped lone surrogate"),
-        pytest.param(b'\xef\xbb\xbf{"op": "ping"}', id="byte order mark"),
+        pytest.param(b'\xef\xbb\xbf\xef\xbb\xbf{"op": "ping"}', id="two byte order marks"),
         pytest.param(b"\x00", id="zero byte"),
         pytest.param('{"op": "ping"}'.encode("utf-16-le"), id="UTF-16"),
         pytest.param(b'{"past_values": ' + b"[" * 2000 + b"]" * 2000 + b"}", id="2,000 arrays deep"),

@@ -1,0 +1,173 @@
+"""What a reply repeats of its request, and what is refused, for every text a request may be."""
+
+from __future__ import annotations
+
+import json
+from codecs import BOM_UTF8
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from service import schemas
+from service.errors import InvalidJsonError, InvalidRequestError
+
+REQUESTS = [
+    schemas.ForecastRequest,
+    schemas.ObserveRequest,
+    schemas.GlyphsRequest,
+    schemas.PingRequest,
+    schemas.StatsRequest,
+]
+# As a reader takes them that keeps integers of any size; what no double holds, the service refuses as JSON.
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+NUMBERS = st.integers(-(10**300), 10**300) | st.floats(allow_nan=False, allow_infinity=False)
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXTS,
+    lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner),
+    max_leaves=20,
+)
+
+
+def echoed(text: bytes) -> Any:
+    return json.loads(schemas.encode(schemas.echo(schemas.parse_json(text))))
+
+
+def same(one: object, other: object) -> bool:
+    """Whether two values are the same JSON, in the order of their fields, and integers where the other has some."""
+    return json.dumps(one) == json.dumps(other)
+
+
+@given(VALUES, st.booleans())
+@example({"a": [2**64, -(2**63) - 1, 2**63, 1e19, 1e300, -1.5e-300]}, True)
+@example(2**64, False)
+@example("1e19", False)
+@example(["1e19", ",1e19,", '":1e19}'], False)
+def test_metadata_comes_back_as_it_was_sent(metadata: Any, ascii_only: bool) -> None:
+    text = json.dumps({"values": [1, 2], "metadata": metadata}, ensure_ascii=ascii_only).encode()
+    expected = {"request_id": None, "timestamp_ms": None, "metadata": metadata}
+    assert same(echoed(text), expected)
+
+
+@given(st.integers(-(10**300), 10**300) | TEXTS)
+@example(2**64)
+@example(-(2**63) - 1)
+@example(2**63)
+def test_a_request_id_comes_back_as_it_was_sent(request_id: int | str) -> None:
+    text = json.dumps({"request_id": request_id, "op": "ping"}).encode()
+    assert same(echoed(text), {"request_id": request_id, "timestamp_ms": None})
+    schemas.validate(schemas.PingRequest, schemas.parse_json(text))
+
+
+@pytest.mark.parametrize("request_id", ["1e300", "18446744073709551616.0", "1.5", "true", "[]", "{}"])
+def test_a_request_id_of_another_type_is_refused_with_what_was_sent(request_id: str) -> None:
+    fields = schemas.parse_json(f'{{"op": "ping", "request_id": {request_id}, "metadata": "mine"}}'.encode())
+    assert schemas.echo(fields)["request_id"] is None
+    with pytest.raises(InvalidRequestError, match=r"request_id: expected a string or an integer, .*got") as refused:
+        schemas.validate(schemas.PingRequest, fields)
+    assert refused.value.field == "request_id"
+    assert echoed(b'{"op": "ping", "request_id": true, "metadata": "mine"}')["metadata"] == "mine"
+
+
+@pytest.mark.parametrize("timestamp", [2**64, -(2**63) - 1])
+def test_a_timestamp_beyond_64_bits_is_refused_with_the_limit(timestamp: int) -> None:
+    fields = schemas.parse_json(f'{{"op": "ping", "request_id": 1, "timestamp_ms": {timestamp}}}'.encode())
+    assert schemas.echo(fields) == {"request_id": 1, "timestamp_ms": None}
+    with pytest.raises(InvalidRequestError, match="timestamp_ms: expected an integer of at most 64 bits"):
+        schemas.validate(schemas.PingRequest, fields)
+
+
+def test_metadata_too_deep_to_be_echoed_is_refused_and_the_rest_is_echoed() -> None:
+    deep = b'{"op": "ping", "request_id": 7, "metadata": %b}'
+    assert echoed(deep % (b"[" * 254 + b"]" * 254))["metadata"]
+    fields = schemas.parse_json(deep % (b"[" * 255 + b"]" * 255))
+    assert schemas.echo(fields) == {"request_id": 7, "timestamp_ms": None}
+    with pytest.raises(InvalidRequestError, match=r"metadata: expected any JSON .*254 levels"):
+        schemas.validate(schemas.PingRequest, fields)
+
+
+def test_what_is_too_deep_to_be_read_exactly_is_invalid_json() -> None:
+    with pytest.raises(InvalidJsonError, match="nested too deep"):
+        schemas.parse_json(b'{"request_id": 18446744073709551616, "x": ' + b"[" * 1020 + b"]" * 1020 + b"}")
+
+
+def test_a_byte_order_mark_is_passed_over() -> None:
+    assert schemas.parse_json(BOM_UTF8 + b'{"request_id": 1}') == {"request_id": 1}
+    with pytest.raises(InvalidJsonError):
+        schemas.parse_json(BOM_UTF8 * 2 + b'{"request_id": 1}')
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+def test_another_coding_than_utf_8_is_named(coding: str) -> None:
+    with pytest.raises(InvalidJsonError, match="in UTF-8: these bytes look like UTF-16 or UTF-32"):
+        schemas.parse_json('{"op": "ping"}'.encode(coding))
+
+
+@pytest.mark.parametrize("schema", REQUESTS, ids=lambda schema: schema.__name__)
+def test_an_error_says_of_a_field_what_its_description_says(schema: type[schemas.Envelope]) -> None:
+    good = {"op": schema.__name__.removesuffix("Request").lower(), "stream": "s", "values": [1]}
+    needed = {name: value for name, value in good.items() if name in schema.model_fields}
+    for name, field in schema.model_fields.items():
+        with pytest.raises(InvalidRequestError) as refused:
+            schemas.validate(schema, {**needed, name: object()})
+        assert refused.value.field == name
+        assert refused.value.message.startswith(f"{name}: expected {field.description}, got ")
+
+
+def test_an_observations_timestamp_is_said_to_order_rows_and_a_forecasts_to_be_echoed() -> None:
+    timestamp = {"request_id": 1, "timestamp_ms": "now"}
+    with pytest.raises(InvalidRequestError, match=r"which orders the rows of the stream; .* got 'now'"):
+        schemas.validate(schemas.ObserveRequest, {**timestamp, "stream": "s", "values": [1]})
+    with pytest.raises(InvalidRequestError, match=r"64 bits, echoed in the reply, got 'now'"):
+        schemas.validate(schemas.ForecastRequest, timestamp)
+
+
+@pytest.mark.parametrize(
+    ("schema", "misspelt", "meant"),
+    [
+        (schemas.ForecastRequest, "target", "targets"),
+        (schemas.ForecastRequest, "past_value", "past_values"),
+        (schemas.ForecastRequest, "pastValues", "past_values"),
+        (schemas.ForecastRequest, "requestId", "request_id"),
+        (schemas.ForecastRequest, "timestamp", "timestamp_ms"),
+        (schemas.ForecastRequest, "deadline", "deadline_ms"),
+        (schemas.ForecastRequest, "METADATA", "metadata"),
+        (schemas.ObserveRequest, "past_values", "values"),
+        (schemas.ObserveRequest, "streams", "stream"),
+        (schemas.GlyphsRequest, "top_k", "topk"),
+        (schemas.GlyphsRequest, "raster", "rasters"),
+        (schemas.PingRequest, "request-id", "request_id"),
+        (schemas.ForecastRequest, "horizon", None),
+        (schemas.ForecastRequest, "quantiles", None),
+        (schemas.StatsRequest, "past_values", None),
+    ],
+)  # fmt: skip
+def test_a_field_that_is_not_known_is_refused_with_the_nearest_that_is(
+    schema: type[schemas.Envelope], misspelt: str, meant: str | None
+) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        schemas.validate(schema, {misspelt: 1})
+    assert refused.value.field == misspelt
+    message = refused.value.message
+    assert message.startswith(f"{misspelt}: ")
+    assert message.endswith(f"expected none but {', '.join(schema.model_fields)}")
+    assert (f"did you mean {meant}?" in message) is (meant is not None)
+    assert ("did you mean" in message) is (meant is not None)
+
+
+def test_an_unknown_field_of_a_megabyte_or_one_of_many_makes_a_short_message() -> None:
+    for fields in ({"x" * 1_000_000: 1}, {f"field {number}": 1 for number in range(100_000)}, {"": 1}):
+        with pytest.raises(InvalidRequestError) as refused:
+            schemas.validate(schemas.ForecastRequest, fields)
+        assert len(refused.value.message) < 400
+        assert len(refused.value.field or "") <= 80
+
+
+def test_a_long_list_of_wrong_targets_is_given_up_at_the_first() -> None:
+    with pytest.raises(InvalidRequestError, match=r"targets\[1\]: .*got 1.5") as refused:
+        schemas.validate(schemas.ForecastRequest, {"targets": [0] + [1.5] * 1000})
+    fault = refused.value.__context__
+    assert isinstance(fault, ValidationError)
+    assert fault.error_count() <= 2  # one for each type that an element may have
