@@ -14,9 +14,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx
 import numpy as np
@@ -33,6 +35,7 @@ PATIENCE = 60.0
 
 Window = NDArray[np.float32]
 Reply = dict[str, Any]
+T = TypeVar("T")
 RunVinocast = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -57,6 +60,18 @@ def wait_until(condition: Callable[[], object], what: str, patience: float = PAT
     while not condition():
         assert time.monotonic() < limit, f"{what}: not within {patience} s"
         time.sleep(0.02)
+
+
+def in_threads(work: Callable[[int], T], count: int = 8) -> list[T]:
+    """What ``work`` returns for 0 to ``count - 1``, each in a thread of its own, all begun at the same moment."""
+    together = Barrier(count)
+
+    def begin(index: int) -> T:
+        together.wait(PATIENCE)
+        return work(index)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(begin, range(count)))
 
 
 RAW_INFERENCE = """

@@ -6,6 +6,7 @@ import numpy as np
 import openvino as ov
 import pytest
 from openvino import opset13 as op
+from support import in_threads
 
 from service.errors import SetupError
 from service.runtime.batched import BatchedModel, cut
@@ -27,6 +28,17 @@ def test_any_number_of_rows_gets_its_own_results(device: str) -> None:
         assert outputs.shape == (count, 2)
         np.testing.assert_allclose(outputs, inputs[:count] @ WEIGHTS, atol=1e-5)
     assert model.in_force
+
+
+def test_threads_get_their_own_results() -> None:
+    rows = op.parameter([-1, 3], np.float32)
+    graph = ov.Model([op.matmul(rows, op.constant(WEIGHTS), False, False)], [rows])
+    model = BatchedModel(Compiler(find_profile("native"), cpu_budget()), graph, (4, 1, 16))
+    inputs = np.random.default_rng(1).standard_normal((8, 35, 3)).astype(np.float32)
+    answers = in_threads(lambda index: [model(inputs[index]) for _ in range(60)])
+    for own, outputs in zip(inputs, answers, strict=True):
+        for output in outputs:
+            np.testing.assert_allclose(output, own @ WEIGHTS, atol=1e-5)
 
 
 def test_a_device_that_is_not_there_is_a_clear_error() -> None:

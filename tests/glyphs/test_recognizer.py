@@ -1,0 +1,40 @@
+"""The bundled chain in one process, asked from several threads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from glyph_support import random_raster
+from support import MODELS, in_threads
+
+from service.glyphs.recognizer import Recognizer
+from service.runtime.compiled import Compiler
+from service.runtime.cpu import cpu_budget
+from service.runtime.manifest import GlyphsManifest, ModelFolder, open_model
+from service.runtime.profiles import PROFILES
+
+
+def load() -> Recognizer:
+    folder = open_model(MODELS / "glyphs")
+    assert isinstance(folder.manifest, GlyphsManifest)
+    recognizer = Recognizer(ModelFolder(folder.path, folder.manifest))
+    recognizer.load(Compiler(PROFILES["native"], cpu_budget()))
+    return recognizer
+
+
+def test_threads_get_the_labels_of_their_own_rasters() -> None:
+    rng = np.random.default_rng(7)
+    rasters = [np.stack([random_raster(rng) for _ in range(3)]) for _ in range(8)]
+    alone = load()
+    expected = [alone.recognize_rasters(own, 3)[0] for own in rasters]
+    shared = load()  # which has seen no cell yet
+    answers = in_threads(lambda index: [shared.recognize_rasters(rasters[index], 3) for _ in range(4)])
+    for results, own in zip(answers, expected, strict=True):
+        for result, seconds in results:
+            assert seconds > 0
+            assert [[best["label"] for best in glyph["topk"]] for glyph in result] == [
+                [best["label"] for best in glyph["topk"]] for glyph in own
+            ]
+            for glyph, expected_glyph in zip(result, own, strict=True):
+                probabilities = [best["prob"] for best in glyph["topk"]]
+                assert probabilities == pytest.approx([best["prob"] for best in expected_glyph["topk"]], abs=1e-4)
