@@ -227,15 +227,36 @@ def bundled_models() -> Path:
 
 
 def find_models(root: Path) -> dict[str, Path]:
-    """Return the folders below ``root`` that hold a manifest, by name; raises SetupError when there is none."""
-    if not root.is_dir():
-        raise SetupError(f"no folder {root}: name one with --models, or make one with 'vinocast convert'")
+    """Return the folders of models in a folder, by name; raises SetupError when there is none, or ``root`` is one.
+
+    Hidden folders are passed over: a conversion at work keeps its own there, as tools keep their copies.
+    """
+    try:
+        entries = sorted(root.iterdir())
+    except OSError as error:
+        raise SetupError(
+            f"no folder of models {root} ({error.strerror}): name one with --models, or make one with "
+            "'vinocast convert SOURCE --output DIR/NAME'"
+        ) from error
     # A name that is no text could be neither asked for nor told.
     found = {
-        path.parent.name: path.parent
-        for path in sorted(root.glob(f"*/{MANIFEST_FILE}"))
-        if path.parent.name.isprintable()
+        path.name: path
+        for path in entries
+        if path.name.isprintable() and not path.name.startswith(".") and _has_manifest(path)
     }
+    if not found and _has_manifest(root):
+        raise SetupError(f"{root} is the folder of one model: name its parent, --models {root.resolve().parent}")
     if not found:
         raise SetupError(f"no model in {root}: make one with 'vinocast convert SOURCE --output {root}/NAME'")
     return found
+
+
+def _has_manifest(path: Path) -> bool:
+    """Whether a folder has a manifest, or may have one that cannot be read, which whoever opens it will say."""
+    try:
+        (path / MANIFEST_FILE).lstat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True

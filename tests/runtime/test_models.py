@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -13,6 +17,7 @@ import pytest
 from support import (
     MODEL,
     PATIENCE,
+    ROOT,
     RunVinocast,
     StdioService,
     change_manifest,
@@ -236,3 +241,81 @@ def test_an_openvino_that_cannot_be_imported_is_reported_and_nobody_waits_for_it
         assert ping["ready"] is False
         assert "libtbb.so" in ping["models"][0]["error"]
         assert service.finish() == ([], 1)
+
+
+def test_the_folder_of_one_model_is_told_from_a_folder_of_models(models: Path, run_vinocast: RunVinocast) -> None:
+    folder = copy_model(models)
+    with pytest.raises(SetupError, match=f"{folder} is the folder of one model: name its parent, --models {models}$"):
+        find_models(folder)
+    for command in ("stdio", "serve", "doctor"):
+        done = run_vinocast(command, "--models", ".", cwd=folder)
+        assert done.returncode == 1
+        assert f"name its parent, --models {models}" in done.stderr + done.stdout
+        assert "Traceback" not in done.stderr
+
+
+def test_what_is_no_folder_of_a_model_is_no_model(models: Path) -> None:
+    folder = copy_model(models)
+    for name in (".ipynb_checkpoints", ".half.xyz", "no\ntext"):
+        shutil.copytree(folder, models / name)
+    shutil.copytree(folder, models / ".patchtst.x1" / "new")  # of a conversion that was killed
+    (models / "file").write_text("manifest.json")
+    (models / "empty").mkdir()
+    (models / "loop").symlink_to("loop")
+    (models / "itself").symlink_to(".")
+    (models / "linked").symlink_to(folder)
+    assert set(find_models(models)) == {MODEL, "linked"}
+
+
+@pytest.mark.parametrize("kind", ["absent", "file", "loop"])
+def test_what_is_no_folder_at_all_says_so(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
+    reason = {"absent": "No such file", "file": "Not a directory", "loop": "Too many levels of symbolic links"}[kind]
+    with pytest.raises(SetupError, match=rf"no folder of models {tmp_path / kind} \({reason}.*--models"):
+        find_models(tmp_path / kind)
+
+
+def test_a_manifest_that_is_there_and_cannot_be_read_is_told(models: Path, caplog: pytest.LogCaptureFixture) -> None:
+    copy_model(models)
+    (copy_model(models, "lost") / "manifest.json").unlink()
+    (models / "lost" / "manifest.json").symlink_to("/nowhere/manifest.json")
+    assert Repository(models, None).default == MODEL
+    assert "lost: no readable manifest.json (No such file or directory)" in caplog.text
+
+
+AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from service.errors import SetupError
+from service.runtime.manifest import find_models
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+try:
+    print(sorted(find_models(Path(sys.argv[1]))))
+except SetupError as error:
+    print(error)
+"""
+
+
+def test_folders_that_may_not_be_read_are_told() -> None:
+    with tempfile.TemporaryDirectory() as parent:  # which another user may enter, unlike pytest's own
+        Path(parent).chmod(0o755)
+        models = Path(parent) / "models"
+        copy_model(models)
+        closed = copy_model(models, "closed")
+
+        def listed() -> str:
+            command = [sys.executable, "-c", AS_NOBODY, str(models)]
+            return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+
+        try:
+            closed.chmod(0)
+            assert listed() == f"{['closed', MODEL]}\n"  # so that opening it says why it is refused
+            models.chmod(0)
+            assert f"no folder of models {models} (Permission denied)" in listed()
+        finally:
+            models.chmod(0o755)
+            closed.chmod(0o755)
