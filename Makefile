@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: serve test check wheel
+.PHONY: serve test check wheel venv
 
 serve: $(VENV)/.runtime
 	$(BIN)/vinocast serve
@@ -24,16 +24,30 @@ check: $(VENV)/.dev
 wheel: $(VENV)/.runtime
 	$(PIP) wheel --no-deps --wheel-dir dist .
 
+# A Python with pip in $(VENV). Debian's python3 has no ensurepip without python3-venv, and leaves a folder without pip
+# behind where it is asked for one: what has no pip is made anew.
+venv:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "vinocast needs $(PYTHON), which is not installed (Debian, Ubuntu: apt install python3 python3-venv)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vinocast needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+	  $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "$(PYTHON) cannot make a virtual environment with pip: install its venv package" \
+	      "(Debian, Ubuntu: apt install $$($(PYTHON) -c 'import sys; print("python3-venv python%d.%d-venv" % sys.version_info[:2])'))" >&2; exit 1; }; \
+	  echo "making a virtual environment in $(VENV) ..."; \
+	  $(PYTHON) -m venv --clear $(VENV); }
+
 # pip installs what the lock files pin and nothing else; a stamp makes the second time quick.
 $(VENV)/.runtime: requirements/runtime.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vinocast needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(MAKE) --no-print-directory venv
+	@echo "installing the pinned runtime into $(VENV), some 20 s ..."
 	$(PIP) install --no-deps --require-hashes -r requirements/runtime.txt
 	$(PIP) install --no-deps --editable .
 	touch $@
 
 # torch comes first and with its own dependencies, which differ between its builds; the rest comes exactly as pinned.
 $(VENV)/.dev: $(VENV)/.runtime requirements/convert.txt requirements/dev.txt
+	@echo "installing torch and what the tests need into $(VENV), a few minutes ..."
 	$(PIP) install torch==2.13.0
 	$(PIP) install --no-deps -r requirements/convert.txt -r requirements/dev.txt
 	touch $@

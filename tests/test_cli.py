@@ -68,8 +68,8 @@ def test_a_variable_has_one_meaning_in_whatever_command_it_is_read() -> None:
     for path, command in COMMANDS:
         options = {option.opts[0]: option for option in command.params if isinstance(option, click.Option)}
         for variable, option in [] if isinstance(command, click.Group) else own_variables(command).items():
-            meaning = (str(options[option].help), str(options[option].type.to_info_dict()), str(options[option].default))
-            meanings.setdefault(variable, set()).add(meaning)
+            one = options[option]
+            meanings.setdefault(variable, set()).add((str(one.help), str(one.type.to_info_dict()), str(one.default)))
             readers.setdefault(variable, []).append(" ".join(path))
     assert {variable for variable, found in meanings.items() if len(found) > 1} == set()
     # Only what a service has as well is read by several.
