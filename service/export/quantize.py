@@ -6,9 +6,7 @@ what is done element by element stay in the precision of the profile, and so do 
 
 from __future__ import annotations
 
-import contextlib
 import math
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +14,7 @@ import openvino as ov
 from openvino import opset13 as op
 
 from service.export.algebra import floats
+from service.export.pinned import answer, quantize_apart
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,34 +34,36 @@ def quantize(graph: ov.Model, windows: NDArray[np.float32], manifest: Forecaster
         windows: float32 [n, context, channels] that stand for those to be served.
         manifest: of the model.
     """
-    # NNCF shows its progress on standard output, which is for results.
-    with contextlib.redirect_stdout(sys.stderr):
-        import nncf  # noqa: PLC0415 - takes seconds, and serving does without it
-        from nncf.quantization.advanced_parameters import (  # noqa: PLC0415
-            AdvancedQuantizationParameters,
-            AdvancedSmoothQuantParameters,
-            OverflowFix,
-        )
-        from nncf.quantization.range_estimator import RangeEstimatorParametersSet  # noqa: PLC0415
+    inputs = windows.transpose(0, 2, 1).copy() if manifest.layout == "series" else windows[:, None]
+    return quantize_apart("service.export.quantize", fuse_gelu(graph), inputs)
 
-        nncf.set_log_level("ERROR")
-        inputs = list(windows.transpose(0, 2, 1).copy() if manifest.layout == "series" else windows[:, None])
-        quantized: ov.Model = nncf.quantize(
-            fuse_gelu(graph),
-            nncf.Dataset(inputs),
-            subset_size=len(inputs),
-            model_type=nncf.ModelType.TRANSFORMER,
-            ignored_scope=nncf.IgnoredScope(types=LEFT_OUT, validate=False),
-            advanced_parameters=AdvancedQuantizationParameters(
-                # Without VNNI, sums of two products of 8 bits saturate in 16: weights then take 7 of their 8 bits. An
-                # IR outlives the CPU it was made on, and costs nothing in speed for it.
-                overflow_fix=OverflowFix.ENABLE,
-                # The whole range that was seen, as a clipped outlier costs more accuracy than a coarser step. Outliers
-                # stick to a few features, whose range SmoothQuant moves into the weights; most of it, measured.
-                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
-                smooth_quant_alphas=AdvancedSmoothQuantParameters(matmul=0.8),
-            ),
-        )
+
+def _quantize(graph: ov.Model, inputs: NDArray[np.float32]) -> ov.Model:
+    import nncf  # noqa: PLC0415 - takes seconds, and only the other process needs it
+    from nncf.quantization.advanced_parameters import (  # noqa: PLC0415
+        AdvancedQuantizationParameters,
+        AdvancedSmoothQuantParameters,
+        OverflowFix,
+    )
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet  # noqa: PLC0415
+
+    nncf.set_log_level("ERROR")
+    quantized: ov.Model = nncf.quantize(
+        graph,
+        nncf.Dataset(list(inputs)),
+        subset_size=len(inputs),
+        model_type=nncf.ModelType.TRANSFORMER,
+        ignored_scope=nncf.IgnoredScope(types=LEFT_OUT, validate=False),
+        advanced_parameters=AdvancedQuantizationParameters(
+            # Without VNNI, sums of two products of 8 bits saturate in 16: weights then take 7 of their 8 bits. An
+            # IR outlives the CPU it was made on, and costs nothing in speed for it.
+            overflow_fix=OverflowFix.ENABLE,
+            # The whole range that was seen, as a clipped outlier costs more accuracy than a coarser step. Outliers
+            # stick to a few features, whose range SmoothQuant moves into the weights; most of it, measured.
+            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+            smooth_quant_alphas=AdvancedSmoothQuantParameters(matmul=0.8),
+        ),
+    )
     return quantized
 
 
@@ -102,3 +103,7 @@ def _constant_input(node: Node, kind: str) -> Input | None:
     if node.get_type_name() != kind or node.input_value(1).get_node().get_type_name() != "Constant":
         return None
     return node.input(1)
+
+
+if __name__ == "__main__":
+    answer(_quantize)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from glyph_support import logits, phase1, phase2, random_grids, save
+from support import ROOT
 
 from scripts import infer_chain
 from service.errors import SetupError
@@ -54,6 +58,32 @@ def test_int8_ranks_nearly_as_f32_and_is_cached_by_its_calibration(folder: Path)
     engine = infer_chain.OpenVINOInferenceEngine(entries[0])
     agreement = (engine.infer(grids).argmax(1) == logits(phase2(), grids).argmax(1)).mean()
     assert agreement > 0.9
+
+
+INT8 = """
+import hashlib, sys
+from pathlib import Path
+import numpy as np
+from glyph_support import random_grids
+from service.export.glyphs.engine import convert_checkpoint
+grids = random_grids(8).astype(np.uint16)
+entry = convert_checkpoint(Path(sys.argv[1]), Path(sys.argv[2]), calibration=grids)
+print(hashlib.sha256(entry.graph + entry.weights).hexdigest())
+"""
+
+
+def test_int8_is_the_same_on_every_instruction_set(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "service").mkdir()  # where one stands decides nothing either
+    made = []
+    for isa in ("SSE41", "AVX2"):
+        caps = dict.fromkeys(("OV_CPU_MAX_ISA", "ONEDNN_MAX_CPU_ISA"), isa) | {"PYTHONPATH": str(ROOT / "tests")}
+        command = [sys.executable, "-c", INT8, str(folder / "p2.pt"), str(tmp_path / isa)]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=os.environ | caps, capture_output=True, text=True, timeout=170, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        made.append(done.stdout)
+    assert made[0] == made[1]
 
 
 def test_phase_1_gives_the_ids_of_torch(folder: Path) -> None:

@@ -10,7 +10,7 @@ import orjson
 import pytest
 from click.testing import CliRunner
 from glyph_support import GlyphFolder, logits, phase2, random_grids, save
-from support import fix_hashes
+from support import MODELS, fix_hashes
 
 from service.cli import main
 from service.errors import ModelRefusedError, SetupError
@@ -74,11 +74,19 @@ def test_the_command_converts_a_glyph_folder(tmp_path: Path, source: GlyphFolder
     assert "glyph" in refused.output
 
 
-def test_an_int8_form_is_written_beside_the_other(tmp_path: Path, source: GlyphFolder) -> None:
-    output = convert_glyphs(
-        source.folder, tmp_path / "mine", calibration=random_grids(8).astype(np.uint16), keep_source=True
-    )
-    assert {"phase2-int8.xml", "source/phase2.pt"} <= set(open_model(output).manifest.files)
+def test_the_checkpoints_are_kept_where_that_is_asked_for(tmp_path: Path, source: GlyphFolder) -> None:
+    output = convert_glyphs(source.folder, tmp_path / "mine", keep_source=True)
+    assert {"source/phase1.pt", "source/phase2.pt"} <= set(open_model(output).manifest.files)
+
+
+def test_the_bundled_model_holds_no_file_that_nobody_reads() -> None:
+    bundled = MODELS / "glyphs"
+    manifest = open_model(bundled).manifest
+    open_model(bundled).verify()
+    files = {path.relative_to(bundled).as_posix() for path in bundled.rglob("*") if path.is_file()}
+    assert files == {*manifest.files, "manifest.json", "README.md"}
+    sources = {f"source/{name}" for name in ("phase1.safetensors", "phase2.safetensors", "config.json")}
+    assert manifest.files.keys() - sources == {*manifest.required, "metrics.json"}
 
 
 def test_labels_that_are_not_the_nets_are_refused(tmp_path: Path, source: GlyphFolder) -> None:

@@ -131,7 +131,7 @@ def convert_checkpoint(
     if not len(grids):
         raise SetupError("int8: no grid to calibrate by")
     content |= {"precision": "int8", "calibration": hashlib.sha256(grids.tobytes()).hexdigest()}
-    content |= {"vnni": str(processor().vnni)}
+    content |= {"processor": processor().name}
 
     def build(folder: Path) -> dict[str, Any]:
         quantize(ov.Core().read_model(entry.graph, entry.weights), folder / IR_FOLDER / f"{name}.xml", grids)

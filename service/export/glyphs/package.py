@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,6 @@ from service.errors import ModelRefusedError, SetupError
 from service.export.folder import check_replaceable, files_below, replace_folder, workspace
 from service.export.glyphs.checkpoint import phase1_net, phase2_net, read_checkpoint
 from service.export.glyphs.onnx import convert_onnx_to_openvino, export_phase1_to_onnx, export_phase2_to_onnx
-from service.export.glyphs.quantize import quantize
 from service.glyphs.cells import CELL_SIDE, GRID_SIDE, PRIMITIVES
 from service.glyphs.labels import read_labels
 from service.runtime.manifest import (
@@ -37,11 +35,8 @@ from service.runtime.manifest import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from service.export.glyphs.nets import Phase1Net, Phase2Net
 
-PHASE2_INT8_FILE = "phase2-int8.xml"
 SOURCE_FOLDER = "source"
 METRICS_FILE = "metrics.json"
 CARD_FILE = "README.md"
@@ -64,7 +59,6 @@ def convert_glyphs(
     source: Path,
     output: Path,
     *,
-    calibration: NDArray[np.uint16] | None = None,
     metrics: dict[str, float] | None = None,
     command: str | None = None,
     keep_source: bool = False,
@@ -76,7 +70,6 @@ def convert_glyphs(
             ``chars.csv``, and optionally ``config.json`` (an architecture, as ``--config_yaml`` holds it),
             ``metrics.json`` and ``README.md``, which are taken along.
         output: the model's own folder.
-        calibration: grids [n, 16, 16] to quantize Phase 2 by; with them ``phase2-int8.xml`` is written as well.
         metrics: figures for the manifest.
         command: the command that made the weights.
         keep_source: store the checkpoints beside the IR.
@@ -97,14 +90,15 @@ def convert_glyphs(
     taken = [source / name for name in (LABEL_MAP_FILE, CHARS_FILE, METRICS_FILE)]
     taken = [path for path in taken if path.is_file()]
     card = source / CARD_FILE
-    options = {"keep_source": str(keep_source).lower(), "calibration": _fingerprint(calibration)}
     plan = GlyphsManifest(
         name=output.name,
         labels=len(labels),
         golden_tolerance=GOLDEN_TOLERANCE,
         files={},
         source=Source(
-            name=source.name, sha256={path.name: sha256_file(path) for path in (*sources, *taken)}, options=options
+            name=source.name,
+            sha256={path.name: sha256_file(path) for path in (*sources, *taken)},
+            options={"keep_source": str(keep_source).lower()},
         ),
         tools={"vinocast": __version__} | {tool: version(tool) for tool in TOOLS},
         metrics=metrics or {},
@@ -113,7 +107,7 @@ def convert_glyphs(
     if _is_current(output, plan):
         return output
     kept = {f"{SOURCE_FOLDER}/{name}" for names in CHECKPOINTS for name in names} | {f"{SOURCE_FOLDER}/{CONFIG_FILE}"}
-    irs = {PHASE1_IR_FILE, PHASE2_IR_FILE, PHASE2_INT8_FILE}
+    irs = {PHASE1_IR_FILE, PHASE2_IR_FILE}
     own = irs | {name.replace(".xml", ".bin") for name in irs} | {GOLDEN_FILE, METRICS_FILE, CARD_FILE} | kept
     check_replaceable(output, own | {LABEL_MAP_FILE, CHARS_FILE})
     with workspace(output) as folder:
@@ -123,7 +117,7 @@ def convert_glyphs(
             (folder / SOURCE_FOLDER).mkdir()
             for path in sources:
                 shutil.copyfile(path, folder / SOURCE_FOLDER / path.name)
-        _write_irs(folder, net1, net2, calibration)
+        _write_irs(folder, net1, net2)
         _write_golden(folder, net1, net2)
         hashes = {path.relative_to(folder).as_posix(): sha256_file(path) for path in files_below(folder)}
         # The card is for readers, who may add to it.
@@ -151,12 +145,6 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _fingerprint(calibration: NDArray[np.uint16] | None) -> str:
-    if calibration is None:
-        return "none"
-    return hashlib.sha256(np.ascontiguousarray(calibration, "<u2").tobytes()).hexdigest()
-
-
 def _is_current(output: Path, plan: GlyphsManifest) -> bool:
     """Whether a whole model of this plan is there; under what name its source was found makes no difference."""
     try:
@@ -171,13 +159,11 @@ def _decided(manifest: Manifest) -> dict[str, Any]:
     return manifest.model_dump(exclude={"files": True, "source": {"name": True}})
 
 
-def _write_irs(folder: Path, net1: Phase1Net, net2: Phase2Net, calibration: NDArray[np.uint16] | None) -> None:
+def _write_irs(folder: Path, net1: Phase1Net, net2: Phase2Net) -> None:
     onnx = folder / "model.onnx"
     convert_onnx_to_openvino(export_phase1_to_onnx(net1, onnx), folder / PHASE1_IR_FILE)
     convert_onnx_to_openvino(export_phase2_to_onnx(net2, onnx), folder / PHASE2_IR_FILE)
     onnx.unlink()
-    if calibration is not None:
-        quantize(ov.Core().read_model(folder / PHASE2_IR_FILE), folder / PHASE2_INT8_FILE, calibration)
 
 
 def _write_golden(folder: Path, net1: Phase1Net, net2: Phase2Net) -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 from typing import TYPE_CHECKING, Any
 
-import nncf
 import numpy as np
 import openvino as ov
 
-from service.runtime.cpu import processor
+from service.export.pinned import answer, quantize_apart
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,26 +16,32 @@ if TYPE_CHECKING:
 
 
 def quantize(model: ov.Model, target: Path, grids: NDArray[Any]) -> None:
-    """Write the int8 form of an f32 Phase 2 to ``target``, its ranges taken from grids [n, 16, 16].
-
-    Without VNNI the sums of int8 products overflow 16 bits, so weights are then kept to 7 bits.
-    """
-    fix = nncf.quantization.advanced_parameters.OverflowFix
-    samples = [grid[None].astype(np.int64) for grid in grids]
-    # NNCF draws its progress on standard output and tells how it went at level INFO.
-    logging.getLogger("nncf").setLevel(logging.ERROR)
-    with contextlib.redirect_stdout(io.StringIO()):
-        quantized = nncf.quantize(
-            model,
-            nncf.Dataset(samples),
-            subset_size=len(samples),
-            # GELU's range is lopsided; and the head costs little in f32.
-            preset=nncf.QuantizationPreset.MIXED,
-            ignored_scope=nncf.IgnoredScope(types=["MatMul"]),
-            fast_bias_correction=False,
-            advanced_parameters=nncf.AdvancedQuantizationParameters(
-                overflow_fix=fix.DISABLE if processor().vnni else fix.ENABLE
-            ),
-        )
+    """Write the int8 form of an f32 Phase 2 to ``target``, its ranges taken from grids [n, 16, 16]."""
+    quantized = quantize_apart("service.export.glyphs.quantize", model, grids.astype(np.int64))
     target.parent.mkdir(parents=True, exist_ok=True)
     ov.save_model(quantized, target, compress_to_fp16=False)
+
+
+def _quantize(model: ov.Model, grids: NDArray[np.int64]) -> ov.Model:
+    import nncf  # noqa: PLC0415 - takes seconds, and only the other process needs it
+
+    nncf.set_log_level("ERROR")
+    quantized: ov.Model = nncf.quantize(
+        model,
+        nncf.Dataset(list(grids[:, None])),
+        subset_size=len(grids),
+        # GELU's range is lopsided; and the head costs little in f32.
+        preset=nncf.QuantizationPreset.MIXED,
+        ignored_scope=nncf.IgnoredScope(types=["MatMul"]),
+        fast_bias_correction=False,
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            # Without VNNI, sums of two products of 8 bits saturate in 16: weights then take 7 of their 8 bits, on every
+            # CPU, since an IR outlives the one it was made on.
+            overflow_fix=nncf.quantization.advanced_parameters.OverflowFix.ENABLE
+        ),
+    )
+    return quantized
+
+
+if __name__ == "__main__":
+    answer(_quantize)

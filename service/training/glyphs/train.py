@@ -19,7 +19,6 @@ from service import __version__
 from service.errors import SetupError
 from service.export.glyphs.nets import Phase2Net
 from service.export.glyphs.package import convert_glyphs
-from service.glyphs.cells import GRID_SIDE
 from service.training import checkpoint
 from service.training.glyphs.bundle import write_bundle
 from service.training.glyphs.classify import Run, rank
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
 
 PHASE2_FILE = "phase2.safetensors"
 BUNDLE = "bundle"
-CALIBRATION_GRIDS = 300
 # What the manifest says of the test split; metrics.json has the rest.
 HEADLINES = ("top1_grouped", "top1", "top5", "macro_f1")
 TOOLS = ("torch", "numpy", "scikit-learn", "pillow", "fonttools", "freetype-py", "uharfbuzz")
@@ -109,7 +107,6 @@ def train_chain(
         convert_glyphs(
             bundle,
             output,
-            calibration=_calibration(train, recipe.seed),
             metrics={name: metrics["test"][name] for name in HEADLINES},
             command=command,
             keep_source=True,
@@ -117,14 +114,6 @@ def train_chain(
     except OSError as error:
         raise SetupError(f"{error.filename or work}: {error.strerror or error}; name other folders") from error
     return metrics
-
-
-def _calibration(train: Examples, seed: int) -> NDArray[np.uint16]:
-    """Return grids to quantize Phase 2 by."""
-    chosen = np.random.default_rng(seed).choice(
-        len(train.grids), min(CALIBRATION_GRIDS, len(train.grids)), replace=False
-    )
-    return train.grids[np.sort(chosen)].reshape(-1, GRID_SIDE, GRID_SIDE).astype(np.uint16)
 
 
 def _identity(split: Split, recipe: Recipe) -> str:
