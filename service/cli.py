@@ -156,7 +156,7 @@ def stdio(**options: Any) -> None:
 
 
 @main.command(cls=Command, logs=True)
-@settings_options(Settings, "models", "default_model", "profile", "log_level")
+@settings_options(Settings, "models", "default_model", "profile", "strict_profile", "log_level")
 @click.option("--json", is_flag=True, help="Print one JSON object instead of lines.")
 def doctor(json: bool, **options: Any) -> None:
     """Report CPU, caps, threads, precision, models and versions, and whether what was asked for is in force.
