@@ -262,7 +262,7 @@ def test_without_nncf_the_rest_can_be_tuned(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--models", "nowhere"], 1, "no folder nowhere"),
+        (["--models", "nowhere"], 1, "no folder of models nowhere"),
         (["--data", "nowhere.csv"], 1, "nowhere.csv: No such file"),
         (["--isa-cap", "AVX9"], 2, "AVX9"),
     ],
