@@ -54,7 +54,7 @@ class DataPlane:
         self._repository = Repository(settings.models or bundled_models(), settings.default_model)
         self._statistics = Statistics()
         self._closed = False
-        self._streams = streams or Streams(settings.max_streams, settings.stream_idle_seconds)
+        self._streams = streams or Streams(settings.max_streams, settings.stream_idle_seconds, settings.max_steps_ahead)
         self._queue_rows = settings.queue_rows
         self._strict_profile = settings.strict_profile
         self.lane = Lane(settings.queue_rows)
@@ -112,10 +112,12 @@ class DataPlane:
             model = self._repository.forecaster(request.model)
             if not (wait_for_model or model.settled):
                 raise NotReadyError(f"model {model.name} is still loading")
+            window, newest = self._window(request, model, body)
             job = ForecastJob(
                 caller=caller,
                 model=model,
-                window=self._window(request, model, body),
+                window=window,
+                newest=newest,
                 targets=_targets(request.targets, model.manifest.channels),
                 deadline=None if request.deadline_ms is None else received + request.deadline_ms / 1e3,
                 decoded=time.monotonic(),
@@ -142,12 +144,25 @@ class DataPlane:
                 field="values",
                 one_row=one,
             )
-            observed = self._streams.find_or_create(request.stream, manifest.context, len(manifest.channels))
-            observed.observe(values, request.timestamp_ms)
+            observed = self._streams.observe(
+                request.stream, manifest.context, len(manifest.channels), values, request.timestamp_ms
+            )
         except RequestError as error:
             caller.refuse(error)
         else:
             caller.succeed("observe", {"stream": request.stream, "rows": observed.rows, "missing": observed.missing})
+
+    def forget(self, fields: dict[str, Any], answer: Answer, *, stream: str | None = None) -> None:
+        """Drop a stream and answer at once; the arguments are those of :meth:`observe`."""
+        caller = Caller(schemas.echo(fields), answer, self._statistics)
+        try:
+            request = schemas.validate(schemas.ForgetRequest, schemas.with_stream(fields, stream))
+            dropped = self._streams.forget(request.stream)
+        except RequestError as error:
+            caller.refuse(error)
+        else:
+            reply = {"stream": request.stream, "rows": dropped.rows, "newest_timestamp_ms": dropped.newest_ms}
+            caller.succeed("forget", reply)
 
     def glyphs(
         self, fields: dict[str, Any], body: bytes, answer: Answer, *, wait_for_model: bool = True
@@ -185,18 +200,24 @@ class DataPlane:
         """Return what every stream holds."""
         return self._streams.describe()
 
-    def _window(self, request: schemas.ForecastRequest, model: ServedForecaster, body: bytes) -> NDArray[np.float32]:
+    def _window(
+        self, request: schemas.ForecastRequest, model: ServedForecaster, body: bytes
+    ) -> tuple[NDArray[np.float32], dict[str, int | None]]:
+        """Return the window and, where it is a stream's, what the reply says of the stream at this moment."""
         context, channels = model.manifest.context, len(model.manifest.channels)
         if request.past_values is not None:
-            return windows.window_from_rows(
+            window = windows.window_from_rows(
                 request.past_values, context, channels, may_hold_booleans=windows.may_hold_booleans(body)
             )
+            return window, {}
         if request.past_values_b64 is not None and request.shape is not None:
             rows, columns = request.shape
-            return windows.window_from_base64(request.past_values_b64, (rows, columns), context, channels)
+            return windows.window_from_base64(request.past_values_b64, (rows, columns), context, channels), {}
         if request.stream is None:
             raise InvalidRequestError("expected past_values, past_values_b64 with shape, or stream", "past_values")
-        return self._streams.find(request.stream).window(context, channels)
+        stream = self._streams.find(request.stream)
+        newest = {"newest_timestamp_ms": stream.newest_ms, "rows_since_newest": stream.rows_since_newest}
+        return stream.window(context, channels), newest
 
     def refuse(self, echoed: dict[str, Any], error: RequestError, answer: Answer) -> None:
         """Answer with an error and count it."""

@@ -18,6 +18,7 @@ VinocastError
     ├── MethodNotAllowedError   method_not_allowed    405
     ├── NotEnoughHistoryError   not_enough_history    409
     ├── StaleTimestampError     stale_timestamp       409
+    ├── TimestampAheadError     timestamp_ahead       409
     ├── PayloadTooLargeError    payload_too_large     413
     ├── LineTooLongError        line_too_long         413
     ├── UnsupportedMediaError   unsupported_media_type 415
@@ -144,6 +145,12 @@ class StaleTimestampError(RequestError):
     """A row older than the stream's newest."""
 
     code, status = "stale_timestamp", 409
+
+
+class TimestampAheadError(RequestError):
+    """A row further ahead of the stream's newest than the bound."""
+
+    code, status = "timestamp_ahead", 409
 
 
 class PayloadTooLargeError(RequestError):

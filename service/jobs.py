@@ -54,6 +54,8 @@ class ForecastJob:
     caller: Caller
     model: ServedForecaster
     window: NDArray[np.float32]
+    # What the reply says of the stream that the window is from; empty for any other.
+    newest: dict[str, int | None]
     targets: Sequence[int]
     deadline: float | None
     decoded: float
@@ -104,6 +106,7 @@ class ForecastJob:
             "inference_time_ms": round(inference_seconds * 1e3, 4),
             "queue_time_ms": round(queue_seconds * 1e3, 4),
             "model": self.model.name,
+            **self.newest,
         }
         self.caller.succeed("forecast", reply)
 

@@ -36,7 +36,13 @@ StreamName = Annotated[StrictStr, Field(min_length=1, max_length=256)]
 class Envelope(BaseModel):
     """What every request may carry, echoed as sent. A field that a request does not know is refused."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+    # What is not known is refused before, with the nearest name: pydantic need not look for it in every request.
+    model_config = ConfigDict(
+        extra="ignore",
+        strict=True,
+        hide_input_in_errors=True,
+        json_schema_extra={"additionalProperties": False},
+    )
     known: ClassVar[frozenset[str]]
 
     @classmethod
@@ -111,6 +117,13 @@ class ObserveRequest(Envelope):
     )
 
 
+class ForgetRequest(Envelope):
+    """A stream to drop, with all that it holds."""
+
+    op: Literal["forget"] | None = Field(default=None, description='"forget", or nothing on the route of its own')
+    stream: StreamName = Field(description="a non-empty string of at most 256 characters")
+
+
 class GlyphsRequest(Envelope):
     """Glyphs to recognize, in exactly one of their forms."""
 
@@ -145,6 +158,12 @@ class ForecastReply(Reply):
     inference_time_ms: float = Field(description="the infer() call alone")
     queue_time_ms: float = Field(description="from the decoded request to its start")
     model: str
+    newest_timestamp_ms: int | None = Field(
+        default=None, description="of a stream alone: the newest timestamp_ms observed; null where none came with one"
+    )
+    rows_since_newest: int | None = Field(
+        default=None, description="of a stream alone: rows observed since, which came without a timestamp_ms"
+    )
 
 
 class ObserveReply(Reply):
@@ -153,6 +172,29 @@ class ObserveReply(Reply):
     stream: str
     rows: int = Field(description="rows held, at most the model's context")
     missing: int = Field(description="rows still to come before the stream can be forecast")
+
+
+class ForgetReply(Reply):
+    """The stream that was dropped, and what it held."""
+
+    stream: str
+    rows: int = Field(description="rows it held")
+    newest_timestamp_ms: int | None = Field(description="the newest it had seen; null where none came with one")
+
+
+class StreamState(BaseModel):
+    """What a stream holds."""
+
+    stream: str
+    rows: int
+    missing: int = Field(description="rows still to come before the stream can be forecast")
+    timestamp_ms: int | None = Field(description="the newest; null where no row came with one")
+
+
+class StreamsReply(BaseModel):
+    """Every stream, the most recently observed last."""
+
+    streams: list[StreamState]
 
 
 class Candidate(BaseModel):

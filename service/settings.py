@@ -42,7 +42,12 @@ class Settings:
     max_streams: int = _setting(
         1024, "Streams that may be kept; one of 7 channels and 512 rows takes 14 kB.", type=COUNT
     )
-    stream_idle_seconds: int = _setting(86400, "Streams that nobody touches for so long are dropped.", type=COUNT)
+    stream_idle_seconds: int = _setting(86400, "Streams that get no row for so long are dropped.", type=COUNT)
+    max_steps_ahead: int = _setting(
+        100_000,
+        "Mean steps of a stream that a row's timestamp_ms may lie ahead of the row before; 366 days for the second.",
+        type=COUNT,
+    )
     max_request_bytes: int = _setting(8 * MIB, "Longest request: a line of stdio, a body of HTTP.", type=COUNT)
     log_level: str = _setting(
         "info", "Least severe message on stderr.", type=click.Choice(["debug", "info", "warning", "error"])

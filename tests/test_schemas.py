@@ -17,6 +17,7 @@ from service.errors import InvalidJsonError, InvalidRequestError
 REQUESTS = [
     schemas.ForecastRequest,
     schemas.ObserveRequest,
+    schemas.ForgetRequest,
     schemas.GlyphsRequest,
     schemas.PingRequest,
     schemas.StatsRequest,
@@ -138,6 +139,7 @@ def test_an_observations_timestamp_is_said_to_order_rows_and_a_forecasts_to_be_e
         (schemas.ObserveRequest, "streams", "stream"),
         (schemas.GlyphsRequest, "top_k", "topk"),
         (schemas.GlyphsRequest, "raster", "rasters"),
+        (schemas.ForgetRequest, "steam", "stream"),
         (schemas.PingRequest, "request-id", "request_id"),
         (schemas.ForecastRequest, "horizon", None),
         (schemas.ForecastRequest, "quantiles", None),

@@ -18,10 +18,10 @@ import contextlib
 import logging
 import signal
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import uvicorn
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Path, Request, Response
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -64,6 +64,7 @@ Vinocast is ready on {url}. Try:
 
 {url}/docs describes the routes; Ctrl-C stops.
 """
+StreamInPath = Annotated[str, Path(description="the name of a stream", examples=["BTC-USD"])]
 log = logging.getLogger(__name__)
 
 
@@ -194,9 +195,12 @@ def create_app(plane: DataPlane, pump: _Pump, max_body_bytes: int) -> FastAPI:
     )
 
     async def answered(
-        request: Request, start: Callable[[dict[str, Any], bytes, Answer], GlyphsJob | None]
+        request: Request, start: Callable[[dict[str, Any], bytes, Answer], GlyphsJob | None], *, no_body: bytes = b""
     ) -> Response:
-        """Read the body of a request, start on it, and return its answer when the lane has come to it."""
+        """Read the body of a request, start on it, and return its answer when the lane has come to it.
+
+        ``no_body`` is what stands for a body that is empty.
+        """
         replied: asyncio.Future[tuple[bytes, RequestError | None]] = asyncio.get_running_loop().create_future()
 
         def answer(reply: bytes, error: RequestError | None) -> None:
@@ -205,7 +209,7 @@ def create_app(plane: DataPlane, pump: _Pump, max_body_bytes: int) -> FastAPI:
 
         echoed = schemas.echo({})
         try:
-            body = await read_body(request, max_body_bytes)
+            body = await read_body(request, max_body_bytes) or no_body
             fields = schemas.parse_json(body)
             echoed = schemas.echo(fields)
             if request.scope["query_string"]:
@@ -266,12 +270,28 @@ def create_app(plane: DataPlane, pump: _Pump, max_body_bytes: int) -> FastAPI:
             schemas.ObserveRequest, {"timestamp_ms": 1705678900000, "values": [1, 2, 3, 4, 5, 6, 7]}, in_path="stream"
         ),
     )
-    async def observe(stream: str, request: Request) -> Response:
+    async def observe(stream: StreamInPath, request: Request) -> Response:
         return await answered(request, lambda fields, body, answer: plane.observe(fields, body, answer, stream=stream))
 
-    @app.get("/streams", summary="What every stream holds", response_model=None)
+    @app.get(
+        "/streams",
+        summary="What every stream holds",
+        response_model=None,
+        responses={200: {"model": schemas.StreamsReply}},
+    )
     async def streams() -> Response:
         return Response(schemas.encode({"streams": plane.streams()}), media_type="application/json")
+
+    @app.delete(
+        "/streams/{stream:path}",
+        summary="Drop a stream",
+        response_model=None,
+        responses={200: {"model": schemas.ForgetReply}, "4XX": {"model": schemas.ErrorReply}},
+    )
+    async def forget(stream: StreamInPath, request: Request) -> Response:
+        return await answered(
+            request, lambda fields, _, answer: plane.forget(fields, answer, stream=stream), no_body=b"{}"
+        )
 
     @app.head("/livez", include_in_schema=False)
     @app.get("/livez", summary="Whether the process answers", response_model=None)

@@ -161,6 +161,8 @@ class _StdioServer:
                     self._plane.observe(fields, line, self._replies.append)
                 case "glyphs":
                     self._plane.glyphs(fields, line, self._replies.append)
+                case "forget":
+                    self._plane.forget(fields, self._replies.append)
                 case "ping":
                     schemas.validate(schemas.PingRequest, fields)
                     self._waiting_pings.append(echoed)
@@ -169,7 +171,7 @@ class _StdioServer:
                     self._plane.succeed("stats", echoed, self._plane.stats(), self._replies.append)
                 case str() as op:
                     raise UnknownOpError(
-                        f"op: expected forecast, glyphs, observe, ping or stats, got {quote(op)}", "op"
+                        f"op: expected forecast, glyphs, observe, forget, ping or stats, got {quote(op)}", "op"
                     )
                 case op:
                     raise InvalidRequestError(f"op: expected a string, got {describe(op)}", "op")

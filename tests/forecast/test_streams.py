@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.errors import (
     InvalidShapeError,
     NotEnoughHistoryError,
     OverloadedError,
     StaleTimestampError,
+    TimestampAheadError,
     UnknownStreamError,
 )
 from service.forecast.streams import Stream, Streams
@@ -19,9 +22,13 @@ def rows(start: int, stop: int) -> np.ndarray[tuple[int, int], np.dtype[np.float
     return np.arange(start * 2, stop * 2, dtype=np.float32).reshape(-1, 2)
 
 
+def make_stream(context: int, channels: int = 2) -> Stream:
+    return Stream(context, channels, max_steps_ahead=100)
+
+
 @pytest.mark.parametrize("batch", [1, 2, 3, 4, 5, 9])
 def test_a_stream_holds_the_last_rows_in_order_whatever_the_size_of_the_batches(batch: int) -> None:
-    stream = Stream(context=4, channels=2)
+    stream = make_stream(context=4)
     for start in range(0, 23, batch):
         stop = min(23, start + batch)
         stream.observe(rows(start, stop), None)
@@ -31,14 +38,14 @@ def test_a_stream_holds_the_last_rows_in_order_whatever_the_size_of_the_batches(
 
 
 def test_a_window_says_how_many_rows_are_missing() -> None:
-    stream = Stream(context=4, channels=2)
+    stream = make_stream(context=4)
     stream.observe(rows(0, 3), None)
     with pytest.raises(NotEnoughHistoryError, match="1 are missing"):
         stream.window(4, 2)
 
 
 def test_a_window_is_a_copy_that_later_rows_do_not_change() -> None:
-    stream = Stream(context=4, channels=2)
+    stream = make_stream(context=4)
     stream.observe(rows(0, 4), None)
     window = stream.window(4, 2)
     stream.observe(rows(4, 8), None)
@@ -46,7 +53,7 @@ def test_a_window_is_a_copy_that_later_rows_do_not_change() -> None:
 
 
 def test_an_equal_timestamp_replaces_the_newest_row_and_an_older_one_is_refused() -> None:
-    stream = Stream(context=3, channels=2)
+    stream = make_stream(context=3)
     for second in range(3):
         stream.observe(rows(second, second + 1), second)
     stream.observe(rows(9, 10), 2)
@@ -59,7 +66,7 @@ def test_an_equal_timestamp_replaces_the_newest_row_and_an_older_one_is_refused(
 
 
 def test_an_equal_timestamp_replaces_its_own_row_when_rows_without_one_have_followed() -> None:
-    stream = Stream(context=3, channels=2)
+    stream = make_stream(context=3)
     stream.observe(rows(0, 3), 10)
     stream.observe(rows(3, 4), None)
     stream.observe(rows(9, 10), 10)
@@ -71,7 +78,7 @@ def test_an_equal_timestamp_replaces_its_own_row_when_rows_without_one_have_foll
 
 
 def test_rows_without_a_timestamp_follow_in_the_order_of_arrival() -> None:
-    stream = Stream(context=2, channels=2)
+    stream = make_stream(context=2)
     stream.observe(rows(0, 1), 100)
     stream.observe(rows(1, 2), None)
     np.testing.assert_array_equal(stream.window(2, 2), rows(0, 2))
@@ -80,42 +87,143 @@ def test_rows_without_a_timestamp_follow_in_the_order_of_arrival() -> None:
 
 def test_rows_of_another_width_are_refused() -> None:
     with pytest.raises(InvalidShapeError, match="expected 3 channels, got 2"):
-        Stream(context=2, channels=3).observe(rows(0, 1), None)
+        make_stream(context=2, channels=3).observe(rows(0, 1), None)
 
 
 def test_a_model_of_another_shape_cannot_use_the_stream() -> None:
-    stream = Stream(context=2, channels=2)
+    stream = make_stream(context=2)
     stream.observe(rows(0, 2), None)
     with pytest.raises(InvalidShapeError):
         stream.window(3, 2)
 
 
-def test_streams_are_bounded_and_the_idle_ones_make_room() -> None:
+class Clock:
+    """Time that stands still until a test moves it."""
+
     now = 0.0
-    streams = Streams(limit=2, idle_seconds=10, clock=lambda: now)
-    streams.find_or_create("a", 4, 2)
-    now = 6.0
-    streams.find_or_create("b", 4, 2)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def make_streams(limit: int = 5) -> tuple[Streams, Clock]:
+    clock = Clock()
+    return Streams(limit, idle_seconds=10, max_steps_ahead=100, clock=clock), clock
+
+
+def names(streams: Streams) -> list[str]:
+    return [stream["stream"] for stream in streams.describe()]
+
+
+def observe(streams: Streams, name: str, timestamp_ms: int | None = None) -> None:
+    streams.observe(name, 4, 2, rows(0, 1), timestamp_ms)
+
+
+def test_streams_are_bounded_and_the_idle_ones_make_room() -> None:
+    streams, clock = make_streams(limit=2)
+    observe(streams, "a")
+    clock.now = 6
+    observe(streams, "b")
     with pytest.raises(OverloadedError):
-        streams.find_or_create("c", 4, 2)
-    now = 11.0
-    streams.find_or_create("c", 4, 2)
-    assert [stream["stream"] for stream in streams.describe()] == ["b", "c"]
+        observe(streams, "c")
+    clock.now = 11
+    observe(streams, "c")
+    assert names(streams) == ["b", "c"]
     with pytest.raises(UnknownStreamError):
         streams.find("a")
 
 
-def test_a_stream_in_use_is_not_idle() -> None:
-    now = 0.0
-    streams = Streams(limit=5, idle_seconds=10, clock=lambda: now)
-    for name in "ab":
-        streams.find_or_create(name, 4, 2)
-    now = 8.0
-    streams.find("a")
-    now = 12.0
-    assert [stream["stream"] for stream in streams.describe()] == ["a"]
+def test_only_a_row_that_is_taken_keeps_a_stream_from_being_idle() -> None:
+    streams, clock = make_streams()
+    for name in ("observed", "forecast", "refused"):
+        observe(streams, name, 10)
+    clock.now = 8
+    observe(streams, "observed", 11)
+    streams.find("forecast")
+    streams.describe()
+    with pytest.raises(StaleTimestampError):
+        observe(streams, "refused", 9)
+    clock.now = 12
+    assert names(streams) == ["observed"]
+
+
+def test_a_stream_that_is_forgotten_begins_anew() -> None:
+    streams, _ = make_streams()
+    observe(streams, "a", 1_705_678_900_000_000)
+    with pytest.raises(StaleTimestampError, match="forget"):
+        observe(streams, "a", 1_705_678_960_000)
+    dropped = streams.forget("a")
+    assert (dropped.rows, dropped.newest_ms) == (1, 1_705_678_900_000_000)
+    with pytest.raises(UnknownStreamError):
+        streams.forget("a")
+    observe(streams, "a", 1_705_678_960_000)
+    assert streams.describe() == [{"stream": "a", "rows": 1, "missing": 3, "timestamp_ms": 1_705_678_960_000}]
+
+
+DAY_MS = 86_400_000
+NOW = 1_705_678_900_000
+
+
+@pytest.mark.parametrize(
+    ("seen", "count", "furthest"),
+    [
+        pytest.param([(1, 0)], 1, 366 * DAY_MS, id="one row: 366 days"),
+        pytest.param([(512, 0)], 1, 366 * DAY_MS, id="one timestamp of many rows: 366 days"),
+        pytest.param([(1, 0)], 3, 3 * 366 * DAY_MS, id="each of three rows behind the first: 366 days"),
+        pytest.param([(1, None), (1, 0)], 1, 366 * DAY_MS, id="rows before the first timestamp tell nothing"),
+        pytest.param([(1, 0), (1, 1000)], 1, 100 * 1000, id="100 steps of 1 s"),
+        pytest.param([(1, 0), (5, 5000)], 1, 100 * 1000, id="a batch of five is five steps"),
+        pytest.param([(1, 0), (1, 1000)], 5, 104 * 1000, id="four of the five rows are steps on the way"),
+        pytest.param([(1, 0), (1, 1000), (4, None)], 1, 104 * 1000, id="and so are rows without a timestamp"),
+        pytest.param([(1, 0), (3, None), (1, 4000)], 1, 100 * 1000, id="which are steps behind a timestamp too"),
+        pytest.param([(1, 0), (1, 1000), (1, 1000)], 1, 100 * 1000, id="a row that replaces another is no step"),
+        pytest.param([(1, 0), *((1, ms) for ms in range(1, 10)), (1, 100)], 1, 100 * 10, id="a step is the mean"),
+    ],
+)  # fmt: skip
+def test_a_row_may_lie_as_far_ahead_as_the_bound_and_no_further(
+    seen: list[tuple[int, int | None]], count: int, furthest: int
+) -> None:
+    def fresh() -> Stream:
+        stream = make_stream(context=600)
+        for number, after in seen:
+            stream.observe(rows(0, number), None if after is None else NOW + after)
+        return stream
+
+    stream = fresh()
+    newest = stream.newest_ms
+    assert newest is not None
+    held = stream.rows
+    with pytest.raises(TimestampAheadError, match=f"newest, {newest}, got .*forget"):
+        stream.observe(rows(0, count), newest + furthest + 1)
+    assert (stream.rows, stream.newest_ms) == (held, newest)
+    stream.observe(rows(0, count), newest + furthest)
+    assert (stream.rows, stream.newest_ms) == (held + count, newest + furthest)
+
+
+def test_the_first_timestamp_of_a_stream_may_be_any() -> None:
+    for first in (-(2**63), 0, 2**64 - 1):
+        stream = make_stream(context=4)
+        stream.observe(rows(0, 1), first)
+        assert stream.newest_ms == first
+
+
+@given(
+    step=st.integers(1, DAY_MS),
+    count=st.integers(1, 60),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_a_row_stamped_in_microseconds_freezes_no_stream(step: int, count: int, seed: int) -> None:
+    jitter = np.random.default_rng(seed).integers(0, step, count, endpoint=True)
+    stream = Stream(64, 2, max_steps_ahead=100_000)
+    for row, late in enumerate(jitter):
+        stream.observe(rows(0, 1), NOW + 2 * step * row + int(late))
+    ahead = NOW + 2 * step * count
+    with pytest.raises(TimestampAheadError):
+        stream.observe(rows(0, 1), ahead * 1000)
+    stream.observe(rows(0, 1), ahead)
+    assert stream.rows == count + 1
 
 
 def test_a_thousand_streams_of_seven_channels_take_less_than_64_mb() -> None:
-    stream = Stream(context=512, channels=7)
+    stream = make_stream(context=512, channels=7)
     assert stream._ring.nbytes * 1000 < 64e6

@@ -17,6 +17,7 @@ JSON = {"Content-Type": "application/json"}
 REQUESTS: dict[str, tuple[str, str, Reply]] = {
     "forecast": ("POST", "/forecast", packed(np.ones((512, 7), np.float32))),
     "observe": ("POST", "/streams/s%2F1/observations", {"stream": "s/1", "values": [1, 2, 3, 4, 5, 6, 7]}),
+    "forget": ("DELETE", "/streams/s%2F1", {"stream": "s/1"}),
     "glyphs": ("POST", "/glyphs", {"grids": [[[0] * 16] * 16], "topk": 1}),
 }
 BIG = 2**64
@@ -108,7 +109,7 @@ def test_a_body_may_name_the_op_of_its_route_and_no_other(client: httpx.Client, 
 
 
 def test_a_body_may_name_the_stream_of_its_path_and_no_other(client: httpx.Client) -> None:
-    for op in ("observe",):
+    for op in ("observe", "forget"):
         method, path, fields = REQUESTS[op]
         without = {name: value for name, value in fields.items() if name != "stream"}
         for body in (fields, without, {**without, "stream": None}):

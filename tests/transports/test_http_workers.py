@@ -86,6 +86,8 @@ def test_streams_are_refused_with_the_mend(service: HttpService) -> None:
     assert (observed.status_code, error_of(observed.json())) == (404, ("not_found", "stream"))
     asked = httpx.post(f"{service.url}/forecast", json={"stream": "x"})
     assert (asked.status_code, error_of(asked.json())) == (404, ("unknown_stream", "stream"))
+    dropped = httpx.delete(f"{service.url}/streams/x")
+    assert (dropped.status_code, error_of(dropped.json())) == (404, ("unknown_stream", "stream"))
     for response in (observed, asked):
         assert "--workers 1" in response.json()["error"]["message"]
     assert httpx.get(f"{service.url}/streams").json() == {"streams": []}

@@ -153,13 +153,14 @@ def test_stats_count_each_op_and_each_code_under_its_name_which_stands_there_onc
     for request in (
         packed(window),
         {"op": "observe", "stream": "counted", "values": [0] * 7},
+        {"op": "forget", "stream": "counted"},
         {"op": "glyphs", "grids": [[[0] * 16] * 16]},
         {"op": "ping"},
     ):
         assert stdio.ask(request)["success"], request
-    assert error_of(stdio.ask({"stream": "not counted"})) == ("unknown_stream", "stream")
+    assert error_of(stdio.ask({"op": "forget", "stream": "counted"})) == ("unknown_stream", "stream")
     after = stdio.ask({"op": "stats"})
-    ops = ["forecast", "observe", "glyphs", "ping", "stats"]
+    ops = ["forecast", "observe", "forget", "glyphs", "ping", "stats"]
     assert [after["answered"][op] - before["answered"].get(op, 0) for op in ops] == [1] * len(ops)
     assert after["failed"]["unknown_stream"] - before["failed"].get("unknown_stream", 0) == 1
     assert [names(after).count(name) for name in [*ops, *after["failed"]]] == [1] * (len(ops) + len(after["failed"]))
