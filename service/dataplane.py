@@ -6,6 +6,7 @@ model, checks the window, and puts a job into the lane that the transport drives
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +24,14 @@ from service.errors import (
 )
 from service.forecast import windows
 from service.forecast.streams import Streams
-from service.jobs import Caller, ForecastJob, GlyphsJob
+from service.jobs import Caller, ForecastJob, GlyphsJob, WideForecastJob
 from service.runtime.cpu import cpu_budget
-from service.runtime.lane import Lane
+from service.runtime.lane import SERIES_A_PART, Lane
 from service.runtime.manifest import bundled_models
 from service.runtime.profiles import find_profile
 from service.runtime.repository import Repository
 from service.runtime.statistics import Statistics
+from service.settings import REQUEST_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,16 +39,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from service.jobs import Answer
+    from service.runtime.manifest import ForecasterManifest
     from service.runtime.served import ServedForecaster
     from service.settings import Settings
 
 
 # The base64 of a raster's pixels without compression, in four colours; what waits in the lane is bounded by it.
 BYTES_A_GLYPH = 100_000
+# Channels that an error message names.
+MOST_NAMED = 20
+log = logging.getLogger(__name__)
 
 
 class DataPlane:
-    """Models, lane and statistics of one service. Everything but :meth:`start` is for the transport's one thread."""
+    """Models, lane and statistics of one service. Everything but :meth:`start` is for the transport's one thread.
+
+    Attributes:
+        lane: what waits; the transport steps it.
+        max_request_bytes: the longest request that the transport is to take in.
+    """
 
     def __init__(self, settings: Settings, streams: Streams | None = None) -> None:
         self._profile = find_profile(settings.profile)
@@ -58,6 +69,7 @@ class DataPlane:
         self._queue_rows = settings.queue_rows
         self._strict_profile = settings.strict_profile
         self.lane = Lane(settings.queue_rows)
+        self.max_request_bytes = _longest_request(settings.max_request_bytes, self._repository.widest)
 
     def start(self, wake: Callable[[], object], *, glyphs_on_demand: bool = False) -> None:
         """Load the models in the background; ``wake`` is called from that thread whenever one has settled.
@@ -94,7 +106,7 @@ class DataPlane:
 
     def forecast(
         self, fields: dict[str, Any], body: bytes, received: float, answer: Answer, *, wait_for_model: bool = True
-    ) -> None:
+    ) -> WideForecastJob | None:
         """Answer a forecast request, now if it is refused, else when the lane comes to it.
 
         Args:
@@ -103,6 +115,8 @@ class DataPlane:
             received: ``time.monotonic`` of its receipt, from which the deadline counts.
             answer: called once with the reply.
             wait_for_model: let the request wait while its model loads, instead of refusing it.
+
+        Returns the job of a wide forecast, so that it can be abandoned; none for any other.
         """
         caller = Caller(schemas.echo(fields), answer, self._statistics)
         try:
@@ -118,13 +132,18 @@ class DataPlane:
                 model=model,
                 window=window,
                 newest=newest,
-                targets=_targets(request.targets, model.manifest.channels),
+                targets=_targets(request.targets, model.manifest),
                 deadline=None if request.deadline_ms is None else received + request.deadline_ms / 1e3,
                 decoded=time.monotonic(),
             )
+            if job.rows > SERIES_A_PART and model.manifest.layout == "series":
+                wide = WideForecastJob(job)
+                self.lane.submit_long(wide)
+                return wide
             self.lane.submit(job)
         except RequestError as error:
             caller.refuse(error)
+        return None
 
     def observe(self, fields: dict[str, Any], body: bytes, answer: Answer, *, stream: str | None = None) -> None:
         """Append rows to a stream and answer at once; the arguments are those of :meth:`forecast`.
@@ -235,6 +254,7 @@ class DataPlane:
             "ready": self.ready,
             "default_model": self._repository.default,
             "profile": self._profile.name,
+            "max_request_bytes": self.max_request_bytes,
             "models": [model.describe() for model in self._repository.models],
         }
 
@@ -243,23 +263,34 @@ class DataPlane:
         return {**self._statistics.summary(), "queued_requests": len(self.lane), "queued_rows": self.lane.rows}
 
 
-def _targets(wanted: list[str | int] | None, channels: list[str]) -> Sequence[int]:
+def _longest_request(wanted: int | None, widest: ServedForecaster) -> int:
+    """Return the limit of a request's bytes: what was asked for, else the default or what the widest model needs."""
+    needed = widest.manifest.window_bytes
+    if wanted is None and needed > REQUEST_BYTES:
+        log.info("requests may have up to %d bytes, which a window of %s may take as JSON", needed, widest.name)
+    elif wanted is not None and needed > wanted:
+        log.warning(
+            "--max-request-bytes %d may be too few: a window of %s takes up to %d as JSON", wanted, widest.name, needed
+        )
+    return wanted or max(REQUEST_BYTES, needed)
+
+
+def _targets(wanted: list[str | int] | None, manifest: ForecasterManifest) -> Sequence[int]:
     """Return channel indices; raises UnknownTargetError, or InvalidRequestError for one named twice."""
+    count, places = len(manifest.channels), manifest.places
     if wanted is None:
-        return range(len(channels))
-    indices: list[int] = []
+        return range(count)
+    indices: dict[int, None] = {}  # in their order
     for position, target in enumerate(wanted):
         path = f"targets[{position}]"
-        if isinstance(target, int) and 0 <= target < len(channels):
+        if isinstance(target, int) and 0 <= target < count:
             index = target
-        elif isinstance(target, str) and target in channels:
-            index = channels.index(target)
+        elif isinstance(target, str) and target in places:
+            index = places[target]
         else:
-            names = ", ".join(channels)
-            raise UnknownTargetError(
-                f"{path}: expected one of {names} or 0..{len(channels) - 1}, got {quote(target)}", path
-            )
+            names = ", ".join([*manifest.channels[:MOST_NAMED], *(["…"] if count > MOST_NAMED else [])])
+            raise UnknownTargetError(f"{path}: expected one of {names} or 0..{count - 1}, got {quote(target)}", path)
         if index in indices:
             raise InvalidRequestError(f"{path}: expected each target once, got {quote(target)} again", path)
-        indices.append(index)
-    return indices
+        indices[index] = None
+    return list(indices)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from service import schemas
-from service.errors import InternalError, InvalidValueError, RequestError
+from service.errors import DeadlineExceededError, InternalError, InvalidValueError, RequestError
+from service.runtime.lane import TOO_LATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -111,6 +112,65 @@ class ForecastJob:
         self.caller.succeed("forecast", reply)
 
 
+class WideForecastJob:
+    """A forecast of more series than go through the net together, done in parts. Whatever goes wrong ends it alone."""
+
+    def __init__(self, job: ForecastJob) -> None:
+        self._job = job
+        self._started: float | None = None
+        self._parts: list[NDArray[np.float32]] = []
+        self._done = 0
+        self._inference_seconds = 0.0
+        self._abandoned = False
+
+    @property
+    def model(self) -> ServedForecaster:
+        """What computes it."""
+        return self._job.model
+
+    @property
+    def rows(self) -> int:
+        """Series to compute."""
+        return self._job.rows
+
+    def runnable(self) -> bool:
+        """Whether the model has loaded or failed to."""
+        return self._job.runnable()
+
+    def abandon(self) -> None:
+        """Do no more: nobody waits for the answer."""
+        self._abandoned = True
+
+    def run_part(self) -> bool:
+        """Compute some series, if the answer is still wanted; answer after the last."""
+        job, now = self._job, time.monotonic()
+        if self._abandoned:
+            return True
+        if job.deadline is not None and now > job.deadline:
+            late = f"deadline_ms: the deadline passed after {self._done} of {self.rows} series"
+            job.fail(DeadlineExceededError(late if self._done else TOO_LATE, "deadline_ms"))
+            return True
+        if self._started is None:
+            self._started = now
+        try:
+            engine = job.model.loaded()
+            targets = job.targets[self._done : self._done + engine.most_series]
+            (part,), seconds = engine.forecast_together([(job.window, targets)])
+        except RequestError as error:
+            job.fail(error)
+            return True
+        except Exception as error:  # noqa: BLE001 - one request must not end the service
+            job.fail(InternalError.logged(error))
+            return True
+        self._parts.append(part)
+        self._done += len(targets)
+        self._inference_seconds += seconds
+        if self._done < self.rows:
+            return False
+        job.succeed(np.concatenate(self._parts, axis=1), self._inference_seconds, self._started - job.decoded)
+        return True
+
+
 class GlyphsJob:
     """One glyphs request in the lane: its glyphs are decoded in parts, and recognized in parts.
 
@@ -143,6 +203,11 @@ class GlyphsJob:
     def abandon(self) -> None:
         """Do no more: nobody waits for the answer."""
         self._abandoned = True
+
+    @property
+    def model(self) -> ServedRecognizer:
+        """What computes it."""
+        return self._model
 
     @property
     def rows(self) -> int:

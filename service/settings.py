@@ -11,6 +11,8 @@ import click
 from service.runtime.profiles import DEFAULT_PROFILE, PROFILE_NAMES, PROFILES
 
 MIB = 1024 * 1024
+# Unless a served model has a window that takes more.
+REQUEST_BYTES = 8 * MIB
 COUNT = click.IntRange(min=1)
 
 
@@ -48,7 +50,12 @@ class Settings:
         "Mean steps of a stream that a row's timestamp_ms may lie ahead of the row before; 366 days for the second.",
         type=COUNT,
     )
-    max_request_bytes: int = _setting(8 * MIB, "Longest request: a line of stdio, a body of HTTP.", type=COUNT)
+    max_request_bytes: int | None = _setting(
+        None,
+        "Longest request: a line of stdio, a body of HTTP.",
+        type=COUNT,
+        show="8 MiB, or what a window of the widest model may take as JSON",
+    )
     log_level: str = _setting(
         "info", "Least severe message on stderr.", type=click.Choice(["debug", "info", "warning", "error"])
     )

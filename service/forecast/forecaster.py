@@ -16,6 +16,7 @@ import numpy as np
 
 from service.errors import ModelRefusedError
 from service.runtime.compiled import infer_together
+from service.runtime.lane import SERIES_A_PART
 from service.runtime.manifest import IR_FILE, ForecasterFolder, ForecasterManifest
 
 if TYPE_CHECKING:
@@ -36,11 +37,12 @@ BF16_TOLERANCE = 0.2
 
 
 def series_counts(channels: int) -> list[int]:
-    """Return the batch sizes to compile for a model of so many channels, the most wanted first.
+    """Return the batch sizes to compile for a model of so many channels, at most SERIES_A_PART, the most wanted first.
 
     All channels and a single target are what clients ask for. Between them every count up to eight has its own shape,
     as a row of padding costs as much as a wanted one; above eight each is at most a quarter more than the one before.
     """
+    channels = min(channels, SERIES_A_PART)
     between = list(range(2, min(channels, 9)))
     while between and between[-1] * 5 // 4 < channels and between[-1] >= 8:
         between.append(between[-1] * 5 // 4)
@@ -83,7 +85,7 @@ class Forecaster:
 
     @property
     def most_series(self) -> int:
-        """The most series that requests may ask for together; none, where channels go through the net as a window."""
+        """The most series that are computed together; none, where channels go through the net as a window."""
         return self._counts[-1] * self._streams if self.manifest.layout == "series" else 0
 
     @property
@@ -117,7 +119,7 @@ class Forecaster:
             self._add(compiler, count)
 
     def forecast(self, window: NDArray[np.float32], targets: Sequence[int]) -> tuple[NDArray[np.float32], float]:
-        """Forecast some channels of one window.
+        """Forecast some channels of one window, in as many inferences as it takes.
 
         Args:
             window: float32 [context, channels], oldest row first.
@@ -127,16 +129,21 @@ class Forecaster:
             float32 [horizon, targets] in the units of the input, owned by the caller, and the seconds spent in
             ``infer()``.
         """
-        (forecast,), seconds = self.forecast_together([(window, targets)])
-        return forecast, seconds
+        count = len(targets) or 1
+        most = self.most_series or count
+        parts = [self.forecast_together([(window, targets[start : start + most])]) for start in range(0, count, most)]
+        if len(parts) == 1:
+            ((forecast,), seconds) = parts[0]
+            return forecast, seconds
+        return np.concatenate([forecast for (forecast,), _ in parts], axis=1), sum(seconds for _, seconds in parts)
 
     def forecast_together(
         self, requests: Sequence[tuple[NDArray[np.float32], Sequence[int]]]
     ) -> tuple[list[NDArray[np.float32]], float]:
         """Forecast several windows, each with targets of its own, in one inference; see :meth:`forecast`.
 
-        The targets of all together must be at most ``most_series``, unless there is one request alone. Where there are
-        several streams, the series are dealt out to them and computed side by side.
+        The targets of all together must be at most ``most_series``; where that is none, one request alone goes. Where
+        there are several streams, the series are dealt out to them and computed side by side.
         """
         with self._lock:
             return self._forecast_together(requests)

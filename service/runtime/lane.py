@@ -8,7 +8,7 @@ thread would only make it slower, and a request that finds the lane empty starts
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Protocol
 
 from service.errors import DeadlineExceededError, OverloadedError, RequestError
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TOO_LATE = "deadline_ms: the deadline passed before the request's turn came"
+# Series of a forecast that are computed at a time; more are a long job, so that nothing waits for all of them. Beyond a
+# few windows together nothing is gained by more, and each batch size that is compiled takes memory in proportion.
+SERIES_A_PART = 32
 
 
 class Job(Protocol):
@@ -44,7 +47,11 @@ class Job(Protocol):
 
 
 class LongJob(Protocol):
-    """Work that is done in parts, with other jobs between them. It is answered once, by its last part or ``fail``."""
+    """Work that is done in parts, with other jobs between them. It is answered once, by its last part at the latest."""
+
+    @property
+    def model(self) -> object:
+        """What computes it: the long jobs of a model go one after another, and share a room of their own."""
 
     @property
     def rows(self) -> int:
@@ -58,23 +65,23 @@ class LongJob(Protocol):
 
 
 class Lane:
-    """A first-in first-out queue of jobs, bounded in rows, and beside it another of long jobs. For one thread.
+    """A first-in first-out queue of jobs, bounded in rows, and beside it one of long jobs a model. For one thread.
 
     Between two parts of long jobs go the jobs that are there when the second could begin: a job waits for one part at
-    most, and no stream of jobs can keep a long one from its end.
+    most, and no stream of jobs can keep a long one from its end. Models take turns, a part each.
     """
 
     def __init__(self, max_rows: int) -> None:
         self._max_rows = max_rows
         self._jobs: deque[Job] = deque()
-        self._long_jobs: deque[LongJob] = deque()
+        self._long_jobs: dict[object, deque[LongJob]] = {}  # the model whose turn it is comes first
         # Jobs that go before the next part; None until it is counted.
         self._before_next_part: int | None = None
         self._rows = 0
-        self._long_rows = 0
+        self._long_rows: Counter[object] = Counter()
 
     def __len__(self) -> int:
-        return len(self._jobs) + len(self._long_jobs)
+        return len(self._jobs) + sum(map(len, self._long_jobs.values()))
 
     @property
     def only_parts(self) -> bool:
@@ -84,7 +91,7 @@ class Lane:
     @property
     def rows(self) -> int:
         """Rows waiting; those of a long job until its end."""
-        return self._rows + self._long_rows
+        return self._rows + self._long_rows.total()
 
     def submit(self, job: Job) -> None:
         """Append a job; raises OverloadedError when its rows no longer fit. A job always fits an empty lane."""
@@ -93,12 +100,12 @@ class Lane:
         self._jobs.append(job)
 
     def submit_long(self, job: LongJob) -> None:
-        """Append a long job; raises OverloadedError like :meth:`submit`, for which long jobs count apart."""
-        self._check_room(job.rows, self._long_rows)
-        self._long_rows += job.rows
+        """Append a long job; raises OverloadedError like :meth:`submit`, for which those of each model count apart."""
+        self._check_room(job.rows, self._long_rows[job.model])
+        self._long_rows[job.model] += job.rows
         if not self._long_jobs:
             self._before_next_part = None
-        self._long_jobs.append(job)
+        self._long_jobs.setdefault(job.model, deque()).append(job)
 
     def _check_room(self, rows: int, waiting: int) -> None:
         if waiting and waiting + rows > self._max_rows:
@@ -117,12 +124,16 @@ class Lane:
         return self._run_jobs() or self._run_part()
 
     def _run_part(self) -> bool:
-        job = next((job for job in self._long_jobs if job.runnable()), None)
-        if job is None:
+        model, jobs = next(
+            ((model, jobs) for model, jobs in self._long_jobs.items() if jobs[0].runnable()), (None, None)
+        )
+        if jobs is None:
             return False
-        if job.run_part():
-            self._long_jobs.remove(job)
-            self._long_rows -= job.rows
+        del self._long_jobs[model]
+        if jobs[0].run_part():
+            self._long_rows[model] -= jobs.popleft().rows
+        if jobs:
+            self._long_jobs[model] = jobs  # behind the others
         self._before_next_part = None
         return True
 

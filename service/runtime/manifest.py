@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
@@ -23,6 +24,10 @@ PHASE2_IR_FILE = "phase2.xml"
 LABEL_MAP_FILE = "label_map.json"
 CHARS_FILE = "chars.csv"
 GOLDEN_FILE = "golden.npz"
+
+# A number of 17 digits with sign, point, exponent and comma takes 25; there is room for an indent.
+BYTES_A_NUMBER = 32
+BYTES_BESIDE = 1 << 16
 
 Precision = Literal["f32", "f16", "int8"]
 
@@ -101,6 +106,16 @@ class ForecasterManifest(Manifest):
         if len(set(channels)) != len(channels):
             raise ValueError("each channel needs a name of its own")
         return channels
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The index of each channel by its name."""
+        return {name: index for index, name in enumerate(self.channels)}
+
+    @property
+    def window_bytes(self) -> int:
+        """The most bytes that a request with one window takes as JSON."""
+        return self.context * len(self.channels) * BYTES_A_NUMBER + BYTES_BESIDE
 
     def described(self) -> dict[str, Any]:
         """Return what a client must know to ask."""

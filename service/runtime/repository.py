@@ -82,6 +82,11 @@ class Repository:
         return [forecasters[0], *self._recognizers.values(), *forecasters[1:]]
 
     @property
+    def widest(self) -> ServedForecaster:
+        """The forecaster whose window takes the most bytes."""
+        return max(self._forecasters.values(), key=lambda model: model.manifest.window_bytes)
+
+    @property
     def recognizers(self) -> list[ServedRecognizer]:
         """The glyph models."""
         return list(self._recognizers.values())

@@ -40,7 +40,7 @@ from service.errors import (
     ShuttingDownError,
     shorten,
 )
-from service.transports.bodies import RefusalOfBody, read_body
+from service.transports.bodies import LARGE_BODY, ROUNDS, LargeBodies, RefusalOfBody, read_body
 from service.transports.connections import Connection
 from service.transports.replies import LogStream
 
@@ -50,12 +50,11 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from service.jobs import Answer, GlyphsJob
+    from service.jobs import Answer, GlyphsJob, WideForecastJob
     from service.settings import HttpSettings
 
 DRAIN_SECONDS = 4
 RETRY_AFTER_SECONDS = "1"
-ROUNDS_BEFORE_A_PART = 8
 WELCOME = """
 Vinocast is ready on {url}. Try:
 
@@ -109,7 +108,7 @@ class Server(uvicorn.Server):
         self._announced = False
         super().__init__(
             uvicorn.Config(
-                create_app(plane, self._pump, settings.max_request_bytes),
+                create_app(plane, self._pump),
                 host=settings.host,
                 port=settings.port,
                 loop="uvloop",
@@ -159,8 +158,8 @@ class Server(uvicorn.Server):
 class _Pump:
     """Drives the lane from the event loop, one inference between two rounds of input and output.
 
-    A request takes several rounds from its first byte to the lane. Before a part of a long job there are as many, so
-    that what has come meanwhile overtakes it.
+    Before a part of a long job there are as many rounds as a request takes to the lane, so that what has come meanwhile
+    overtakes it.
     """
 
     def __init__(self, plane: DataPlane) -> None:
@@ -176,7 +175,7 @@ class _Pump:
 
     def _step(self) -> None:
         self._scheduled = False
-        if self._lane.only_parts and self._rounds < ROUNDS_BEFORE_A_PART:
+        if self._lane.only_parts and self._rounds < ROUNDS:
             self._rounds += 1
             self.kick()
             return
@@ -185,7 +184,7 @@ class _Pump:
             self.kick()
 
 
-def create_app(plane: DataPlane, pump: _Pump, max_body_bytes: int) -> FastAPI:
+def create_app(plane: DataPlane, pump: _Pump) -> FastAPI:
     """Return the application; its routes are the contract of the documentation."""
     app = FastAPIOffline(
         title="Vinocast",
@@ -194,8 +193,13 @@ def create_app(plane: DataPlane, pump: _Pump, max_body_bytes: int) -> FastAPI:
         redirect_slashes=False,
     )
 
+    large_bodies = LargeBodies()
+
     async def answered(
-        request: Request, start: Callable[[dict[str, Any], bytes, Answer], GlyphsJob | None], *, no_body: bytes = b""
+        request: Request,
+        start: Callable[[dict[str, Any], bytes, Answer], GlyphsJob | WideForecastJob | None],
+        *,
+        no_body: bytes = b"",
     ) -> Response:
         """Read the body of a request, start on it, and return its answer when the lane has come to it.
 
@@ -209,8 +213,8 @@ def create_app(plane: DataPlane, pump: _Pump, max_body_bytes: int) -> FastAPI:
 
         echoed = schemas.echo({})
         try:
-            body = await read_body(request, max_body_bytes) or no_body
-            fields = schemas.parse_json(body)
+            body = await read_body(request, plane.max_request_bytes) or no_body
+            fields = schemas.parse_json(body) if len(body) < LARGE_BODY else await large_bodies.parse(body)
             echoed = schemas.echo(fields)
             if request.scope["query_string"]:
                 _refuse_parameters(request)
@@ -311,7 +315,7 @@ def create_app(plane: DataPlane, pump: _Pump, max_body_bytes: int) -> FastAPI:
     return app
 
 
-async def _abandon(job: GlyphsJob, request: Request, replied: asyncio.Future[Any]) -> None:
+async def _abandon(job: GlyphsJob | WideForecastJob, request: Request, replied: asyncio.Future[Any]) -> None:
     """Have a long job abandoned when its client leaves before the reply."""
     # Behind the body comes nothing but the end: of the connection, or of the response.
     await request.receive()

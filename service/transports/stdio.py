@@ -58,8 +58,8 @@ class _StdioServer:
         self._parent = parent
         self._replies = replies
         self._max_unread = settings.max_unread_reply_bytes
-        self._splitter = LineSplitter(settings.max_request_bytes)
         self._plane = DataPlane(settings)
+        self._splitter = LineSplitter(self._plane.max_request_bytes)
         # Pings that came before the default model settled.
         self._waiting_pings: list[dict[str, Any]] = []
         # What was parsed is kept until the replies are out: to free the numbers of a window takes 25 us.

@@ -187,6 +187,7 @@ class LongWork:
     parts: int = 2
     rows: int = 8
     loaded: bool = True
+    model: str = "some"
 
     def runnable(self) -> bool:
         return self.loaded
@@ -259,7 +260,7 @@ def test_a_long_job_counts_as_its_rows_until_its_end_and_leaves_the_others_their
 
 def test_a_long_job_whose_model_still_loads_is_passed_over() -> None:
     lane, diary = Lane(100), list[tuple[str, str]]()
-    loading = LongWork("loading", diary, parts=1, loaded=False)
+    loading = LongWork("loading", diary, parts=1, loaded=False, model="other")
     lane.submit_long(loading)
     lane.submit_long(LongWork("here", diary, parts=1))
     lane.submit(Work("a", diary))
@@ -268,3 +269,16 @@ def test_a_long_job_whose_model_still_loads_is_passed_over() -> None:
     loading.loaded = True
     drain(lane)
     assert diary[-1] == ("loading", "end")
+
+
+def test_long_jobs_of_several_models_take_turns_and_each_model_has_a_room_of_its_own() -> None:
+    lane, diary = Lane(10), list[tuple[str, str]]()
+    lane.submit_long(LongWork("batch", diary, parts=4))
+    with pytest.raises(OverloadedError):
+        lane.submit_long(LongWork("more", diary))
+    for model in ("second", "third"):
+        lane.submit_long(LongWork(model, diary, model=model))
+    assert (len(lane), lane.rows) == (3, 24)
+    drain(lane)
+    assert [name for name, _ in diary] == ["batch", "second", "third", "batch", "second", "third", "batch", "batch"]
+    assert (len(lane), lane.rows) == (0, 0)
