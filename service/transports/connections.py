@@ -54,13 +54,18 @@ class Connection(H11Protocol):
 
 
 class _Flow(FlowControl):
-    """Reads on only for a body that is not complete, or for the next request once this one is answered."""
+    """Reads on only for a body that is not complete, or for the next request once this one is answered.
+
+    And while nothing has come behind the request at hand: only who reads sees that its client has left.
+    """
 
     def __init__(self, transport: asyncio.Transport, connection: Connection) -> None:
         super().__init__(transport)
         self._connection = connection
 
     def resume_reading(self) -> None:
+        if not self.read_paused:
+            return
         cycle: RequestResponseCycle | None = self._connection.cycle
-        if cycle is None or cycle.more_body or cycle.response_complete:
+        if cycle is None or cycle.more_body or cycle.response_complete or not self._connection.conn.trailing_data[0]:
             super().resume_reading()

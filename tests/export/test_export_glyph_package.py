@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import click
@@ -29,9 +30,17 @@ def source(tmp_path: Path) -> GlyphFolder:
     return GlyphFolder(folder)
 
 
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What becomes of a source that is like every other here: to convert one takes seconds."""
+    folder = tmp_path_factory.mktemp("converted")
+    (folder / "source").mkdir()
+    return convert_glyphs(GlyphFolder(folder / "source").folder, folder / "mine")
+
+
 @pytest.fixture
-def output(tmp_path: Path, source: GlyphFolder) -> Path:
-    return convert_glyphs(source.folder, tmp_path / "models" / "mine")
+def output(tmp_path: Path, converted: Path) -> Path:
+    return Path(shutil.copytree(converted, tmp_path / "models" / "mine"))
 
 
 def load(folder: Path, profile: str = "epyc-7763") -> Recognizer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from glyph_support import random_raster
+from numpy.typing import NDArray
 from support import MODELS, in_threads
 
 from service.glyphs.recognizer import Recognizer
@@ -22,9 +22,17 @@ def load() -> Recognizer:
     return recognizer
 
 
+def drawing(rng: np.random.Generator) -> NDArray[np.uint8]:
+    """White rectangles on black."""
+    raster = np.zeros((128, 128), np.uint8)
+    for top, left, height, width in rng.integers((0, 0, 8, 8), (96, 96, 64, 64), (5, 4)):
+        raster[top : top + height, left : left + width] ^= 255
+    return raster
+
+
 def test_threads_get_the_labels_of_their_own_rasters() -> None:
     rng = np.random.default_rng(7)
-    rasters = [np.stack([random_raster(rng) for _ in range(3)]) for _ in range(8)]
+    rasters = [np.stack([drawing(rng) for _ in range(3)]) for _ in range(8)]
     alone = load()
     expected = [alone.recognize_rasters(own, 3)[0] for own in rasters]
     shared = load()  # which has seen no cell yet

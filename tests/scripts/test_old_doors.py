@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
-from support import MODEL, MODELS, ROOT, StdioService, Window, in_threads, packed, random_windows, raw_inference
+from support import MODEL, MODELS, ROOT, StdioService, Window, in_threads, near, packed, random_windows, raw_inference
 
 from scripts.inference_openvino import PatchTSTOpenVINOInference
 from service.errors import SetupError
@@ -19,11 +19,6 @@ from service.errors import SetupError
 @pytest.fixture(scope="module")
 def model() -> PatchTSTOpenVINOInference:
     return PatchTSTOpenVINOInference(MODELS / MODEL)
-
-
-def near(answer: Window, expected: Window, window: Window) -> bool:
-    """Whether they are the same but for rounding, which differs by the instruction set of the kernels."""
-    return answer.shape == expected.shape and bool((abs(answer - expected) <= 1e-5 * window.std(axis=0)).all())
 
 
 def run_script(name: str, *options: str | Path, cwd: Path = ROOT, text: str = "") -> subprocess.CompletedProcess[str]:

@@ -6,11 +6,10 @@ import base64
 import io
 import json
 import signal
+import socket
 import struct
-import time
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
@@ -200,31 +199,55 @@ def test_more_bytes_than_a_glyph_can_need_are_refused(client: httpx.Client) -> N
     assert error_of(refused.json()) == ("payload_too_large", "grids")
 
 
-def test_a_batch_as_large_as_the_queue_leaves_forecasts_their_room(http: HttpService) -> None:
-    grids = random_grids(64).tolist() * 64
-    with httpx.Client(base_url=http.url) as leaving:
-        with pytest.raises(httpx.ReadTimeout):
-            leaving.post("/glyphs", json={"grids": grids}, timeout=0.5)
-        forecast = httpx.post(f"{http.url}/forecast", json=packed(np.ones((512, 7), np.float32).cumsum(axis=0)))
+def send_batch(service: HttpService, count: int) -> socket.socket:
+    """Send a request for so many grids, and return the connection on which the answer would come."""
+    body = orjson.dumps({"request_id": 4, "grids": [[[1] * 16] * 16] * count})
+    head = f"POST /glyphs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    connection = socket.create_connection(("127.0.0.1", service.port), PATIENCE)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * len(body))
+    connection.sendall(head.encode() + body)
+    return connection
+
+
+def test_a_batch_as_large_as_the_queue_leaves_forecasts_their_room(client: httpx.Client, http: HttpService) -> None:
+    one = {"grids": random_grids(1).tolist()}
+    with send_batch(http, 4096):
+        wait_until(lambda: client.post("/glyphs", json=one).status_code == 429, "the batch fills the queue")
+        forecast = client.post("/forecast", json=packed(np.ones((512, 7), np.float32).cumsum(axis=0)))
         assert forecast.status_code == 200, forecast.text
     # Whose client has left is done no more, and its room is there again.
-    wait_until(lambda: httpx.post(f"{http.url}/glyphs", json={"grids": grids[:1]}).status_code == 200, "room")
+    wait_until(lambda: client.post("/glyphs", json=one).status_code == 200, "room")
+
+
+def test_a_batch_whose_client_leaves_as_soon_as_it_is_sent_is_not_done(client: httpx.Client, http: HttpService) -> None:
+    count = 480  # what the service takes in with one read
+    one = {"grids": random_grids(1).tolist()}
+    whole = client.post("/glyphs", json={"grids": [[[1] * 16] * 16] * count}).json()["inference_time_ms"]
+
+    def waited() -> float:
+        http.signal(signal.SIGSTOP)
+        send_batch(http, count).close()
+        http.signal(signal.SIGCONT)
+        return float(client.post("/glyphs", json=one).json()["queue_time_ms"])
+
+    # Behind a batch that is done to its end each would wait for all of it.
+    assert min(waited() for _ in range(3)) < whole / 2
 
 
 def test_a_batch_that_outlasts_the_end_is_told_so() -> None:
-    grids = random_grids(64).tolist() * 64
-    with HttpService() as service, ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(
-            httpx.post, f"{service.url}/glyphs", json={"request_id": 4, "grids": grids}, timeout=PATIENCE
+    one = {"grids": random_grids(1).tolist()}
+    with HttpService() as service, send_batch(service, 4096) as asked:
+        wait_until(
+            lambda: httpx.post(f"{service.url}/glyphs", json=one).status_code == 429, "the batch fills the queue"
         )
-        time.sleep(0.7)
         service.signal(signal.SIGTERM)
-        reply = asked.result()
+        with asked.makefile("rb") as stream:
+            head, _, body = stream.read().partition(b"\r\n\r\n")
         assert service.wait() == 0
         assert "Traceback" not in service.log
-    if reply.status_code != 200:  # a machine that recognizes 4,096 glyphs in four seconds answers
-        assert error_of(reply.json()) == ("shutting_down", None)
-        assert reply.json()["request_id"] == 4
+    if not head.startswith(b"HTTP/1.1 200 "):  # a machine that recognizes 4,096 glyphs in four seconds answers
+        assert error_of(orjson.loads(body)) == ("shutting_down", None)
+        assert orjson.loads(body)["request_id"] == 4
 
 
 def test_a_glyph_model_is_no_forecaster(client: httpx.Client) -> None:

@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 import orjson
 import pytest
-from support import PATIENCE, HttpService, RunVinocast, copy_model, error_of, packed, random_windows, wait_until
+from support import PATIENCE, HttpService, RunVinocast, copy_model, error_of, near, packed, random_windows, wait_until
 
 from service.transports.connections import listen
 from service.transports.workers import share_out
@@ -68,12 +68,13 @@ def test_the_workers_share_the_cores_out_and_every_thread_keeps_to_its_share(ser
 def test_connections_go_to_the_workers_in_turn_and_each_answers_alike(service: HttpService) -> None:
     before = {pid: sockets(pid) for pid in workers(service)}
     (window,) = random_windows(1)
-    answers = set()
+    answers = []
     clients = [httpx.Client(base_url=service.url, timeout=PATIENCE) for _ in range(6)]
     for client in clients:
         reply = client.post("/forecast", json=packed(window)).json()
-        answers.add(np.array(reply["predictions"], np.float32).tobytes())
-    assert len(answers) == 1
+        answers.append(np.array(reply["predictions"], np.float32))
+    # One may have more cores than the other, and so more threads.
+    assert all(near(answer, answers[0], window) for answer in answers)
     assert [sockets(pid) - before[pid] for pid in before] == [3, 3]
     for client in clients:
         client.close()
