@@ -35,9 +35,15 @@ from service.glyphs.rasters import decode_raster
 from service.glyphs.recognizer import Recognizer
 from service.runtime.compiled import Compiler
 from service.runtime.cpu import cpu_budget
-from service.runtime.manifest import GlyphsManifest, ModelFolder, bundled_models, open_forecaster, open_model
+from service.runtime.manifest import (
+    BUNDLED_FORECASTER,
+    GlyphsManifest,
+    ModelFolder,
+    bundled_models,
+    open_forecaster,
+    open_model,
+)
 from service.runtime.profiles import find_profile
-from service.runtime.repository import BUNDLED_DEFAULT
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -101,7 +107,7 @@ class Wrong(click.ClickException):
 def main(count: int, transports: tuple[Transport, ...]) -> None:
     """Send the requests to `vinocast stdio`, then to `vinocast serve`, and print what they took."""
     settings = Settings(max_request_bytes=MAX_REQUEST_BYTES)
-    model = open_forecaster(bundled_models() / BUNDLED_DEFAULT)
+    model = open_forecaster(bundled_models() / BUNDLED_FORECASTER)
     forecaster = Forecaster(model)
     compiler = Compiler(find_profile(settings.profile), cpu_budget())
     forecaster.load(compiler)

@@ -18,8 +18,7 @@ from service.bench.figures import Cell, Samples, figures
 from service.bench.load import ClosedLoop
 from service.bench.processes import HttpService, sharpen_timers
 from service.bench.requests import forecasts, random_windows
-from service.runtime.manifest import bundled_models, open_forecaster
-from service.runtime.repository import BUNDLED_DEFAULT
+from service.runtime.manifest import BUNDLED_FORECASTER, bundled_models, open_forecaster
 from service.settings import Settings
 
 CLIENTS = (1, 4, 16)
@@ -33,7 +32,7 @@ SETTLE = 16
 def main(workers: int, seconds: float) -> None:
     """Print, for base64 windows, latency and throughput of both."""
     sharpen_timers()
-    manifest = open_forecaster(bundled_models() / BUNDLED_DEFAULT).manifest
+    manifest = open_forecaster(bundled_models() / BUNDLED_FORECASTER).manifest
     channels = len(manifest.channels)
     windows = random_windows(manifest.context, channels)
     counts = (1, workers)

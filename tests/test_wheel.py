@@ -56,6 +56,19 @@ def test_a_wheel_serves_its_own_models_from_any_folder(tmp_path: Path) -> None:
         ).stdout
     )
 
+    # What is damaged in it comes from a wheel again: there is nothing to convert.
+    (site / "service" / "models" / MODEL / "model.bin").write_bytes(b"")
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "service", "doctor"],
+        cwd=elsewhere,
+        env=os.environ | {"PYTHONPATH": str(site)},
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert b"it came with Vinocast: install the wheel again" in done.stdout
+
     # What it lacks is installed from the same file.
     done = subprocess.run(
         [sys.executable, "-P", "-c", "import service.extras as e; print(e.install_line('convert'))"],

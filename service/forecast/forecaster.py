@@ -17,7 +17,7 @@ import numpy as np
 from service.errors import ModelRefusedError
 from service.runtime.compiled import infer_together
 from service.runtime.lane import SERIES_A_PART
-from service.runtime.manifest import IR_FILE, ForecasterFolder, ForecasterManifest
+from service.runtime.manifest import IR_FILE, ForecasterFolder, ForecasterManifest, mend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -208,6 +208,9 @@ class Forecaster:
         self._counts = sorted({*self._counts, count})
         return shape
 
+    def _mend(self) -> str:
+        return mend(self.folder.path) if self.served is self.folder else "tune the model again"
+
     def _self_test(self, shape: CompiledShape, count: int) -> None:
         """Run the golden vectors through a compiled shape; raises ModelRefusedError when they do not come out."""
         inputs, expected = self._golden
@@ -222,7 +225,7 @@ class Forecaster:
         ) or not (0 < len(inputs) == len(expected)):
             raise ModelRefusedError(
                 f"{self.folder.path}: the IR or the golden vectors have another shape than the manifest says; "
-                "convert the model again"
+                f"{mend(self.folder.path)}"
             )
         for start in range(0, len(inputs), count):
             batch = inputs[start : start + count]
@@ -234,5 +237,5 @@ class Forecaster:
             if not worst <= tolerance:
                 raise ModelRefusedError(
                     f"{self.served.path}: the golden vectors come out {worst:.3g} of a series' deviation away, "
-                    f"more than {tolerance:.3g}; convert or tune the model again"
+                    f"more than {tolerance:.3g}; {self._mend()}"
                 )

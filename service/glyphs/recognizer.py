@@ -20,6 +20,7 @@ from service.runtime.manifest import (
     PHASE2_IR_FILE,
     GlyphsManifest,
     ModelFolder,
+    mend,
 )
 
 if TYPE_CHECKING:
@@ -129,13 +130,12 @@ class Recognizer:
         path, tolerance = self._folder.path, self._folder.manifest.golden_tolerance
         if logits.shape[1:] != (len(self._labels),) or not (0 < len(grids) == len(logits) and len(cells) > 0):
             raise ModelRefusedError(
-                f"{path}: {len(self._labels)} labels, golden vectors of shape {list(logits.shape)}; train or export "
-                "the model again"
+                f"{path}: {len(self._labels)} labels, golden vectors of shape {list(logits.shape)}; {mend(path)}"
             )
         if not np.array_equal(self._phase1(cells).argmax(axis=1), ids):
-            raise ModelRefusedError(f"{path}: the golden cells come out as other primitives; export the model again")
+            raise ModelRefusedError(f"{path}: the golden cells come out as other primitives; {mend(path)}")
         worst = float(np.abs(self._phase2(grids) - logits).max())
         if not worst <= tolerance:
             raise ModelRefusedError(
-                f"{path}: the golden grids come out {worst:.3g} away, more than {tolerance:.3g}; export the model again"
+                f"{path}: the golden grids come out {worst:.3g} away, more than {tolerance:.3g}; {mend(path)}"
             )

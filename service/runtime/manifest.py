@@ -25,6 +25,10 @@ LABEL_MAP_FILE = "label_map.json"
 CHARS_FILE = "chars.csv"
 GOLDEN_FILE = "golden.npz"
 
+BUNDLED_FORECASTER = "patchtst-etth1"
+BUNDLED_GLYPHS = "glyphs"
+BUNDLED = (BUNDLED_FORECASTER, BUNDLED_GLYPHS)
+
 # A number of 17 digits with sign, point, exponent and comma takes 25; there is room for an indent.
 BYTES_A_NUMBER = 32
 BYTES_BESIDE = 1 << 16
@@ -167,19 +171,17 @@ class ModelFolder(Generic[M_co]):
         """Compare every file with its hash; raises ModelRefusedError that names the first file that differs."""
         for name in self.manifest.required:
             if name not in self.manifest.files:
-                raise ModelRefusedError(
-                    f"{self.path / MANIFEST_FILE}: files: no sha256 of {name}; convert the model again"
-                )
+                raise ModelRefusedError(f"{self.path / MANIFEST_FILE}: files: no sha256 of {name}; {mend(self.path)}")
         for name, expected in self.manifest.files.items():
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 raise ModelRefusedError(f"{self.path / MANIFEST_FILE}: files: {name!r} is not inside the folder")
             try:
                 actual = sha256_file(self.path / name)
             except OSError as error:
-                raise ModelRefusedError(f"{self.path / name}: {error.strerror}; convert the model again") from error
+                raise ModelRefusedError(f"{self.path / name}: {error.strerror}; {mend(self.path)}") from error
             if actual != expected:
                 raise ModelRefusedError(
-                    f"{self.path / name}: sha256 {actual} is not the manifest's {expected}; convert the model again"
+                    f"{self.path / name}: sha256 {actual} is not the manifest's {expected}; {mend(self.path)}"
                 )
 
     def golden(self, *names: str) -> list[NDArray[Any]]:
@@ -204,9 +206,13 @@ def open_model(path: Path) -> ModelFolder[ForecasterManifest] | ModelFolder[Glyp
     try:
         manifest = _ANY_MANIFEST.validate_json((path / MANIFEST_FILE).read_bytes())
     except OSError as error:
-        raise ModelRefusedError(f"{path}: no readable {MANIFEST_FILE} ({error.strerror})") from error
+        raise ModelRefusedError(f"{path}: no readable {MANIFEST_FILE} ({error.strerror}); {mend(path)}") from error
     except ValidationError as error:
-        raise ModelRefusedError(f"{path / MANIFEST_FILE}: {error}") from error
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ModelRefusedError(
+            f"{path / MANIFEST_FILE}: {f'{where}: ' if where else ''}{first['msg']}; {mend(path)}"
+        ) from error
     # Told apart only for the type checker.
     if isinstance(manifest, GlyphsManifest):
         return ModelFolder(path, manifest)
@@ -239,6 +245,16 @@ def bundled_models() -> Path:
     package = Path(__file__).resolve().parent.parent
     inside = package / "models"
     return inside if inside.is_dir() else package.parent / "models"
+
+
+def mend(path: Path) -> str:
+    """Return what to do about a model whose files are not what they should be."""
+    bundled = bundled_models()
+    if path.resolve().parent != bundled or path.name not in BUNDLED:
+        return "convert the model again"
+    if bundled.parent == Path(__file__).resolve().parent.parent:
+        return "it came with Vinocast: install the wheel again (pip install --force-reinstall --no-deps)"
+    return f"it came with Vinocast: restore it (git checkout models/{path.name})"
 
 
 def find_models(root: Path) -> dict[str, Path]:

@@ -10,7 +10,14 @@ import time
 from typing import TYPE_CHECKING
 
 from service.errors import ModelRefusedError, SetupError, UnknownModelError, quote
-from service.runtime.manifest import GlyphsManifest, ModelFolder, find_models, open_model
+from service.runtime.manifest import (
+    BUNDLED_FORECASTER,
+    BUNDLED_GLYPHS,
+    GlyphsManifest,
+    ModelFolder,
+    find_models,
+    open_model,
+)
 from service.runtime.served import served_forecaster, served_recognizer
 
 if TYPE_CHECKING:
@@ -22,8 +29,6 @@ if TYPE_CHECKING:
     from service.runtime.profiles import Profile
     from service.runtime.served import AnyServedModel, ServedForecaster, ServedRecognizer
 
-BUNDLED_DEFAULT = "patchtst-etth1"
-BUNDLED_GLYPHS = "glyphs"
 log = logging.getLogger(__name__)
 
 
@@ -32,8 +37,8 @@ def choose_default(root: Path, names: list[str], wanted: str | None, others: Seq
 
     ``others`` are the models that are no forecasters.
     """
-    if wanted is None and BUNDLED_DEFAULT in names:
-        return BUNDLED_DEFAULT
+    if wanted is None and BUNDLED_FORECASTER in names:
+        return BUNDLED_FORECASTER
     if wanted is None and len(names) == 1:
         return names[0]
     if wanted in names:
@@ -43,7 +48,7 @@ def choose_default(root: Path, names: list[str], wanted: str | None, others: Seq
     if not names and others:
         raise SetupError(f"no forecaster in {root}, only {', '.join(others)}: put one beside, such as the bundled one")
     if not names:
-        raise SetupError(f"no model in {root} can be read: see the messages above, and convert one again")
+        raise SetupError(f"no model in {root} can be read: mend or remove those named above")
     what = f"no model {wanted!r} in {root}" if wanted else f"several models in {root}: name one with --default-model"
     raise SetupError(f"{what}; there are: {', '.join(names)}")
 
@@ -66,7 +71,7 @@ class Repository:
             except ModelRefusedError as error:
                 # One damaged manifest must not stop the others; it is an error when it is the default's.
                 log.error("%s", error)
-                if name == (default or BUNDLED_DEFAULT):
+                if name == (default or BUNDLED_FORECASTER):
                     raise
                 continue
             if isinstance(folder.manifest, GlyphsManifest):
