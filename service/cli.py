@@ -8,6 +8,8 @@ imports what it needs when it runs, so that ``stdio`` starts without a web frame
 from __future__ import annotations
 
 import dataclasses
+import errno
+import io
 import itertools
 import logging
 import os
@@ -42,7 +44,7 @@ CONTEXT = {
 
 
 class Command(click.Command):
-    """A command whose options have environment variables, and whose setup errors end with exit code 1.
+    """A command whose options have environment variables, and whose errors end with a sentence and exit code 1.
 
     Args:
         group: of the commands that it belongs to, for the names of its variables.
@@ -77,6 +79,12 @@ class Command(click.Command):
         except SetupError as error:
             click.echo(f"vinocast: {error}", err=True)
             ctx.exit(1)
+        except OSError as error:
+            # Such as a full disk behind standard output; a reader that has gone is click's own to end by.
+            if error.errno == errno.EPIPE:
+                raise
+            click.echo(f"vinocast: {error}", err=True)
+            ctx.exit(1)
 
 
 def start_service(level: str) -> None:
@@ -95,7 +103,24 @@ def start_service(level: str) -> None:
         log.warning("%s", notice)
 
 
-@click.group(context_settings=CONTEXT)
+def check_writable(option: str, path: Path | None) -> None:
+    """Refuse a file that could not be written when all is measured; raises SetupError."""
+    if path and not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise SetupError(f"{option} {path} cannot be written: name a file in a folder that is there and writable")
+
+
+class Program(click.Group):
+    """The program. What it prints comes out, whatever the encoding of the stream it goes to."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run it."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        return super().main(*args, **kwargs)
+
+
+@click.group(cls=Program, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="vinocast")
 def main() -> None:
     """Time-series forecasts and glyph recognition on server CPUs with OpenVINO, over HTTP and over JSON lines."""
@@ -231,7 +256,10 @@ def convert(source: str, output: Path, precision: str, calibration: Path | None,
 @settings_options(Settings, "profile")
 @click.option("--json", is_flag=True, help="Print one JSON object instead of a table.")
 def evaluate(model: str, data: Path, split: Split, profile: str, json: bool) -> None:
-    """Measure the accuracy on ETTh1 of MODEL, a model's folder or the name of a bundled model."""
+    """Measure the accuracy on ETTh1 of MODEL, a model's folder or the name of a bundled model.
+
+    Any file of ETTh1's columns and rows is taken; one that is not the published file is called by its own name.
+    """
     from service.evaluation.accuracy import evaluate, find_model
     from service.evaluation.etth1 import read_etth1
 
@@ -239,8 +267,11 @@ def evaluate(model: str, data: Path, split: Split, profile: str, json: bool) -> 
     if json:
         click.echo(metric.model_dump_json())
     else:
-        click.echo(f"{'dataset':10}{'split':12}{'windows':>8}{'MSE':>10}{'MAE':>10}")
-        click.echo(f"{metric.dataset:10}{metric.split:12}{metric.windows:>8}{metric.mse:>10.5f}{metric.mae:>10.5f}")
+        width = max(8, len(metric.dataset)) + 2
+        click.echo(f"{'dataset':{width}}{'split':12}{'windows':>8}{'MSE':>10}{'MAE':>10}")
+        click.echo(
+            f"{metric.dataset:{width}}{metric.split:12}{metric.windows:>8}{metric.mse:>10.5f}{metric.mae:>10.5f}"
+        )
 
 
 @main.command(cls=Command)
@@ -286,7 +317,10 @@ def tune(models: Path | None, data: Path | None, isa_cap: Literal["AVX2"] | None
     from service.tune.report import to_text
     from service.tune.run import tune
 
-    click.echo(to_text(tune(models, data, isa_cap, rounds)))
+    report = tune(models, data, isa_cap, rounds)
+    click.echo(to_text(report))
+    if isinstance(report.path, SetupError):
+        raise report.path
 
 
 class TrainingGroup(click.Group):
@@ -371,13 +405,15 @@ def bench(
             from service.bench import plot as charts  # before the measurement, which would be lost without the extra
         except ModuleNotFoundError as error:
             raise missing_extra("bench", error) from error
+    check_writable("--json", Path(json) if json and json != "-" else None)
+    check_writable("--plot", plot)
     plan = dataclasses.replace(QUICK, rates=rate) if quick else Plan(seconds=seconds, rates=rate)
     report = run(Settings(**options), stock, plan)
+    if json != "-":
+        click.echo(to_text(report))
     if json is not None:
         with click.open_file(json, "wb") as file:
             file.write(to_json(report))
-    if json != "-":
-        click.echo(to_text(report))
     if plot is not None:
         plot.write_text(charts.to_html(report))
 

@@ -68,8 +68,15 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 def _machine(budget: cpu.CpuBudget) -> Iterator[Finding]:
     processor = cpu.processor()
-    yield Finding("", "cpu", f"{processor.name} ({', '.join(f for f in NOTABLE_FLAGS if f in processor.flags)})")
-    if "avx2" not in processor.flags:
+    if processor.flags:
+        yield Finding("", "cpu", f"{processor.name} ({', '.join(f for f in NOTABLE_FLAGS if f in processor.flags)})")
+    else:
+        yield Finding(
+            "WARN",
+            "cpu",
+            f"unknown: {cpu.CPUINFO} cannot be read (systemd: ProcSubset=all), so no --profile tuned",
+        )
+    if processor.flags and "avx2" not in processor.flags:
         yield Finding("WARN", "cpu", "no AVX2: forecasts will be several times slower")
     quota = "no quota" if budget.quota is None else f"a quota of {budget.quota:g} cores, so threads are not pinned"
     yield Finding("", "budget", f"{budget.cores} cores: affinity {sorted(budget.affinity)}, {quota}")

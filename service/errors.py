@@ -32,6 +32,7 @@ VinocastError
 from __future__ import annotations
 
 import logging
+import os
 import uuid
 from typing import ClassVar
 
@@ -231,3 +232,8 @@ def describe(value: object) -> str:
             return "an object"
         case _:
             return quote(value)
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """Return a path as text that can be stored and sent, whatever its bytes are."""
+    return os.fsencode(path).decode(errors="backslashreplace")

@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import orjson
 import pytest
-from support import MODEL, ROOT, HttpService, RunVinocast, StdioService, copy_model, packed
+from support import MODEL, ROOT, VINOCAST, HttpService, RunVinocast, StdioService, copy_model, packed
 
 from service import __version__
 from service.cli import main
@@ -194,6 +194,60 @@ def test_wrong_usage_ends_with_code_2_and_says_what_is_wrong(run_vinocast: RunVi
     assert done.returncode == 2
     assert "Error: " in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("option", ["--json", "--plot"])
+def test_a_report_that_could_not_be_written_is_not_measured_first(
+    run_vinocast: RunVinocast, option: str, tmp_path: Path
+) -> None:
+    done = run_vinocast("bench", "--quick", option, tmp_path / "nowhere" / "report")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"vinocast: {option} {tmp_path}/nowhere/report cannot be written: "
+        "name a file in a folder that is there and writable\n"
+    )
+
+
+def test_output_that_cannot_be_written_ends_with_a_sentence() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [VINOCAST, "doctor", "--models", "nowhere"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "vinocast: [Errno 28] No space left on device"
+    assert "Traceback" not in done.stderr
+
+
+def test_what_is_no_text_can_be_told_of_in_any_encoding(run_vinocast: RunVinocast, tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.csv")
+    for encoding in ("utf-8", "latin-1", "ascii"):
+        environment = os.environ | {"PYTHONIOENCODING": encoding}
+        done = run_vinocast("evaluate", MODEL, "--data", name, env=environment, cwd=tmp_path)
+        assert done.returncode == 1
+        assert done.stderr.startswith("vinocast: caf"), done.stderr
+        assert "No such file or directory" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "last"),
+    [
+        (
+            "model.bin",
+            b"x",
+            r"vinocast: the default model cannot be served: .*model\.bin: sha256 .*; convert the model again",
+        ),
+        ("manifest.json", b"{}", r"vinocast: no model in .* can be read: mend or remove those named above"),
+    ],
+)
+def test_the_last_line_says_what_to_do_about_a_model_that_is_refused(
+    run_vinocast: RunVinocast, tmp_path: Path, file: str, content: bytes, last: str
+) -> None:
+    (copy_model(tmp_path, "mine") / file).write_bytes(content)
+    done = run_vinocast("serve", "--port", "0", "--models", tmp_path)
+    assert done.returncode == 1
+    assert re.fullmatch(last, done.stderr.splitlines()[-1])
+    # Each line is an event.
+    assert all(re.match(r"vinocast: |\d{4}-\d\d-\d\d ", line) for line in done.stderr.splitlines()), done.stderr
 
 
 def test_the_version_is_the_packages(run_vinocast: RunVinocast) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import json
 import os
 import re
 import select
@@ -218,12 +219,13 @@ class Worker(Process):
     """A module of ours in a process of its own, given its options as JSON and driven by lines of JSON."""
 
     def __init__(self, module: str, **options: Any) -> None:
-        super().__init__("-m", module, orjson.dumps(options).decode())
+        # Unlike orjson, this takes a path that is no UTF-8.
+        super().__init__("-m", module, json.dumps(options))
         self._received = bytearray()
 
     def ask(self, request: Any) -> Any:
         """Send a line and return the answer."""
-        os.write(self.write_fd, orjson.dumps(request) + b"\n")
+        os.write(self.write_fd, json.dumps(request).encode() + b"\n")
         return self.read()
 
     def read(self) -> Any:
@@ -233,7 +235,7 @@ class Worker(Process):
                 raise SetupError(f"no answer of the model for {PATIENCE:.0f} s")
             data = os.read(self.read_fd, 1 << 16)
             if not data:
-                raise SetupError(f"the model cannot be measured; its log:\n{self.log}")
+                raise SetupError(f"the model cannot be measured: {self.log.strip()}")
             self._received += data
         answer = orjson.loads(self._received)
         self._received.clear()

@@ -7,6 +7,7 @@ inference, as an array.
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ import orjson
 from service.bench.figures import MATMUL
 from service.bench.floor import MATMUL_SHAPE, matmul_model, multiply_adds
 from service.bench.requests import random_windows
+from service.errors import SetupError
 from service.runtime.compiled import CompiledShape, Compiler, openvino_version
 from service.runtime.cpu import cpu_budget
 from service.runtime.manifest import IR_FILE, open_forecaster
@@ -83,13 +85,16 @@ def compile_graphs(folder: Path, profile: str, stock: Path | None) -> Graphs:
 
 def main() -> None:
     """Compile, describe, and answer until the input ends."""
-    options = orjson.loads(sys.argv[1])
+    options = json.loads(sys.argv[1])
     stock = options["stock"]
-    graphs = compile_graphs(Path(options["folder"]), options["profile"], Path(stock) if stock else None)
+    try:
+        graphs = compile_graphs(Path(options["folder"]), options["profile"], Path(stock) if stock else None)
+    except (SetupError, RuntimeError) as error:
+        sys.exit(" ".join(f"{f'{stock} or ' if stock else ''}{options['folder']}: {error}".split()))
     in_force = next(iter(graphs.shapes.values())).in_force
     _answer({"multiply_adds": graphs.multiply_adds, "in_force": in_force, "openvino": openvino_version()})
     for line in sys.stdin.buffer:
-        name, seconds = orjson.loads(line)
+        name, seconds = json.loads(line)
         _answer(graphs.measure(name, seconds))
 
 

@@ -11,8 +11,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from service import __version__
 from service.bench import figures, requests
 from service.bench.figures import MATMUL, Cell, Raw, Row, Samples, Split, median
@@ -27,6 +25,7 @@ from service.bench.processes import (
     sharpen_timers,
 )
 from service.errors import SetupError
+from service.progress import progress
 from service.runtime.cpu import cpu_budget, processor
 from service.runtime.manifest import ForecasterFolder, bundled_models
 from service.runtime.repository import Repository
@@ -35,9 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from click._termui_impl import ProgressBar
-
     from service.bench.load import Body, Client, Slice
+    from service.progress import Progress
     from service.settings import Settings
 
 CLIENTS = (1, 4, 16)
@@ -80,7 +78,7 @@ class Report:
 
 
 def run(settings: Settings, stock: Path | None, plan: Plan) -> Report:
-    """Measure everything, with a progress bar on standard error, and return the report.
+    """Measure everything, with its progress on standard error, and return the report.
 
     Args:
         settings: of the services, as ``serve`` and ``stdio`` take them.
@@ -111,11 +109,8 @@ def run(settings: Settings, stock: Path | None, plan: Plan) -> Report:
         )
         described = raw.describe()
         graphs: dict[str, list[float]] = {name: [] for name in described["multiply_adds"]}
-        bar = stack.enter_context(
-            click.progressbar(
-                length=plan.starts + 1 + plan.rounds * (len(graphs) + len(cells)), label="measuring", file=sys.stderr
-            )
-        )
+        steps = plan.starts + 1 + plan.rounds * (len(graphs) + len(cells))
+        bar = stack.enter_context(progress(steps, "measuring"))
         start_up = _start_up(settings, next(bodies[Cell("stdio", "base64", channels, clients=1)]), plan.starts, bar)
         stdio, http = stack.enter_context(StdioService(settings)), stack.enter_context(HttpService(settings))
         services: dict[requests.Transport, Service] = {"stdio": stdio, "http": http}
@@ -149,7 +144,7 @@ def run(settings: Settings, stock: Path | None, plan: Plan) -> Report:
     )
 
 
-def _start_up(settings: Settings, body: Body, count: int, bar: ProgressBar[int]) -> dict[str, float]:
+def _start_up(settings: Settings, body: Body, count: int, bar: Progress) -> dict[str, float]:
     """Return the medians of ``count`` starts each, in turns; one more comes first, which fills the page cache."""
     seconds: dict[str, list[float]] = {"import openvino": [], "stdio, first answer": []}
     for _ in range(count + 1):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
 import numpy as np
 
 from service.errors import SetupError
 from service.evaluation import etth1
 from service.forecast.forecaster import Forecaster
+from service.progress import progress
 from service.runtime.compiled import Compiler
 from service.runtime.cpu import cpu_budget
 from service.runtime.manifest import MANIFEST_FILE, ForecasterFolder, Metric, bundled_models, open_forecaster
@@ -42,7 +41,7 @@ def evaluate(folder: ForecasterFolder, data: etth1.Etth1, split: etth1.Split, pr
     """Forecast every window of a split and return the errors, in standardised units.
 
     A window's channels go through the model together, as a client's would: a larger batch is hardly faster, and what
-    is measured is what is served. Shows a progress bar where standard error is a terminal.
+    is measured is what is served. Shows its progress on standard error.
 
     Raises:
         SetupError: the model has other channels than the data set, a window longer than the split, or is refused.
@@ -58,14 +57,15 @@ def evaluate(folder: ForecasterFolder, data: etth1.Etth1, split: etth1.Split, pr
     forecaster.load(Compiler(profile, cpu_budget()))
     channels = range(len(manifest.channels))
     squared = absolute = 0.0
-    with click.progressbar(pasts, label=split, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-        for past, future in zip(bar, futures, strict=True):
+    with progress(len(pasts), split) as bar:
+        for past, future in zip(pasts, futures, strict=True):
             forecast, _ = forecaster.forecast(past.T, channels)
             error = (forecast.T - future).astype(np.float64)
             squared += float(np.square(error).sum())
             absolute += float(np.abs(error).sum())
+            bar.update(1)
     return Metric(
-        dataset=etth1.NAME,
+        dataset=data.name,
         split=split,
         protocol=PROTOCOL.format(context=manifest.context, horizon=manifest.horizon),
         windows=len(pasts),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from service.errors import SetupError
+from service.errors import SetupError, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,15 +37,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Etth1:
-    """The data set in the unit of the protocol.
+    """The data set, or one of its form, in the unit of the protocol.
 
     Attributes:
         values: float32 [17420, 7], standardised, oldest row first.
         sha256: hash of the file they were read from.
+        name: ``ETTh1`` where that is the published file's, else the file's name and that it is not.
     """
 
     values: NDArray[np.float32]
     sha256: str
+    name: str = NAME
 
     def rows(self, split: Split, context: int) -> NDArray[np.float32]:
         """Return the rows [rows, 7] that the windows of a split are cut from.
@@ -87,7 +89,7 @@ def read_etth1(path: Path) -> Etth1:
     if sha256 != SHA256:
         # The sister set ETTh2 has the same header and the same number of rows.
         log.warning("%s looks like %s but is not the published file: figures from it cannot be compared", path, NAME)
-    return Etth1(_standardise(raw), sha256)
+    return Etth1(_standardise(raw), sha256, NAME if sha256 == SHA256 else f"{shown(path.name)} (not {NAME})")
 
 
 def windows(

@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import sys
 import urllib.error
 import urllib.request
 from http.client import HTTPException
 from typing import TYPE_CHECKING
 
-import click
-
 from service.errors import SetupError
 from service.evaluation.etth1 import SHA256
+from service.progress import progress
 from service.runtime.manifest import sha256_file
 
 if TYPE_CHECKING:
@@ -30,8 +28,8 @@ CHUNK_BYTES = 64 * 1024
 def fetch(output: Path, url: str = ETTH1_URL, sha256: str = SHA256) -> bool:
     """Make ``output`` the file of that hash, downloading it unless it is already there.
 
-    The file appears whole or not at all; one of another content is replaced only by the right one. Shows a progress bar
-    where standard error is a terminal.
+    The file appears whole or not at all; one of another content is replaced only by the right one. Shows its progress
+    on standard error.
 
     Returns:
         Whether anything was downloaded.
@@ -59,7 +57,7 @@ def _download(url: str, part: Path, sha256: str) -> None:
     digest = hashlib.sha256()
     with part.open("wb") as file, _open(url, mend) as response:
         length = int(response.headers.get("Content-Length") or 0)
-        with click.progressbar(length=length, label=url, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+        with progress(length, url) as bar:
             for chunk in _chunks(response, url, mend):
                 file.write(chunk)
                 digest.update(chunk)

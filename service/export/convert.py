@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import numpy as np
 import openvino as ov
-from tqdm import tqdm
 
 from service import __version__
-from service.errors import ModelRefusedError, SetupError
+from service.errors import ModelRefusedError, SetupError, shown
 from service.evaluation.series import bundled_series, read_series
 from service.export.files import CONFIG_FILE, WEIGHT_FILES
-from service.export.folder import check_replaceable, files_below, replace_folder, workspace
+from service.export.folder import check_output, files_below, replace_folder, save_ir, workspace
 from service.export.graph import build_graph
 from service.export.parity import as_windows, check_parity, golden_series, torch_model
 from service.export.quantize import quantize
@@ -81,53 +82,49 @@ def convert_patchtst(
             than a model's. An older model is then left as it was.
     """
     output = output.resolve()
-    with tqdm(total=6 + (precision == "int8"), bar_format="{n_fmt}/{total_fmt} {desc}") as progress:
+    steps = itertools.count(1)
 
-        def step(what: str) -> None:
-            progress.set_description_str(what)
-            progress.update()
+    def step(what: str) -> None:
+        click.echo(f"{next(steps)}/{6 + (precision == 'int8')} {what}", err=True)
 
-        step("read the source")
-        files = read_source(source)
-        plan = _plan(
-            files,
-            output.name,
-            precision=precision,
-            channels=channels,
-            keep_source=keep_source,
-            metrics=metrics,
-            command=command,
-        )
-        series = None
-        if plan.precision == "int8":
-            series = read_series(calibration or bundled_series(), plan)
-            plan.source.options["calibration"] = series.sha256
-            plan.tools["nncf"] = version("nncf")
-        check_replaceable(output, OWN_FILES | _listed(output))
-        if _is_current(output, plan):
-            progress.set_description_str(f"{output} is made from this source with these options already: nothing to do")
-            return output
-        step("rewrite the graph")
-        weights = files.weights()
-        graph = build_graph(files.architecture, weights)
-        if series is not None:
-            step("quantize")
-            graph = quantize(graph, series.calibration(plan.context), plan)
-        try:
-            with workspace(output) as folder:
-                step("store the model")
-                _write_model(folder, files, graph, plan)
-                compiled = ov.Core().compile_model(folder / IR_FILE, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-                step("compute golden vectors")
-                _write_golden(folder, files, compiled)
-                step("compare with the source model")
-                parity = check_parity(compiled, files, torch_model(files, weights), plan.precision)
-                hashes = {path.relative_to(folder).as_posix(): sha256_file(path) for path in files_below(folder)}
-                write_manifest(folder, plan.model_copy(update={"files": hashes, "parity": parity}))
-                step(f"put it in place: {output}")
-                replace_folder(output, folder)
-        except OSError as error:
-            raise SetupError(f"{output} cannot be written: {error}") from error
+    step("read the source")
+    files = read_source(source)
+    plan = _plan(
+        files,
+        output.name,
+        precision=precision,
+        channels=channels,
+        keep_source=keep_source,
+        metrics=metrics,
+        command=command,
+    )
+    series = None
+    if plan.precision == "int8":
+        series = read_series(calibration or bundled_series(), plan)
+        plan.source.options["calibration"] = series.sha256
+        plan.tools["nncf"] = version("nncf")
+    if _is_current(output, plan):
+        click.echo(f"{shown(output)} is made from this source with these options already: nothing to do", err=True)
+        return output
+    check_output(output, OWN_FILES | _listed(output), sum(map(len, files.files.values())))
+    step("rewrite the graph")
+    weights = files.weights()
+    graph = build_graph(files.architecture, weights)
+    if series is not None:
+        step("quantize")
+        graph = quantize(graph, series.calibration(plan.context), plan)
+    with workspace(output) as folder:
+        step("store the model")
+        _write_model(folder, files, graph, plan)
+        compiled = ov.Core().compile_model(folder / IR_FILE, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        step("compute golden vectors")
+        _write_golden(folder, files, compiled)
+        step("compare with the source model")
+        parity = check_parity(compiled, files, torch_model(files, weights), plan.precision)
+        hashes = {path.relative_to(folder).as_posix(): sha256_file(path) for path in files_below(folder)}
+        write_manifest(folder, plan.model_copy(update={"files": hashes, "parity": parity}))
+        step(f"put it in place: {shown(output)}")
+        replace_folder(output, folder)
     return output
 
 
@@ -156,19 +153,17 @@ def quantize_folder(folder: ForecasterFolder, series: Series, root: Path) -> For
     )
     if _is_current(output, manifest):
         return open_forecaster(output)
-    try:
-        with workspace(output) as made:
-            core = ov.Core()
-            graph = quantize(core.read_model(folder.path / IR_FILE), series.calibration(manifest.context), manifest)
-            ov.save_model(graph, made / IR_FILE, compress_to_fp16=False)
-            inputs, _ = folder.golden("inputs", "outputs")
-            compiled = core.compile_model(made / IR_FILE, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-            np.savez(made / GOLDEN_FILE, inputs=inputs, outputs=compiled(inputs)[0])
-            hashes = {path.name: sha256_file(path) for path in files_below(made)}
-            write_manifest(made, manifest.model_copy(update={"files": hashes}))
-            replace_folder(output, made)
-    except OSError as error:
-        raise SetupError(f"{output} cannot be written: {error}") from error
+    check_output(output, OWN_FILES, sum(path.stat().st_size for path in files_below(folder.path)))
+    with workspace(output) as made:
+        core = ov.Core()
+        graph = quantize(core.read_model(folder.path / IR_FILE), series.calibration(manifest.context), manifest)
+        save_ir(graph, made / IR_FILE)
+        inputs, _ = folder.golden("inputs", "outputs")
+        compiled = core.compile_model(made / IR_FILE, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        np.savez(made / GOLDEN_FILE, inputs=inputs, outputs=compiled(inputs)[0])
+        hashes = {path.name: sha256_file(path) for path in files_below(made)}
+        write_manifest(made, manifest.model_copy(update={"files": hashes}))
+        replace_folder(output, made)
     return open_forecaster(output)
 
 
@@ -191,6 +186,8 @@ def _plan(
         raise SetupError(
             f"channels: the model has {architecture.num_input_channels}, each needs one name of its own; got {names}"
         )
+    if strange := [name for name in names if not name.isprintable()]:
+        raise SetupError(f"channels: a name must be printable UTF-8, got {strange[0]!a}")
     return ForecasterManifest(
         name=name,
         layout=architecture.layout,
@@ -201,7 +198,7 @@ def _plan(
         golden_tolerance=GOLDEN_TOLERANCES[precision],
         files={},
         source=Source(
-            name=files.name,
+            name=shown(files.name),
             sha256=files.sha256,
             options={"precision": precision, "channels": ",".join(names), "keep_source": str(keep_source).lower()},
         ),
@@ -234,7 +231,7 @@ def _decided(manifest: ForecasterManifest) -> dict[str, Any]:
 
 
 def _write_model(folder: Path, files: SourceFiles, graph: ov.Model, plan: ForecasterManifest) -> None:
-    ov.save_model(graph, folder / IR_FILE, compress_to_fp16=plan.precision == "f16")
+    save_ir(graph, folder / IR_FILE, f16=plan.precision == "f16")
     if plan.source.options["keep_source"] == "true":
         (folder / SOURCE_FOLDER).mkdir()
         for name, data in files.files.items():

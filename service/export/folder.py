@@ -4,20 +4,45 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.errors import SetupError
+import openvino as ov
+
+from service.errors import SetupError, shown
 from service.runtime.manifest import MANIFEST_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+MAKE_ROOM = "make room, or name another folder"
 
-def check_replaceable(output: Path, own: set[str]) -> None:
-    """Refuse to delete what no conversion has written: of its folder, the files ``own``. Raises SetupError."""
+
+def check_output(output: Path, own: set[str], size: int) -> None:
+    """Refuse what could not be written after all the work, or would delete what no conversion has written.
+
+    Args:
+        output: the model's own folder.
+        own: the files of such a folder.
+        size: bytes that are going to be written, roughly.
+
+    Raises:
+        SetupError: the name is no text, the folder holds other files or cannot be written, the disk has no room.
+    """
+    if not output.name.isprintable():
+        raise SetupError(f"{shown(output)}: a model is named after its folder, in printable UTF-8: name another")
+    parent = next(folder for folder in output.parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise SetupError(f"{shown(parent)} is no folder that this user can write to: name another")
+    if (free := shutil.disk_usage(parent).free) < size:
+        raise SetupError(f"{shown(output)} takes {_mb(size)}, of which {_mb(free)} are free: {MAKE_ROOM}")
+    _check_replaceable(output, own)
+
+
+def _check_replaceable(output: Path, own: set[str]) -> None:
     if not output.parent.is_dir():
         return
     # Not while another conversion is between taking the old folder away and putting the new one in its place.
@@ -35,13 +60,30 @@ def check_replaceable(output: Path, own: set[str]) -> None:
 def workspace(output: Path) -> Iterator[Path]:
     """Yield an empty folder on the file system of ``output``; nothing of it is left behind.
 
-    It lies one level deeper than a model does, so that no one who lists models finds it.
+    It lies one level deeper than a model does, so that no one who lists models finds it. Raises SetupError for what
+    cannot be written in it.
     """
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as parent:
-        folder = Path(parent) / "new"
-        folder.mkdir()
-        yield folder
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as parent:
+            folder = Path(parent) / "new"
+            folder.mkdir()
+            yield folder
+    except OSError as error:
+        raise SetupError(f"{shown(output)} cannot be written: {error}; {MAKE_ROOM}") from error
+
+
+def save_ir(graph: ov.Model, path: Path, *, f16: bool = False) -> None:
+    """Write an IR; raises OSError where it cannot be written, of which OpenVINO does not say why."""
+    try:
+        ov.save_model(graph, path, compress_to_fp16=f16)
+    except RuntimeError as error:
+        free = _mb(shutil.disk_usage(path.parent).free)
+        raise OSError(f"OpenVINO could not write {path.name}, with {free} free") from error
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
 
 
 def replace_folder(output: Path, folder: Path) -> None:

@@ -46,6 +46,10 @@ def quantize_apart(module: str, graph: ov.Model, samples: NDArray[Any]) -> ov.Mo
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     environment = os.environ | dict.fromkeys(ISA_CAP_VARIABLES, CAP) | {"PYTHONPATH": path}
     try:
+        Path.home()
+    except RuntimeError:  # NNCF would name a cache below it when it is imported
+        environment["HOME"] = tempfile.gettempdir()
+    try:
         with tempfile.TemporaryDirectory(prefix="vinocast-") as folder:
             ov.serialize(graph, Path(folder) / GRAPH)
             np.save(Path(folder) / SAMPLES, samples)

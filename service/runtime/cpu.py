@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+CPUINFO = Path("/proc/cpuinfo")
+
 
 @dataclass(frozen=True)
 class CpuBudget:
@@ -78,7 +80,7 @@ def _folder_quota(folder: Path) -> float | None:
 
 @dataclass(frozen=True)
 class Processor:
-    """Name and instruction-set flags of the processor, as the kernel reports them."""
+    """Name and instruction-set flags of the processor, as the kernel reports them; no flags where it does not."""
 
     name: str
     flags: frozenset[str]
@@ -89,10 +91,14 @@ class Processor:
         return bool({"avx512_vnni", "avx_vnni"} & self.flags)
 
 
-def processor() -> Processor:
-    """Read the first processor of ``/proc/cpuinfo``."""
+def processor(source: Path = CPUINFO) -> Processor:
+    """Read the first processor of ``/proc/cpuinfo``, which may be hidden (systemd's ``ProcSubset=pid``)."""
     fields: dict[str, str] = {}
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
+    try:
+        lines = source.read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
         key, separator, value = line.partition(":")
         if separator:
             fields.setdefault(key.strip(), value.strip())

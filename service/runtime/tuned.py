@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -13,12 +14,15 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.errors import ModelRefusedError, SetupError
-from service.runtime.cpu import CpuBudget, cpu_budget, processor
+from service.runtime.cpu import CPUINFO, CpuBudget, cpu_budget, processor
 from service.runtime.manifest import ForecasterFolder, open_forecaster
 from service.runtime.profiles import MOST_THREADS, TUNED, Choice, Profile
 
 PROFILE_FILE = "tuned.json"
+# Of which a profile of many models is some thousand.
+PROFILE_BYTES = 1 << 16
 MEND = "run 'vinocast tune' on this machine"
+SHOW_CPU = "let it be read (systemd: ProcSubset=all), or choose another --profile"
 
 
 class Fingerprint(BaseModel):
@@ -105,8 +109,10 @@ def int8_folder(state: Path) -> Path:
 
 
 def fingerprint(budget: CpuBudget) -> Fingerprint:
-    """Return the fingerprint of this machine, as this process may use it."""
+    """Return the fingerprint of this machine, as this process may use it; raises SetupError where it cannot be told."""
     cpu = processor()
+    if not cpu.flags:
+        raise SetupError(f"the profile 'tuned' is for one CPU, and {CPUINFO} does not say which this is: {SHOW_CPU}")
     return Fingerprint(
         cpu=cpu.name,
         flags=hashlib.sha256(" ".join(sorted(cpu.flags)).encode()).hexdigest()[:12],
@@ -119,14 +125,30 @@ def fingerprint(budget: CpuBudget) -> Fingerprint:
 def write_tuned(state: Path, found: TunedFile) -> Path:
     """Write the profile, at once or not at all, and return its file; raises SetupError."""
     path = state / PROFILE_FILE
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        state.mkdir(parents=True, exist_ok=True)
+    with _writing(state) as part:
         part.write_text(found.model_dump_json(indent=2) + "\n")
         part.replace(path)
-    except OSError as error:
-        raise SetupError(f"{path} cannot be written: {error}; name a folder with XDG_STATE_HOME") from error
     return path
+
+
+def check_state(state: Path) -> None:
+    """Write as much as a profile takes and remove it; raises SetupError where that cannot be done."""
+    with _writing(state) as part:
+        part.write_bytes(bytes(PROFILE_BYTES))
+
+
+@contextmanager
+def _writing(state: Path) -> Iterator[Path]:
+    """Yield a file to write in the state folder, of which nothing is left unless it is renamed."""
+    part = state / f"{PROFILE_FILE}.{os.getpid()}.part"
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        yield part
+    except OSError as error:
+        raise SetupError(f"{state} cannot be written: {error}; name a folder with XDG_STATE_HOME") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def read_tuned() -> TunedProfile:

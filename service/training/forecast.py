@@ -59,7 +59,7 @@ def train_forecaster(
     disable_progress_bar()
     if teacher_models and not recipe.teacher:
         raise SetupError("--teacher-model is given, but --teacher takes no part of the loss from it")
-    identity = {"data": {"name": etth1.NAME, "sha256": data.sha256}, "recipe": asdict(recipe)}
+    identity = {"data": {"name": data.name, "sha256": data.sha256}, "recipe": asdict(recipe)}
     teachers = [_read_teacher(folder) for folder in teacher_models]
     if teachers:
         identity["data"]["teacher_models_sha256"] = [sha256 for _, sha256 in teachers]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.tune.variants import GATE, TIE, WORTH
@@ -41,7 +42,8 @@ def to_text(report: Report) -> str:
             "are theirs too. Tune again when they are not."
         )
     lines.append(f"Cap for all models: {report.isa_cap or 'none'}. Against the default profile: {speed}.")
-    lines.append(f"Written to {report.path}; use it with --profile tuned.")
+    if isinstance(report.path, Path):
+        lines.append(f"Written to {report.path}; use it with --profile tuned.")
     return "\n".join(lines)
 
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
 import numpy as np
 
 from service.bench.processes import Worker
 from service.errors import ModelRefusedError, SetupError
 from service.evaluation.series import bundled_series, read_series
 from service.extras import missing_extra
+from service.progress import progress
 from service.runtime.cpu import cpu_budget
 from service.runtime.manifest import (
     ForecasterFolder,
@@ -28,7 +28,15 @@ from service.runtime.manifest import (
     open_forecaster,
     open_model,
 )
-from service.runtime.tuned import TunedFile, TunedModel, fingerprint, int8_folder, state_folder, write_tuned
+from service.runtime.tuned import (
+    TunedFile,
+    TunedModel,
+    check_state,
+    fingerprint,
+    int8_folder,
+    state_folder,
+    write_tuned,
+)
 from service.tune.variants import (
     Cap,
     Figures,
@@ -79,13 +87,13 @@ class Tuned:
 
 @dataclass(frozen=True)
 class Report:
-    """What a run found, and the file it wrote. ``left_out`` says why models were not tuned."""
+    """What a run found, and the file it wrote, or why it could not. ``left_out`` says why models were not tuned."""
 
     models: list[Tuned]
     left_out: list[str]
     isa_cap: Cap
     load_average: float
-    path: Path
+    path: Path | SetupError
 
 
 def tune(root: Path | None, data: Path | None, cap: Cap, rounds: int) -> Report:
@@ -100,11 +108,15 @@ def tune(root: Path | None, data: Path | None, cap: Cap, rounds: int) -> Report:
     The report's load average is that of the minute before: beyond nothing, others were at work.
 
     Raises:
-        SetupError: no model that can be tuned, data that do not fit a model, a state folder that cannot be written.
+        SetupError: no model that can be tuned, data that do not fit a model, a state folder that cannot be written, a
+            CPU that cannot be told from another.
     """
     # When this process is told to end, the ones it measures must end too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     state, budget, load_average = state_folder(), cpu_budget(), os.getloadavg()[0]
+    # What would be missed when all is measured is asked for before.
+    machine = fingerprint(budget)
+    check_state(state)
     caps: list[Cap] = [cap] if cap else ["AVX2", None]
     found: list[Measured] = []
     left_out: list[str] = []
@@ -128,7 +140,10 @@ def tune(root: Path | None, data: Path | None, cap: Cap, rounds: int) -> Report:
     best = choose_cap(by_cap, default)
     models = [Tuned(one, own, chosen[best]) for one, own, chosen in zip(found, default, by_cap, strict=True)]
     entries = {model.measured.folder.content: _entry(model) for model in models}
-    path = write_tuned(state, TunedFile(fingerprint=fingerprint(budget), isa_cap=best, models=entries))
+    try:
+        path = write_tuned(state, TunedFile(fingerprint=machine, isa_cap=best, models=entries))
+    except SetupError as error:
+        return Report(models, left_out, best, load_average, error)
     _forget_others(int8_folder(state), {one.int8.path.name for one in found if one.int8})
     return Report(models, left_out, best, load_average, path)
 
@@ -180,9 +195,7 @@ def _measure(
             for cap, worker in workers.items()
             for variant in plan(budget, cap, bf16=worker.read()["bf16"], int8=int8 is not None)
         ]
-        bar = stack.enter_context(
-            click.progressbar(length=len(variants) * (1 + rounds), label=folder.path.name, file=sys.stderr)
-        )
+        bar = stack.enter_context(progress(len(variants) * (1 + rounds), folder.path.name))
         refused: dict[Variant, str | None] = {}
         for variant in variants:
             refused[variant] = workers[variant.isa_cap].ask(["load", described(variant)])

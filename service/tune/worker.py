@@ -8,6 +8,7 @@ prints says whether the CPU has bf16 under the cap. Each line ``[name, …]`` th
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -73,10 +74,10 @@ def described(variant: Variant) -> dict[str, Any]:
 
 def main() -> None:
     """Describe, and answer until the input ends."""
-    variants = Variants(**orjson.loads(sys.argv[1]))
+    variants = Variants(**json.loads(sys.argv[1]))
     _answer({"bf16": "BF16" in variants.compiler.capabilities()})
     for line in sys.stdin.buffer:
-        name, *arguments = orjson.loads(line)
+        name, *arguments = json.loads(line)
         _answer(getattr(variants, name)(*arguments))
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support import VINOCAST
 
-from service.runtime.cpu import CpuBudget, _cgroup_quota, cpu_budget, processor
+from service.runtime.cpu import CpuBudget, Processor, _cgroup_quota, cpu_budget, processor
+from service.runtime.tuned import PROFILE_FILE, Fingerprint, TunedFile
 
 
 def write(folder: Path, **files: str) -> None:
@@ -100,3 +105,44 @@ def test_the_budget_follows_the_affinity_of_the_process() -> None:
 def test_the_processor_has_a_name_and_flags() -> None:
     assert processor().name in Path("/proc/cpuinfo").read_text()
     assert "sse2" in processor().flags
+
+
+def test_a_processor_that_the_kernel_does_not_show_is_unknown(tmp_path: Path) -> None:
+    assert processor(tmp_path / "cpuinfo") == Processor("unknown", frozenset())
+
+
+@pytest.mark.parametrize("command", [["tune", "--rounds", "1"], ["stdio", "--profile", "tuned"]])
+def test_without_cpuinfo_what_needs_it_says_so_before_the_work(command: list[str], tmp_path: Path) -> None:
+    state = tmp_path / "vinocast"
+    state.mkdir()
+    (state / PROFILE_FILE).write_text(
+        TunedFile(
+            fingerprint=Fingerprint(cpu="any", flags="0", threads=1, quota=False, openvino="0"), isa_cap=None, models={}
+        ).model_dump_json()
+    )
+    done = without_cpuinfo(*command, env=os.environ | {"XDG_STATE_HOME": str(tmp_path)})
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1].startswith("vinocast: the profile 'tuned' is for one CPU, and /proc/cpuinfo")
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in state.iterdir()] == [PROFILE_FILE]
+
+
+def test_without_cpuinfo_doctor_says_so_and_goes_on() -> None:
+    done = without_cpuinfo("doctor")
+    assert re.search("^WARN cpu +unknown: /proc/cpuinfo cannot be read", done.stdout, re.MULTILINE)
+    assert re.search("^ok +models ", done.stdout, re.MULTILINE), done.stdout + done.stderr
+
+
+def without_cpuinfo(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """The program where ``/proc/cpuinfo`` is empty; as systemd hides it, there is no such file, to the same effect."""
+    hidden = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    script = 'mount --bind /dev/null /proc/cpuinfo || exit 77; exec "$@"'
+    if shutil.which("unshare") is None:
+        pytest.skip("unshare is not installed")
+    done = subprocess.run(
+        [*hidden, script, "sh", VINOCAST, *command], capture_output=True, text=True, check=False, timeout=120, **options
+    )
+    if done.returncode == 77 or done.stderr.startswith("unshare:"):
+        pytest.skip("this user may not have a mount namespace of its own")
+    return done

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import openvino as ov
 import torch
 
+from service.export.folder import save_ir
 from service.export.glyphs.nets import Phase1Net, Phase2Net
 from service.glyphs.cells import CELL_SIDE, GRID_SIDE
 
@@ -34,7 +35,7 @@ def export_phase2_to_onnx(net: Phase2Net, path: Path) -> Path:
 def convert_onnx_to_openvino(onnx: Path, ir: Path) -> Path:
     """Write the IR ``ir`` (an ``.xml``; its ``.bin`` lies beside it) of an ONNX file, weights in float32; return it."""
     ir.parent.mkdir(parents=True, exist_ok=True)
-    ov.save_model(ov.convert_model(onnx), ir, compress_to_fp16=False)
+    save_ir(ov.convert_model(onnx), ir)
     return ir
 
 

@@ -12,8 +12,8 @@ import orjson
 import torch
 
 from service import __version__
-from service.errors import ModelRefusedError, SetupError
-from service.export.folder import check_replaceable, files_below, replace_folder, workspace
+from service.errors import ModelRefusedError, SetupError, shown
+from service.export.folder import check_output, files_below, replace_folder, workspace
 from service.export.glyphs.checkpoint import phase1_net, phase2_net, read_checkpoint
 from service.export.glyphs.onnx import convert_onnx_to_openvino, export_phase1_to_onnx, export_phase2_to_onnx
 from service.glyphs.cells import CELL_SIDE, GRID_SIDE, PRIMITIVES
@@ -96,7 +96,7 @@ def convert_glyphs(
         golden_tolerance=GOLDEN_TOLERANCE,
         files={},
         source=Source(
-            name=source.name,
+            name=shown(source.name),
             sha256={path.name: sha256_file(path) for path in (*sources, *taken)},
             options={"keep_source": str(keep_source).lower()},
         ),
@@ -109,7 +109,8 @@ def convert_glyphs(
     kept = {f"{SOURCE_FOLDER}/{name}" for names in CHECKPOINTS for name in names} | {f"{SOURCE_FOLDER}/{CONFIG_FILE}"}
     irs = {PHASE1_IR_FILE, PHASE2_IR_FILE}
     own = irs | {name.replace(".xml", ".bin") for name in irs} | {GOLDEN_FILE, METRICS_FILE, CARD_FILE} | kept
-    check_replaceable(output, own | {LABEL_MAP_FILE, CHARS_FILE})
+    size = sum(path.stat().st_size for path in (*sources, *taken))
+    check_output(output, own | {LABEL_MAP_FILE, CHARS_FILE}, size)
     with workspace(output) as folder:
         for path in taken:
             shutil.copyfile(path, folder / path.name)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import openvino as ov
 
+from service.export.folder import save_ir
 from service.export.pinned import answer, quantize_apart
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def quantize(model: ov.Model, target: Path, grids: NDArray[Any]) -> None:
     """Write the int8 form of an f32 Phase 2 to ``target``, its ranges taken from grids [n, 16, 16]."""
     quantized = quantize_apart("service.export.glyphs.quantize", model, grids.astype(np.int64))
     target.parent.mkdir(parents=True, exist_ok=True)
-    ov.save_model(quantized, target, compress_to_fp16=False)
+    save_ir(quantized, target)
 
 
 def _quantize(model: ov.Model, grids: NDArray[np.int64]) -> ov.Model:
