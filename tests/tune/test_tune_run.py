@@ -29,6 +29,7 @@ from support import (
 )
 
 from service.bench.processes import RawModel
+from service.errors import SetupError
 from service.evaluation.series import bundled_series, read_series
 from service.export.convert import quantize_folder
 from service.extras import install_line
@@ -105,7 +106,7 @@ def test_the_table_has_every_variant_and_says_which_is_chosen(tuned: subprocess.
         for weights in ("f32", "int8")
         for pinned in ("yes", "no")
     }
-    assert sum("chosen" in row for row in rows) == 1
+    assert sum("chosen" in " ".join(row) for row in rows) == 1
     (default,) = [row for row in rows if "default" in row]
     assert default[:5] == ["AVX2", "f32", "f32", "1", "yes"]
     assert default[9:12] == ["1.00", "+0.00%", "0.000"]
@@ -156,6 +157,9 @@ def test_a_dropped_variant_stands_in_the_table_with_its_reason(tmp_path: Path) -
     assert "a note" in text
     assert "Left out: another: it has no weights" in text
     assert "The load average was 3.0" in text
+    assert text.endswith(f"Written to {tmp_path}; use it with --profile tuned.")
+    # What was measured is told even where it cannot be kept.
+    assert to_text(Report([tuned], ["another: it has no weights"], None, 3.0, SetupError("a full disk"))) in text
 
 
 def test_int8_answers_nearly_as_f32_does(state: Path, int8: ForecasterFolder) -> None:
