@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 from tqdm import tqdm
 from transformers import PatchTSTForPrediction
 from transformers.utils.logging import disable_progress_bar
@@ -80,8 +81,8 @@ def train_forecaster(
         part.write_text(json.dumps(record, indent=2) + "\n")
         part.replace(output / RECORD_FILE)
         (output / CHECKPOINT_FILE).unlink()
-    except OSError as error:
-        raise SetupError(f"{output}: {error.strerror or error}; name another folder with --output") from error
+    except (OSError, SafetensorError) as error:
+        raise SetupError(f"{output} cannot be written: {error}; make room, or name another --output") from error
     return record
 
 
