@@ -135,7 +135,7 @@ def settings_options(settings: type[Any], *names: str) -> Callable[[F], F]:
             function = click.option(
                 f"--{field.name.replace('_', '-')}",
                 type=field.metadata.get("type") or (click.Path(path_type=Path) if kind == Path | None else None),
-                is_flag=kind is bool,
+                is_flag=kind is bool and "type" not in field.metadata,
                 default=field.default,
                 show_default=field.metadata.get("show", True),
                 help=field.metadata["help"],
