@@ -207,7 +207,14 @@ class DataPlane:
             if len(body) > BYTES_A_GLYPH * len(glyphs) + BYTES_A_GLYPH:
                 raise PayloadTooLargeError(f"{field}: expected at most {BYTES_A_GLYPH} bytes a glyph", field)
             job = GlyphsJob(
-                caller, model, glyphs, field, request.topk, windows.may_hold_booleans(body), time.monotonic()
+                caller,
+                model,
+                glyphs,
+                field,
+                request.topk,
+                windows.may_hold_booleans(body),
+                time.monotonic(),
+                normalize=request.normalize,
             )
             self.lane.submit_long(job)
         except RequestError as error:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # A raster takes some 60 us to decode, a grid some 20.
 DECODED_TOGETHER = 32
+# Warnings in a reply; of more, their number is said.
+MOST_WARNINGS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,8 @@ class GlyphsJob:
         topk: int,
         may_hold_booleans: bool,
         decoded: float,
+        *,
+        normalize: bool = False,
     ) -> None:
         self._caller = caller
         self._model = model
@@ -194,6 +198,9 @@ class GlyphsJob:
         self._topk = topk
         self._may_hold_booleans = may_hold_booleans
         self._decoded = decoded
+        self._normalize = normalize
+        self._warnings: list[str] = []
+        self._suspected = 0
         self._started: float | None = None
         self._arrays: list[NDArray[Any]] = []
         self._results: list[dict[str, Any]] = []
@@ -237,22 +244,38 @@ class GlyphsJob:
         except Exception as error:  # noqa: BLE001 - one request must not end the service
             self._caller.refuse(InternalError.logged(error))
         else:
-            reply = {
+            reply: dict[str, Any] = {
                 "results": self._results,
                 "inference_time_ms": round(self._inference_seconds * 1e3, 4),
                 "queue_time_ms": round((self._started - self._decoded) * 1e3, 4),
                 "model": self._model.name,
             }
+            if self._warnings:
+                more = self._suspected - len(self._warnings)
+                reply["warnings"] = [*self._warnings, f"rasters: {more} more look wrong"] if more else self._warnings
             self._caller.succeed("glyphs", reply)
         return True
 
     def _decode(self, recognizer: Recognizer, start: int) -> None:
-        for index, glyph in enumerate(self._glyphs[start : start + DECODED_TOGETHER], start):
-            path = f"{self._field}[{index}]"
-            if self._field == "grids":
+        # A picture that is to be fitted may take as long as all the others together.
+        part = list(enumerate(self._glyphs[start : start + (1 if self._normalize else DECODED_TOGETHER)], start))
+        if self._field == "grids":
+            for index, glyph in part:
+                path = f"grids[{index}]"
                 self._arrays.append(recognizer.grid(glyph, path, may_hold_booleans=self._may_hold_booleans))
-            else:
-                self._arrays.append(recognizer.raster(glyph, path))
+            return
+        rasters = [recognizer.raster(glyph, f"rasters[{index}]", normalize=self._normalize) for index, glyph in part]
+        self._arrays += rasters
+        mend = (
+            "leave a margin of background around it"
+            if self._normalize
+            else '"normalize": true fits one of any place and colours'
+        )
+        for index, suspicion in enumerate(recognizer.suspicions(np.stack(rasters)), start):
+            if suspicion:
+                self._suspected += 1
+                if len(self._warnings) < MOST_WARNINGS:
+                    self._warnings.append(f"rasters[{index}]: {suspicion}; {mend}")
 
     def _recognize(self, recognizer: Recognizer, start: int) -> None:
         part = np.stack(self._arrays[start : start + recognizer.most_glyphs])

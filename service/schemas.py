@@ -9,7 +9,17 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, StrictInt, StrictStr, ValidationError, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    WithJsonSchema,
+)
 
 from service.errors import InvalidJsonError, InvalidRequestError, RequestError, describe, quote, shorten
 
@@ -132,7 +142,14 @@ class GlyphsRequest(Envelope):
         default=None, description="a non-empty array of grids, each 16 rows of 16 primitive ids from 0 to 1023"
     )
     rasters: Annotated[Rasters, Field(min_length=1)] | None = Field(
-        default=None, description="a non-empty array of strings, each the base64 of a PNG of 128x128 pixels"
+        default=None,
+        description="a non-empty array of strings, each the base64 of a PNG of 128x128 pixels: one glyph in bright ink "
+        "on black, scaled so that its larger side is 128 (64 for a diacritic), at the top left",
+    )
+    normalize: StrictBool = Field(
+        default=False,
+        description="true or false: whether to fit each raster, of up to 1024x1024 pixels, any colours and with a "
+        "margin of background, to that geometry first",
     )
     topk: Annotated[StrictInt, Field(ge=1)] = Field(
         default=5, description="an integer >= 1: how many labels to return for each glyph, the best first"
@@ -216,6 +233,9 @@ class GlyphsReply(Reply):
     """Ranked labels of each glyph, in the order of the request."""
 
     results: list[GlyphResult]
+    warnings: list[str] = Field(
+        default=[], description="what looks wrong with which raster, and the mend; absent when nothing does"
+    )
     inference_time_ms: float = Field(description="the infer() calls of both nets alone")
     queue_time_ms: float = Field(description="from the decoded request to its start")
     model: str
@@ -327,6 +347,8 @@ def parse_glyphs(fields: dict[str, Any]) -> GlyphsRequest:
     request = validate(GlyphsRequest, fields)
     if (request.grids is None) == (request.rasters is None):
         raise InvalidRequestError("expected exactly one of grids and rasters", "grids")
+    if request.normalize and request.rasters is None:
+        raise InvalidRequestError("normalize: expected rasters beside it; grids have no geometry to fit", "normalize")
     return request
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,20 +50,38 @@ def decode_raster(png: bytes) -> NDArray[np.uint8]:
     What is transparent lies on black; where nothing is bright then, what is opaque is the ink, whatever its colour.
     Raises RasterError for anything else, another size included, which is seen in the header before a pixel is decoded.
     """
+    width, height, bits = read_header(png)
+    if (width, height) != (RASTER_SIDE, RASTER_SIDE):
+        raise RasterSizeError(f"expected {RASTER_SIDE}x{RASTER_SIDE} pixels, got {width}x{height}")
+    if bits > 8:
+        raise RasterError(f"expected a PNG of 8 bits a channel, got {bits}")
+    with open_png(png) as image:
+        return to_gray(image)
+
+
+def read_header(png: bytes) -> tuple[int, int, int]:
+    """Return width, height and bits a channel, of which no pixel is decoded; raises RasterError for no PNG."""
     if len(png) < HEADER.size:
         raise RasterError(f"expected a PNG, got {len(png)} bytes")
     signature, chunk, width, height, bits, _ = HEADER.unpack_from(png)
     if signature != SIGNATURE or chunk != b"IHDR":
         raise RasterError("expected a PNG, got other bytes")
-    if (width, height) != (RASTER_SIDE, RASTER_SIDE):
-        raise RasterSizeError(f"expected {RASTER_SIDE}x{RASTER_SIDE} pixels, got {width}x{height}")
-    if bits > 8:
-        raise RasterError(f"expected a PNG of 8 bits a channel, got {bits}")
+    return width, height, bits
+
+
+@contextmanager
+def open_png(png: bytes) -> Iterator[Image.Image]:
+    """Open a PNG of which the header was found good; what is wrong with it, there or in the block, is a RasterError."""
     try:
         with Image.open(io.BytesIO(_pixels_alone(png)), formats=("PNG",)) as image:
-            pixels = _gray(image)
+            yield image
     except DAMAGE as error:
         raise RasterError(f"the PNG is damaged: {error}") from error
+
+
+def to_gray(image: Image.Image) -> NDArray[np.uint8]:
+    """Return a picture of 8 bits a channel as :func:`decode_raster` does a PNG, uint8 [h, w]."""
+    pixels = _gray(image)
     return pixels * np.uint8(255) if pixels.max() == 1 else pixels
 
 

@@ -11,6 +11,7 @@ from service.errors import ModelRefusedError, SetupError
 from service.glyphs.chain import GlyphChain
 from service.glyphs.compiled import PHASE1_BATCHES
 from service.glyphs.labels import Labels, read_labels
+from service.glyphs.rasters import suspicions
 from service.glyphs.wire import grid_from_rows, raster_from_base64
 from service.runtime.batched import BatchedModel
 from service.runtime.manifest import (
@@ -48,6 +49,7 @@ class Recognizer:
     # Here and not imported by who decodes: a service without glyphs need not load what reads a PNG.
     grid = staticmethod(grid_from_rows)
     raster = staticmethod(raster_from_base64)
+    suspicions = staticmethod(suspicions)
 
     def __init__(self, folder: ModelFolder[GlyphsManifest]) -> None:
         self._folder = folder

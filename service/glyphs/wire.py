@@ -10,6 +10,7 @@ import numpy as np
 
 from service.errors import InvalidShapeError, InvalidValueError, RasterError, RasterSizeError, quote
 from service.glyphs.cells import CELLS, GRID_SIDE, PRIMITIVES
+from service.glyphs.normalize import raster_of_png
 from service.glyphs.rasters import decode_raster
 
 if TYPE_CHECKING:
@@ -40,12 +41,12 @@ def grid_from_rows(rows: Any, path: str, *, may_hold_booleans: bool = True) -> N
     return grid.reshape(GRID_SIDE, GRID_SIDE)
 
 
-def raster_from_base64(text: Any, path: str) -> NDArray[np.uint8]:
-    """Return the pixels [128, 128] of a PNG in base64.
+def raster_from_base64(text: Any, path: str, *, normalize: bool = False) -> NDArray[np.uint8]:
+    """Return the pixels [128, 128] of a PNG in base64; with ``normalize`` it is fitted to the model's geometry.
 
     Raises:
-        InvalidValueError: no string, no base64, or no PNG that decodes.
-        InvalidShapeError: a PNG of another size.
+        InvalidValueError: no string, no base64, or no PNG that decodes; with ``normalize``, one without ink.
+        InvalidShapeError: a PNG of another size; with ``normalize``, of more than 1024x1024 pixels.
     """
     if not isinstance(text, str):
         raise InvalidValueError(f"{path}: expected a string, the base64 of a PNG, got {quote(text)}", path)
@@ -54,7 +55,7 @@ def raster_from_base64(text: Any, path: str) -> NDArray[np.uint8]:
     except (binascii.Error, UnicodeEncodeError) as error:
         raise InvalidValueError(f"{path}: expected base64 of a PNG: {error}", path) from None
     try:
-        return decode_raster(png)
+        return raster_of_png(png) if normalize else decode_raster(png)
     except RasterSizeError as error:
         raise InvalidShapeError(f"{path}: {error}", path) from None
     except RasterError as error:

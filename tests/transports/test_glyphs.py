@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,7 +21,7 @@ import orjson
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from support import MODELS, PATIENCE, HttpService, Reply, StdioService, error_of, packed, wait_until
+from support import MODELS, PATIENCE, ROOT, HttpService, Reply, StdioService, error_of, packed, wait_until
 
 FOLDER = MODELS / "glyphs"
 LABELS = sorted(orjson.loads((FOLDER / "label_map.json").read_bytes()), key=str)
@@ -123,8 +124,20 @@ def grid_with(row: int, column: int, value: Any) -> list[Any]:
     return [grid]
 
 
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def headed(width: int, height: int) -> str:
+    """A PNG that says it is of this size, and holds a few bytes."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(bytes(1000)))
+    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b"")).decode()
+
+
 GOOD = png(drawings(1)[0])
 SMALL = png(np.zeros((64, 128), np.uint8))
+LARGE, BOMB, NOTHING = png(np.eye(1025, dtype=np.uint8)), headed(60000, 60000), headed(0, 128)
 
 
 @pytest.mark.parametrize(
@@ -154,6 +167,13 @@ SMALL = png(np.zeros((64, 128), np.uint8))
         ({"rasters": [GOOD, base64.b64encode(b"GIF89a").decode()]}, "invalid_value", "rasters[1]"),
         ({"rasters": [GOOD, GOOD[:200]]}, "invalid_value", "rasters[1]"),
         ({"rasters": [GOOD, SMALL]}, "invalid_shape", "rasters[1]"),
+        ({"rasters": [GOOD], "normalize": 1}, "invalid_request", "normalize"),
+        ({"grids": grid_with(0, 0, 1), "normalize": True}, "invalid_request", "normalize"),
+        ({"rasters": [GOOD, png(np.zeros((64, 128), np.uint8))], "normalize": True}, "invalid_value", "rasters[1]"),
+        ({"rasters": [GOOD, LARGE], "normalize": True}, "invalid_shape", "rasters[1]"),
+        ({"rasters": [GOOD, BOMB], "normalize": True}, "invalid_shape", "rasters[1]"),
+        ({"rasters": [GOOD, NOTHING], "normalize": True}, "invalid_shape", "rasters[1]"),
+        ({"rasters": [GOOD, GOOD[:200]], "normalize": True}, "invalid_value", "rasters[1]"),
         ({"grids": [0] * 4097}, "payload_too_large", "grids"),
     ],
 )
@@ -166,10 +186,6 @@ def test_a_fault_refuses_that_request_alone_and_says_where_it_is(
     line = stdio.ask(b'{"op": "glyphs", ' + body[1:] + b"\n" if fields else {"op": "glyphs"})
     assert error_of(line) == (code, field)
     assert client.post("/glyphs", json={"rasters": [GOOD]}).status_code == 200
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def hostile(*, second_header: tuple[int, int] | None = None, palette: bool = False, profiles: int = 0) -> str:
@@ -192,6 +208,125 @@ def test_a_second_header_and_profiles_are_not_read(client: httpx.Client) -> None
 def test_a_palette_without_colours_is_refused(client: httpx.Client) -> None:
     refused = client.post("/glyphs", json={"rasters": [hostile(palette=True)]})
     assert error_of(refused.json()) == ("invalid_value", "rasters[0]")
+
+
+EXAMPLES = sorted((ROOT / "examples" / "rasters").glob("*.png"))
+FORMS: dict[str, tuple[str, Any, Any, int]] = {
+    "centred at 96 px": ("L", 255, 0, 128),
+    "black on white": ("L", 0, 255, 128),
+    "colours": ("RGB", (200, 30, 20), (240, 230, 90), 300),
+    "ink on transparency": ("RGBA", (20, 20, 60, 255), (0, 0, 0, 0), 300),
+    "a mask of 0 and 1": ("L", 1, 0, 300),
+}
+
+
+def sent(image: Image.Image, **options: Any) -> str:
+    file = io.BytesIO()
+    image.save(file, "PNG", **options)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def in_form(path: Path, form: str) -> Image.Image:
+    mode, ink, paper, canvas = FORMS[form]
+    raster = Image.open(path)
+    glyph = raster.crop(raster.getbbox())
+    scale = canvas * 0.75 / max(glyph.size)
+    glyph = glyph.resize((max(1, round(glyph.width * scale)), max(1, round(glyph.height * scale))))
+    mask = Image.new("1", (canvas, canvas))
+    mask.paste(glyph, ((canvas - glyph.width) // 2, (canvas - glyph.height) // 2))
+    image = Image.new(mode, mask.size, paper)
+    image.paste(Image.new(mode, mask.size, ink), (0, 0), mask)
+    return image
+
+
+def best(reply: Reply) -> list[str]:
+    assert reply["success"], reply
+    return [result["topk"][0]["label"] for result in reply["results"]]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_pictures_of_any_place_and_colours_are_read_where_it_is_asked_for(
+    client: httpx.Client, stdio: StdioService, form: str
+) -> None:
+    # A diacritic is half as large as all else, which a picture of one does not tell.
+    files = [path for path in EXAMPLES if "diacritic" not in path.name]
+    right = client.post("/glyphs", json={"rasters": [sent(Image.open(path)) for path in files]}).json()
+    assert "warnings" not in right
+    request = {"rasters": [sent(in_form(path, form)) for path in files], "normalize": True}
+    reply = client.post("/glyphs", json=request).json()
+    assert sum(one == other for one, other in zip(best(reply), best(right), strict=True)) >= 0.95 * len(files)
+    assert "warnings" not in reply
+    assert best(stdio.ask({"op": "glyphs", **request})) == best(reply)
+
+
+def test_what_is_right_is_read_the_same_where_it_is_fitted(client: httpx.Client) -> None:
+    rasters = [base64.b64encode(path.read_bytes()).decode() for path in EXAMPLES]
+    plain, fitted = (
+        client.post("/glyphs", json={"rasters": rasters, "normalize": flag}).json() for flag in (False, True)
+    )
+    assert plain["results"] == fitted["results"]
+
+
+def test_interlaced_animated_and_deep_pictures_are_fitted(client: httpx.Client) -> None:
+    image = in_form(ROOT / "examples" / "rasters" / "65_latin_866.png", "black on white")
+    deep = Image.fromarray(np.asarray(image).astype(np.uint16) * 257)
+    second = Image.new("L", image.size, 128)
+    rasters = [sent(deep), sent(image, save_all=True, append_images=[second], default_image=True), sent(image)]
+    rasters.append(interlaced(np.asarray(image)))
+    assert best(client.post("/glyphs", json={"rasters": rasters, "normalize": True}).json()) == ["65_latin"] * 4
+
+
+def interlaced(pixels: NDArray[np.uint8]) -> str:
+    height, width = pixels.shape
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    lines = [b"\0" + row.tobytes() for y, x, dy, dx in passes for row in pixels[y::dy, x::dx]]
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 1))
+    parts = [b"\x89PNG\r\n\x1a\n", header, chunk(b"IDAT", zlib.compress(b"".join(lines))), chunk(b"IEND", b"")]
+    return base64.b64encode(b"".join(parts)).decode()
+
+
+def test_what_looks_wrong_is_answered_with_a_warning_that_names_the_raster_and_the_mend(client: httpx.Client) -> None:
+    good = Image.open(ROOT / "examples" / "rasters" / "65_latin_866.png")
+    small = in_form(ROOT / "examples" / "rasters" / "65_latin_866.png", "centred at 96 px")
+    wrong = [
+        good,
+        good.point(lambda value: 255 - value),
+        small,
+        good.point(lambda value: value // 3),
+        Image.new("L", (128, 128)),
+    ]
+    warnings = client.post("/glyphs", json={"rasters": [sent(image) for image in wrong]}).json()["warnings"]
+    kinds = [warning.split(": ")[:2] for warning in warnings]
+    expected = ["inverted", "misplaced", "faint", "blank"]
+    assert kinds == [[f"rasters[{index}]", kind] for index, kind in enumerate(expected, 1)]
+    assert all('"normalize": true' in warning for warning in warnings)
+
+
+def test_warnings_are_bounded_and_say_how_many_there_are(client: httpx.Client) -> None:
+    blank = sent(Image.new("L", (128, 128)))
+    warnings = client.post("/glyphs", json={"rasters": [blank] * 70}).json()["warnings"]
+    assert len(warnings) == 17
+    assert warnings[15].startswith("rasters[15]: blank")
+    assert warnings[16] == "rasters: 54 more look wrong"
+    assert "warnings" not in client.post("/glyphs", json={"grids": random_grids(1).tolist()}).json()
+
+
+def test_a_mask_and_dark_ink_on_transparency_are_read_as_they_are(client: httpx.Client) -> None:
+    raster = np.asarray(Image.open(ROOT / "examples" / "rasters" / "65_latin_866.png"))
+    clear = Image.fromarray(np.dstack([np.zeros_like(raster)] * 3 + [raster]))
+    reply = client.post("/glyphs", json={"rasters": [sent(Image.fromarray(raster // 255)), sent(clear)]}).json()
+    assert best(reply) == ["65_latin"] * 2
+    assert "warnings" not in reply
+
+
+def test_large_pictures_let_forecasts_pass(stdio: StdioService) -> None:
+    stdio.ask({"op": "glyphs", "grids": random_grids(1).tolist()})
+    pixels = np.zeros((1024, 1024), np.uint8)
+    pixels[100:900, 100:300] = 255
+    forecast = packed(np.ones((512, 7), np.float32).cumsum(axis=0))
+    batch = {"op": "glyphs", "request_id": "batch", "rasters": [sent(Image.fromarray(pixels))] * 12, "normalize": True}
+    stdio.send(batch, *({"request_id": i, **forecast} for i in range(5)))
+    assert [stdio.receive()["request_id"] for _ in range(6)] == [0, 1, 2, 3, 4, "batch"]
 
 
 def test_more_bytes_than_a_glyph_can_need_are_refused(client: httpx.Client) -> None:

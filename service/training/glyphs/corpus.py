@@ -20,9 +20,10 @@ from tqdm import tqdm
 
 from service.errors import SetupError
 from service.glyphs.cells import CELLS, pack_cells, split_cells
+from service.glyphs.normalize import OVERSAMPLING
 from service.training.glyphs.charset import candidates
 from service.training.glyphs.fonts import Face, sfnt
-from service.training.glyphs.render import OVERSAMPLING, PLAIN, Distortion, FontRenderer, render
+from service.training.glyphs.render import PLAIN, Distortion, FontRenderer, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from service.glyphs.cells import CELL_SIDE, CELLS, GRID_SIDE, RASTER_SIDE, unpack_cells
-from service.training.glyphs.render import DIACRITIC_SIDE
+from service.glyphs.rasters import DIACRITIC_SIDE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

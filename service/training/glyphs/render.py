@@ -16,17 +16,16 @@ import freetype
 import numpy as np
 import uharfbuzz as hb
 from freetype import raw
-from PIL import Image
 
 from service.glyphs.cells import RASTER_SIDE
+from service.glyphs.normalize import OVERSAMPLING, fit
+from service.glyphs.rasters import DIACRITIC_SIDE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from service.training.glyphs.charset import Character
 
-OVERSAMPLING = 4
-DIACRITIC_SIDE = RASTER_SIDE // 2
 # Units an em while an outline is distorted: fine enough that rounding is not seen in 512 pixels.
 EM = 1 << 16
 _NO_SCALE = freetype.FT_LOAD_NO_SCALE | freetype.FT_LOAD_NO_BITMAP
@@ -148,10 +147,7 @@ def render(
     scale = canvas * 64 / extent
     shape.points[:] = np.rint((shape.points - (left, top)) * scale).astype(np.int64) + np.array([0, canvas * 64])
     coverage = shape.fill(canvas)
-    if oversampling > 1:
-        coverage = np.asarray(Image.fromarray(coverage).resize((side, side), Image.Resampling.LANCZOS))
-    raster = np.zeros((RASTER_SIDE, RASTER_SIDE), np.bool_)
-    raster[:side, :side] = coverage > 127
+    raster = fit(coverage, side)
     return raster if raster.any() else None
 
 
