@@ -22,7 +22,7 @@ if importlib.util.find_spec("service") is None:  # run from a checkout that is n
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from service.errors import SetupError
-from service.glyphs.labels import read_label_map
+from service.glyphs.labels import check_same_labels, read_label_map
 from service.runtime.manifest import bundled_models
 
 BUNDLED = bundled_models() / "glyphs"
@@ -73,8 +73,8 @@ def check(options: argparse.Namespace) -> None:
     weights = read_checkpoint(options.phase2_ckpt)
     config = read_config_yaml(options.config_yaml) if options.config_yaml else None
     first, second = phase1_net(read_checkpoint(options.phase1_ckpt)), phase2_net(weights, config)
-    labels, outputs = len(read_label_map(options.label_map)), len(weights.state[LAST_WEIGHT])
-    expect(labels == outputs, f"{options.label_map} has {labels} labels, {options.phase2_ckpt} {outputs}")
+    labels, outputs = read_label_map(options.label_map), len(weights.state[LAST_WEIGHT])
+    check_same_labels(weights.labels, outputs, labels, options.phase2_ckpt, options.label_map)
     inputs: dict[str, NDArray[Any]] = {"phase1": random_cells(), "phase2": random_grids(second.architecture.primitives)}
     with torch.inference_mode():
         nets: dict[str, torch.nn.Module] = {"phase1": first, "phase2": second}

@@ -19,6 +19,10 @@ COLUMNS = ("codepoint", "base_unicode", "joining_group", "char_class", "label")
 RASTER_NAME = re.compile(r"(?P<label>\d+_.+)_(?P<row>\d+)")
 CODE_POINT = re.compile(r"(?:U\+|0x|\\u)(?P<hex>[0-9A-F]{1,6})|(?P<padded>0[0-9A-F]{3,5})|(?P<decimal>\d{1,7})", re.I)
 
+# Labels of glyphs that were numbered, not named.
+SYNTHETIC = re.compile(r"gid_\d+")
+UNKNOWN_BASE = "?"
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -27,7 +31,8 @@ class Labels:
     Attributes:
         names: the labels, such as ``66_latin``, in the order of the model's outputs.
         bases: the base character of each, such as ``B``.
-        unlisted: labels that ``chars.csv`` has no row of; their base is their own code point.
+        unlisted: labels that ``chars.csv`` has no row of; their base is their own code point, or ``?`` where they are
+            numbers of glyphs, as ``gid_7`` is.
     """
 
     names: list[str]
@@ -43,6 +48,9 @@ def read_labels(label_map: Path, chars: Path) -> Labels:
     names, bases = read_label_map(label_map), read_bases(chars)
     unlisted = [name for name in names if name not in bases]
     for name in unlisted:
+        if SYNTHETIC.fullmatch(name):
+            bases[name] = UNKNOWN_BASE
+            continue
         code_point = name.partition("_")[0]
         try:
             bases[name] = chr(int(code_point))
@@ -51,6 +59,22 @@ def read_labels(label_map: Path, chars: Path) -> Labels:
                 f"{label_map}: label {name!r} has no row in {chars} and begins with no code point"
             ) from None
     return Labels(names, [bases[name] for name in names], unlisted)
+
+
+def check_same_labels(own: list[str] | None, outputs: int, given: list[str], checkpoint: object, path: object) -> None:
+    """Compare a label map with the net it is for, and with the labels that the net's checkpoint knows, if it does.
+
+    Raises SetupError where the numbers differ, or where an index stands for another label: every answer would be wrong.
+    """
+    if outputs != len(given):
+        raise SetupError(f"{checkpoint}: classifier.4 has {outputs} labels, {path} has {len(given)}")
+    if own is None or own == given or len(own) != outputs:
+        return
+    index = next(n for n, (a, b) in enumerate(zip(own, given, strict=True)) if a != b)
+    raise SetupError(
+        f"{path} is not the label map that {checkpoint} was trained with: index {index} is {given[index]!r} here and "
+        f"{own[index]!r} in the checkpoint's label_map; take the one that was saved with the net"
+    )
 
 
 def read_label_map(path: Path) -> list[str]:

@@ -102,6 +102,23 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         Cache(tmp_path / "file" / "cache").get("net", {}, Builder())
 
 
+def test_a_folder_that_may_only_be_read_serves_what_is_in_it(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    cache.get("net", {"checkpoint": "there"}, Builder())
+    lock = cache.folder / ".lock"
+    lock.unlink()
+    lock.mkdir()  # root, as which tests may run, is stopped by no mode of a file
+    for path in (cache.folder, cache.folder / "entries"):
+        path.chmod(0o555)
+    try:
+        assert cache.get("net", {"checkpoint": "there"}, Builder(b"other")).weights == b"weights"
+        with pytest.raises(SetupError, match="cannot be used as a cache"):
+            cache.get("net", {"checkpoint": "missing"}, Builder())
+    finally:
+        for path in (cache.folder, cache.folder / "entries"):
+            path.chmod(0o755)
+
+
 PROCESS = """
 import sys, time
 from pathlib import Path

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import datetime
 import pickle
+import traceback
+import types
+from collections import defaultdict
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -53,6 +58,71 @@ def test_each_variant_is_told_by_its_shapes(tmp_path: Path, variant: str) -> Non
 def test_numbers_of_numpy_beside_the_weights_do_no_harm(tmp_path: Path) -> None:
     beside: dict[str, Any] = {"metrics": {"accuracy": np.float64(0.5), "steps": np.int64(3)}, "scheduler_state": None}
     assert read_checkpoint(save(tmp_path / "p.pt", phase2(), **beside)).state
+
+
+HARMLESS = {
+    "namespace": argparse.Namespace(rate=0.1, folder=Path("runs")),
+    "simple": types.SimpleNamespace(rate=0.1),
+    "path": Path("a/b"),
+    "windows": PureWindowsPath("a"),
+    "lists": defaultdict(list, {"loss": [1.0]}),
+    "counts": defaultdict(int, {"a": 1}),
+    "time": datetime.datetime.now(datetime.UTC),
+    "delta": datetime.timedelta(1),
+    "array": np.arange(6.0).reshape(2, 3),
+    "texts": np.array(["ab"]),
+    "objects": np.array([{"a": 1}], dtype=object),
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_plain_values_of_other_classes_beside_the_weights_do_no_harm(tmp_path: Path, name: str) -> None:
+    assert read_checkpoint(save(tmp_path / "p.pt", phase2(), metrics={"x": HARMLESS[name]})).state
+
+
+def test_the_arguments_of_a_command_line_are_a_config(tmp_path: Path) -> None:
+    cnn = {"stages": [8, 13]}
+    for kind in (argparse.Namespace, types.SimpleNamespace):
+        checkpoint = read_checkpoint(save(tmp_path / "p.pt", phase2(), config=kind(model={"cnn": cnn})))
+        with pytest.raises(SetupError, match=r"expected \[13"):
+            phase2_net(checkpoint)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_what_cannot_be_read_is_said_without_the_advice_of_torch(tmp_path: Path) -> None:
+    whole = save(tmp_path / "whole.pt", phase2()).read_bytes()
+    torch.save(phase2(), tmp_path / "net.pt")
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(tmp_path / "script.pt"))
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"
+    for name, data, reason in (
+        ("cut.pt", whole[: len(whole) // 2], "damaged"),
+        ("short.pt", whole[:-30], "damaged"),
+        ("none.pt", b"", "it is empty"),
+        ("lfs.pt", pointer, "run 'git lfs pull'"),
+        ("lfs.safetensors", pointer, "run 'git lfs pull'"),
+        ("net.pt", None, r"it holds service\.export\.glyphs\.nets\.Phase2Net"),
+        ("script.pt", None, "TorchScript archive; save the net's state_dict"),
+    ):
+        if data is not None:
+            (tmp_path / name).write_bytes(data)
+        with pytest.raises(SetupError, match=reason) as caught:
+            read_checkpoint(tmp_path / name)
+        assert "weights_only" not in "".join(traceback.format_exception(caught.value))
+        assert "trust" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["model_state", "model_state_dict", "state_dict", "model"])
+def test_weights_are_found_under_each_usual_key(tmp_path: Path, key: str) -> None:
+    torch.save({key: {f"module.{name}": value for name, value in phase2().state_dict().items()}}, tmp_path / "p.pt")
+    phase2_net(read_checkpoint(tmp_path / "p.pt"))
+
+
+@pytest.mark.parametrize("written", [1e-3, "1e-3"])
+def test_the_eps_of_batch_norms_is_honoured(tmp_path: Path, written: object) -> None:
+    net, grids = phase2(architecture=replace(SMALL, bn_eps=1e-3)), random_grids(3)
+    loaded = phase2_net(read_checkpoint(save(tmp_path / "p.pt", net, config={"model": {"cnn": {"bn_eps": written}}})))
+    np.testing.assert_array_equal(logits(loaded, grids), logits(net, grids))
+    assert not np.array_equal(logits(phase2(), grids), logits(net, grids))
 
 
 def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:

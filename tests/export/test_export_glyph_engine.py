@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from glyph_support import logits, phase1, phase2, random_grids, save
 from support import ROOT
 
@@ -94,6 +95,52 @@ def test_phase_1_gives_the_ids_of_torch(folder: Path) -> None:
     expected = logits(phase1(), cells).argmax(1)
     expected[empty] = 0
     np.testing.assert_array_equal(GlyphChain(engine, engine).grids(rasters).ravel(), expected)
+
+
+def test_one_grid_and_ids_that_there_are_not_are_refused(folder: Path) -> None:
+    engine = infer_chain.setup_openvino_model(folder / "p2.pt", folder / "cache")
+    grids = random_grids(2)
+    for wrong, fault in (
+        (grids[0], r"expected an array \[n, 16, 16\], got \[16, 16\]"),
+        (grids[:, :8], r"got \[2, 8, 16\]"),
+        (np.where(grids == grids[0, 0, 0], 5000, grids), "ids from 0 to 1023, got 5000"),
+        (np.where(grids == grids[0, 0, 0], -1, grids), "ids from 0 to 1023, got -1"),
+        (grids.astype(float), "expected whole numbers, got float64"),
+    ):
+        with pytest.raises(ValueError, match=fault):
+            engine.infer(wrong)
+    assert engine.infer(grids[:0]).shape == (0, 8)
+
+
+def test_older_code_that_imports_the_functions_works_as_it_calls_them(folder: Path, tmp_path: Path) -> None:
+    class Older(torch.nn.Module):
+        """A net of a class that is not ours."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = phase2()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y: torch.Tensor = self.inner(x)
+            return y
+
+    net, grids = Older().eval(), random_grids(5)
+    expected = torch.softmax(torch.from_numpy(logits(phase2(), grids)), dim=1).topk(3, dim=1)
+    onnx_path, ir_folder = tmp_path / "phase2_model.onnx", tmp_path / "openvino_ir"
+    infer_chain.export_phase2_to_onnx(net, onnx_path, batch_size=4)
+    xml = infer_chain.convert_onnx_to_openvino(onnx_path, ir_folder)
+    assert xml == ir_folder / "phase2_model.xml"
+    for engine in (
+        infer_chain.OpenVINOInferenceEngine(xml, device="CPU"),
+        infer_chain.setup_openvino_model(net, cache_dir=tmp_path / "cache", device="CPU"),
+    ):
+        indices, probabilities = engine.predict_batch(torch.from_numpy(grids), topk=3)
+        torch.testing.assert_close(indices, expected.indices)
+        torch.testing.assert_close(probabilities, expected.values, atol=1e-5, rtol=0)
+    other = Older().eval()
+    other.inner = phase2(seed=3)
+    swapped = infer_chain.setup_openvino_model(other, tmp_path / "cache")
+    np.testing.assert_allclose(swapped.infer(grids), logits(phase2(seed=3), grids), atol=1e-4)
 
 
 def test_a_device_that_is_not_there_is_a_clear_error(folder: Path) -> None:

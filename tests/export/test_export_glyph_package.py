@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 import pytest
 from click.testing import CliRunner
-from glyph_support import GlyphFolder, logits, phase2, random_grids, save
+from glyph_support import LABELS, GlyphFolder, logits, phase2, random_grids, save
 from support import MODELS, fix_hashes
 
 from service.cli import main
@@ -100,9 +100,17 @@ def test_the_bundled_model_holds_no_file_that_nobody_reads() -> None:
 
 def test_labels_that_are_not_the_nets_are_refused(tmp_path: Path, source: GlyphFolder) -> None:
     (source.folder / "label_map.json").write_bytes(orjson.dumps({"66_latin": 0}))
-    with pytest.raises(SetupError, match=r"tells 8 labels apart, .*label_map.json has 1"):
+    with pytest.raises(SetupError, match=r"classifier\.4 has 8 labels, .*label_map.json has 1"):
         convert_glyphs(source.folder, tmp_path / "mine")
     assert not (tmp_path / "mine").exists()
+
+
+def test_another_label_map_than_the_checkpoints_own_is_refused(tmp_path: Path, source: GlyphFolder) -> None:
+    (source.folder / "label_map.json").write_bytes(orjson.dumps(dict(zip(LABELS, range(7, -1, -1), strict=True))))
+    with pytest.raises(SetupError, match=r"label_map\.json is not the label map that .*phase2\.pt was trained with"):
+        convert_glyphs(source.folder, tmp_path / "mine")
+    save(source.phase2, phase2())  # without a label map of its own: nobody knows better
+    convert_glyphs(source.folder, tmp_path / "mine")
 
 
 def test_a_missing_checkpoint_is_named(tmp_path: Path, source: GlyphFolder) -> None:

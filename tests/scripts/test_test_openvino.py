@@ -45,7 +45,17 @@ def test_models_that_do_not_fit_fail(options: list[str], tmp_path: Path, capsys:
     save(tmp_path / "phase2.pt", phase2(labels=9))
     assert main(options) == 1
     captured = capsys.readouterr()
-    assert "has 8 labels" in captured.err
+    assert "has 9 labels" in captured.err
     assert "ALL TESTS PASSED" not in captured.out
     assert main([*options, "--phase1_ckpt", str(tmp_path / "none.pt")]) == 1
     assert "none.pt: No such file" in capsys.readouterr().err
+
+
+def test_a_label_map_in_another_order_than_the_checkpoints_fails(
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path / "phase2.pt", phase2(), label_map={label: index for index, label in enumerate(reversed(LABELS))})
+    assert main(options) == 1
+    captured = capsys.readouterr()
+    assert "is not the label map that" in captured.err
+    assert "ALL TESTS PASSED" not in captured.out

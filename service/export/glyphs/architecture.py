@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ EXAMPLE = VARIANTS["light"]  # whose dropout stands where nobody says one: infer
 def read_config_yaml(path: Path) -> dict[str, Any]:
     """Read ``--config_yaml``; raises SetupError."""
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SetupError(f"{path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -68,6 +69,7 @@ def phase2_architecture(shapes: Shapes, configs: Sequence[dict[str, Any]], origi
         hidden=values.count("model.cnn.classifier_hidden_dim", lambda: _axis(shapes, "classifier.1.weight", 0, origin)),
         dropout=values.share("model.cnn.dropout", EXAMPLE.dropout),
         classifier_dropout=values.share("model.cnn.classifier_dropout", EXAMPLE.classifier_dropout),
+        bn_eps=values.share("model.cnn.bn_eps", EXAMPLE.bn_eps),
     )
 
 
@@ -119,6 +121,8 @@ class _Values:
         value = self.get(key)
         if value is None:
             return default
+        with contextlib.suppress(ValueError):
+            value = float(value) if isinstance(value, str) else value  # YAML takes 1e-3 for a text
         if type(value) not in (int, float) or not 0 <= value < 1:
             self.refuse(key, value, "a number from 0 to below 1")
         return float(value)

@@ -53,7 +53,7 @@ class Entry:
 
 
 class Cache:
-    """Converted nets below one folder. Raises SetupError where the folder cannot be written."""
+    """Converted nets below one folder. Raises SetupError where a net is not there and the folder cannot be written."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -85,14 +85,17 @@ class Cache:
                     entry = _read(folder, name, versions)
                     if entry is None:
                         raise SetupError(f"{folder}: written, and read back otherwise: is the disk sound?")
-                os.utime(folder / ENTRY_FILE)
                 # What is found is good, whatever has come into the folder beside it.
                 with contextlib.suppress(OSError):
+                    os.utime(folder / ENTRY_FILE)
                     self._link(folder)
                 with contextlib.suppress(OSError):
                     self._prune()
         except OSError as error:
-            raise SetupError(f"{self.folder} cannot be used as a cache: {error}; name another folder") from error
+            # A folder that may only be read serves what is in it: an entry is whole or not there.
+            entry = _read(folder, name, versions)
+            if entry is None:
+                raise SetupError(f"{self.folder} cannot be used as a cache: {error}; name another folder") from error
         return entry
 
     @contextlib.contextmanager

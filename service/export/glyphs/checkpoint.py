@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
+import datetime
 import hashlib
 import io
+import pathlib
 import pickle
 import re
+import types
 import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -23,18 +28,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Where other code keeps the weights inside a checkpoint; a dict of tensors alone is weights and nothing else.
-STATE_KEYS = ("model_state", "model_state_dict", "state_dict")
+STATE_KEYS = ("model_state", "model_state_dict", "state_dict", "model")
 # What wrappers (DataParallel, torch.compile, trainers) put before the name of a weight, in any order and number.
-PREFIXES = ("model.", "module.", "net.", "_orig_mod.")
+PREFIXES = ("model.", "module.", "net.", "_orig_mod.", "state_dict.")
 # One row a label.
 LAST_WEIGHT = "classifier.4.weight"
 UNUSED = ".num_batches_tracked"
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 # What the readers of both formats raise for a damaged or foreign file.
 DAMAGE = (
     AttributeError,
     EOFError,
+    ImportError,
     IndexError,
     KeyError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
     RuntimeError,
     TypeError,
     ValueError,
@@ -43,13 +53,32 @@ DAMAGE = (
 )
 
 
-def _numpy_scalars() -> list[Any]:
-    """What a pickled numpy number names; metrics and configs are full of them, and they run no code."""
-    import numpy as np  # noqa: PLC0415 - used here alone
+def _harmless() -> list[Any]:
+    """What a pickle may name beside tensors: metrics, configs and the arguments of a command line are made of it.
 
-    scalar = np.float64(0).__reduce__()[0]
-    kinds = [type(np.dtype(kind)) for kind in "?bhilqBHILQefd"]
-    return [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("_core", "core")] + [np.dtype, *kinds]
+    Each makes a value of the bytes it is given and does nothing else: it opens no file, imports and calls nothing.
+    """
+    array, scalar = np.zeros(0).__reduce__()[0], np.float64(0).__reduce__()[0]
+    functions = [
+        (function, f"numpy.{core}.multiarray.{name}")
+        for core in ("_core", "core")
+        for function, name in ((array, "_reconstruct"), (scalar, "scalar"))
+    ]
+    kinds = [np.dtype, *{type(np.dtype(kind)) for kind in "?bhilqBHILQefdFDOSUMm"}]
+    # A path made on Windows cannot be one here; Python 3.13 writes another module's name.
+    paths = {"PosixPath": pathlib.PosixPath, "WindowsPath": pathlib.PureWindowsPath}
+    paths |= {kind.__name__: kind for kind in (pathlib.PurePosixPath, pathlib.PureWindowsPath)}
+    named = [(kind, f"{module}.{name}") for name, kind in paths.items() for module in ("pathlib", "pathlib._local")]
+    times = [datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone]
+    # What a defaultdict makes its values of.
+    makers = [bool, dict, float, int, list, str]
+    functions.append((_empty_dict, "collections.defaultdict"))
+    return [argparse.Namespace, types.SimpleNamespace, np.ndarray, *functions, *kinds, *named, *times, *makers]
+
+
+def _empty_dict(*_: object) -> dict[Any, Any]:
+    """Stand for a defaultdict, which torch does not fill."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -74,6 +103,8 @@ class Checkpoint:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a ``.safetensors`` file, or a PyTorch file whose pickle may hold tensors and plain values, nothing else.
 
+    Plain values are those that torch allows itself and those of :func:`_harmless`.
+
     Raises SetupError that names the file and what is wrong with it.
     """
     try:
@@ -84,15 +115,25 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if path.suffix == ".safetensors":
             content: object = safetensors.torch.load(data)
         else:
-            with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_scalars()):
+            with warnings.catch_warnings(), torch.serialization.safe_globals(_harmless()):
                 warnings.simplefilter("ignore", UserWarning)  # pickled by another protocol: it reads or it does not
                 content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except DAMAGE as error:
-        # torch's own advice is to load it unsafely.
-        strange = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it holds {strange[1]}" if strange else (str(error) or type(error).__name__).partition("\n")[0]
-        raise SetupError(f"{path}: no checkpoint of tensors and plain values alone: {reason}") from error
+        # Not from the error, whose advice a traceback would show.
+        reason = _reason(data, str(error))
+        raise SetupError(f"{path}: no checkpoint of tensors and plain values alone: {reason}") from None
     return _checkpoint(content, str(path), hashlib.sha256(data).hexdigest())
+
+
+def _reason(data: bytes, message: str) -> str:
+    """Say why a file cannot be read. Of torch's own words none are kept: they advise to load it unsafely."""
+    if data.startswith(LFS_POINTER):
+        return "it is the pointer of a file that Git LFS holds; run 'git lfs pull' where it was cloned"
+    if "TorchScript" in message:
+        return "it is a TorchScript archive; save the net's state_dict()"
+    if strange := re.search(r"GLOBAL (\S+)|Unsupported class (\S+)|instance of <class '(\S+)'>", message):
+        return f"it holds {next(filter(None, strange.groups())).rstrip(',.')}"
+    return "it is empty" if not data else "it is damaged, cut short, or of another kind"
 
 
 def _checkpoint(content: object, origin: str, sha256: str) -> Checkpoint:
@@ -114,6 +155,8 @@ def _checkpoint(content: object, origin: str, sha256: str) -> Checkpoint:
             weights[name] = value.float()
     config, label_map = beside.get("config"), beside.get("label_map")
     config = {} if config is None else config
+    if isinstance(config, argparse.Namespace | types.SimpleNamespace):
+        config = vars(config)
     if not isinstance(config, dict):
         raise SetupError(f"{origin}: config: expected a dict, got {type(config).__name__}")
     labels = check_label_map(label_map, f"{origin}: label_map") if label_map is not None and label_map != {} else None

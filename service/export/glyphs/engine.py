@@ -6,6 +6,8 @@ Nothing here imports torch until a net has to be converted.
 from __future__ import annotations
 
 import hashlib
+import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ import orjson
 
 from service.errors import SetupError
 from service.export.glyphs.cache import IR_FOLDER, TOOLS, Cache, Entry
+from service.glyphs.chain import rank
 from service.glyphs.compiled import PHASE1_BATCHES, PHASE2_BATCHES
 from service.runtime.batched import BatchedModel
 from service.runtime.compiled import Compiler
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from torch.nn import Module
 
 DEVICES = ("CPU", "GPU", "AUTO")
 BATCHES = {1: PHASE1_BATCHES, 2: PHASE2_BATCHES}
@@ -55,14 +59,41 @@ class OpenVINOInferenceEngine:
         compiler = compiler or open_device(device)
         self.notes: dict[str, Any] = model.notes if isinstance(model, Entry) else {}
         graph = compiler.read_bytes(model.graph, model.weights) if isinstance(model, Entry) else compiler.read(model)
+        self._row = tuple(axis.get_length() for axis in list(graph.input(0).get_partial_shape())[1:])
+        # The ids that there are; None for cells, which have shades.
+        self._ids = _vocabulary(graph)
         self._model = BatchedModel(compiler, graph, batches)
         self.in_force, self.warnings = self._model.in_force, self._model.warnings
 
     def infer(self, rows: NDArray[Any]) -> NDArray[np.float32]:
-        """Return the logits [n, m] of rows [n, …]."""
+        """Return the logits [n, m] of rows [n, …]; raises ValueError for another shape, or ids that there are not."""
+        rows = np.asarray(rows)
+        if rows.shape[1:] != self._row:
+            expected = ", ".join(map(str, ("n", *self._row)))
+            raise ValueError(f"expected an array [{expected}], got {list(rows.shape)}")
+        if self._ids is not None and len(rows):
+            if rows.dtype.kind not in "iu":
+                raise ValueError(f"expected whole numbers, got {rows.dtype}")
+            least, most = rows.min(), rows.max()
+            if least < 0 or most >= self._ids:
+                raise ValueError(f"expected ids from 0 to {self._ids - 1}, got {least if least < 0 else most}")
         return self._model(rows)
 
     __call__ = infer
+
+    def predict_batch(self, grids: Any, topk: int = 5) -> tuple[Any, Any]:
+        """Return the indices and the probabilities of the best labels as tensors [n, topk], of grids [n, 16, 16]."""
+        import torch  # noqa: PLC0415 - of those who call this
+
+        ranking = rank(self.infer(grids), topk)
+        return torch.from_numpy(ranking.indices), torch.from_numpy(ranking.probabilities)
+
+
+def _vocabulary(graph: ov.Model) -> int | None:
+    """Return the rows of the embedding, or None for a net without one."""
+    gathers = [node for node in graph.get_ops() if node.get_type_name() == "Gather"]
+    embeddings = [shape for node in gathers if len(shape := node.input_value(0).get_partial_shape()) == 2]
+    return embeddings[0][0].get_length() if embeddings else None
 
 
 def open_device(device: str) -> Compiler:
@@ -74,7 +105,7 @@ def open_device(device: str) -> Compiler:
 
 
 def setup_openvino_model(
-    checkpoint: Path,
+    checkpoint: Path | Module,
     cache_dir: Path,
     device: str = "CPU",
     *,
@@ -86,7 +117,7 @@ def setup_openvino_model(
     """Return the net of a checkpoint on OpenVINO, from the cache where it is there.
 
     Args:
-        checkpoint: PyTorch or safetensors file of Phase 1 or Phase 2.
+        checkpoint: PyTorch or safetensors file of Phase 1 or Phase 2; or a Phase 2 itself, whatever class it is of.
         cache_dir: folder of the cache; see ``service.export.glyphs.cache``.
         device: ``CPU``, ``GPU`` or ``AUTO``.
         phase: 1 or 2.
@@ -97,7 +128,12 @@ def setup_openvino_model(
     Raises:
         SetupError: the checkpoint does not fit, the device is not there, the cache cannot be written.
     """
-    entry = convert_checkpoint(checkpoint, cache_dir, phase=phase, config=config, calibration=calibration)
+    if isinstance(checkpoint, str | Path):
+        entry = convert_checkpoint(checkpoint, cache_dir, phase=phase, config=config, calibration=calibration)
+    elif phase == 2 and config is None and calibration is None:
+        entry = _convert_module(checkpoint, cache_dir)
+    else:
+        raise SetupError("a net itself has no other phase, config or calibration: name its checkpoint")
     return OpenVINOInferenceEngine(entry, device, BATCHES[phase], compiler)
 
 
@@ -110,7 +146,7 @@ def convert_checkpoint(
     calibration: NDArray[np.uint16] | None = None,
 ) -> Entry:
     """Return the IR of a checkpoint from the cache, converted if need be; arguments as above."""
-    cache, name = Cache(cache_dir), f"phase{phase}_model"
+    cache, name = Cache(Path(cache_dir)), f"phase{phase}_model"
     try:
         sha256 = sha256_file(checkpoint)
     except OSError as error:
@@ -140,9 +176,26 @@ def convert_checkpoint(
     return cache.get(name, content, build, (*TOOLS, "nncf"))
 
 
+def _convert_module(net: Module, cache_dir: Path) -> Entry:
+    """Return the IR of a net in memory. It is exported each time, since nothing less tells what it computes."""
+    from service.export.glyphs import onnx  # noqa: PLC0415 - torch
+
+    name = "phase2_model"
+    with tempfile.TemporaryDirectory(prefix="vinocast-") as folder:
+        file = onnx.export_phase2_to_onnx(net, Path(folder) / f"{name}.onnx")
+        content = {"code": _own_code(), "onnx": sha256_file(file)}
+
+        def build(folder: Path) -> dict[str, Any]:
+            shutil.copyfile(file, folder / file.name)
+            onnx.convert_onnx_to_openvino(file, folder / IR_FOLDER)
+            return {}
+
+        return Cache(Path(cache_dir)).get(name, content, build)
+
+
 def _own_code() -> str:
     """Return a hash of the code that converts: a change of it must not find what it would make otherwise."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
+    files = [*sorted(Path(__file__).parent.glob("*.py")), Path(__file__).parent.parent / "pinned.py"]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 

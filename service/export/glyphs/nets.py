@@ -49,6 +49,8 @@ class Phase2Architecture:
         hidden: width of the classifier's hidden layer.
         dropout: after each convolution, whole channels.
         classifier_dropout: before the last layer.
+        primitives: ids that a grid may hold.
+        bn_eps: what every batch norm adds to a variance.
     """
 
     embedding: int
@@ -58,6 +60,7 @@ class Phase2Architecture:
     dropout: float
     classifier_dropout: float
     primitives: int = PRIMITIVES
+    bn_eps: float = 1e-5
 
 
 VARIANTS = {
@@ -119,6 +122,9 @@ class Phase2Net(nn.Module):
             nn.Dropout(architecture.classifier_dropout),
             nn.Linear(architecture.hidden, labels),
         )
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eps = architecture.bn_eps
 
     def forward(self, grids: torch.Tensor) -> torch.Tensor:
         """Return the logits of the labels."""

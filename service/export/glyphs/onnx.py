@@ -6,18 +6,18 @@ import contextlib
 import logging
 import sys
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import openvino as ov
 import torch
 
 from service.export.folder import save_ir
-from service.export.glyphs.nets import Phase1Net, Phase2Net
+from service.export.glyphs.nets import Phase1Net
 from service.glyphs.cells import CELL_SIDE, GRID_SIDE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 OUTPUT = "logits"
 
@@ -27,19 +27,29 @@ def export_phase1_to_onnx(net: Phase1Net, path: Path) -> Path:
     return _export(net, torch.zeros(2, 1, CELL_SIDE, CELL_SIDE), "cells", path)
 
 
-def export_phase2_to_onnx(net: Phase2Net, path: Path) -> Path:
-    """Write Phase 2 with input ``grids`` int64 [n, 16, 16] and output ``logits`` [n, labels], weights in the file."""
+def export_phase2_to_onnx(net: torch.nn.Module, path: Path, batch_size: int = 1) -> Path:  # noqa: ARG001
+    """Write Phase 2 with input ``grids`` int64 [n, 16, 16] and output ``logits`` [n, labels], weights in the file.
+
+    ``batch_size`` is taken from older callers and changes nothing: the batch was dynamic for them too.
+    """
     return _export(net, torch.zeros(2, GRID_SIDE, GRID_SIDE, dtype=torch.int64), "grids", path)
 
 
 def convert_onnx_to_openvino(onnx: Path, ir: Path) -> Path:
-    """Write the IR ``ir`` (an ``.xml``; its ``.bin`` lies beside it) of an ONNX file, weights in float32; return it."""
+    """Write the IR ``ir`` (an ``.xml``; its ``.bin`` lies beside it) of an ONNX file, weights in float32; return it.
+
+    Where ``ir`` has another ending it is a folder, and the IR is its ``phase2_model.xml``.
+    """
+    ir = Path(ir)
+    if ir.suffix != ".xml":
+        ir /= "phase2_model.xml"
     ir.parent.mkdir(parents=True, exist_ok=True)
     save_ir(ov.convert_model(onnx), ir)
     return ir
 
 
 def _export(net: torch.nn.Module, example: torch.Tensor, name: str, path: Path) -> Path:
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _quiet():
         torch.onnx.export(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import shutil
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,10 @@ import torch
 from service import __version__
 from service.errors import ModelRefusedError, SetupError, shown
 from service.export.folder import check_output, files_below, replace_folder, workspace
-from service.export.glyphs.checkpoint import phase1_net, phase2_net, read_checkpoint
+from service.export.glyphs.checkpoint import LAST_WEIGHT, phase1_net, phase2_net, read_checkpoint
 from service.export.glyphs.onnx import convert_onnx_to_openvino, export_phase1_to_onnx, export_phase2_to_onnx
 from service.glyphs.cells import CELL_SIDE, GRID_SIDE, PRIMITIVES
-from service.glyphs.labels import read_labels
+from service.glyphs.labels import check_same_labels, read_labels
 from service.runtime.manifest import (
     CHARS_FILE,
     GOLDEN_FILE,
@@ -83,9 +84,8 @@ def convert_glyphs(
     overrides = _read_config(config) if config.is_file() else None
     weights1, weights2 = map(read_checkpoint, checkpoints)
     net1, net2 = phase1_net(weights1), phase2_net(weights2, overrides)
-    last = net2.classifier[-1].out_features
-    if last != len(labels):
-        raise SetupError(f"{checkpoints[1]} tells {last} labels apart, {source / LABEL_MAP_FILE} has {len(labels)}")
+    outputs = len(weights2.state[LAST_WEIGHT])
+    check_same_labels(weights2.labels, outputs, labels.names, checkpoints[1], source / LABEL_MAP_FILE)
     sources = [*checkpoints, config] if config.is_file() else checkpoints
     taken = [source / name for name in (LABEL_MAP_FILE, CHARS_FILE, METRICS_FILE)]
     taken = [path for path in taken if path.is_file()]
@@ -138,7 +138,7 @@ def _find(source: Path, names: tuple[str, ...]) -> Path:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        config = orjson.loads(path.read_bytes())
+        config = orjson.loads(path.read_bytes().removeprefix(codecs.BOM_UTF8))
     except orjson.JSONDecodeError as error:
         raise SetupError(f"{path}: not JSON: {error}") from error
     if not isinstance(config, dict):
