@@ -1,6 +1,7 @@
-"""Glyph rasters to ranked labels: ``python scripts/infer_chain.py --help``; the guide is ``docs/OPENVINO.md``.
+"""Glyph rasters to ranked labels, as ``vinocast infer-chain`` does; the guide is ``docs/OPENVINO.md``.
 
-A thin door into the package, and the place where older code imports the OpenVINO functions from.
+A thin door into the package, and the place where older code imports the OpenVINO functions from; they take the
+arguments that it passes.
 """
 
 from __future__ import annotations

@@ -249,6 +249,15 @@ def convert(source: str, output: Path, precision: str, calibration: Path | None,
     convert_patchtst(source, output, precision=precision, calibration=calibration, channels=names)
 
 
+@main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def infer_chain(arguments: tuple[str, ...]) -> None:
+    """Recognize the glyphs in a folder of rasters, or in a file of grids; --help lists the options."""
+    from service.infer_chain.command import main as run
+
+    click.get_current_context().exit(run(list(arguments), "vinocast infer-chain"))
+
+
 @main.command(cls=Command)
 @click.argument("images", nargs=-1, metavar="[IMAGE]…", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(

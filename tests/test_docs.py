@@ -17,6 +17,7 @@ from support import MODEL, MODELS, ROOT, VINOCAST, HttpService, RunVinocast, Std
 from examples import record_host
 from service import errors
 from service.cli import main
+from service.infer_chain.options import build_parser
 
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
@@ -49,13 +50,14 @@ def test_every_link_between_documents_leads_somewhere() -> None:
 
 def test_every_command_and_option_in_the_documents_exists() -> None:
     commands = {name: {o for p in c.params for o in p.opts} for name, c in main.commands.items()}
+    commands["infer-chain"] = set(build_parser()._option_string_actions)
     unknown = []
     for document in DOCUMENTS:
         for name, rest in re.findall(r"vinocast ([a-z][a-z-]*)((?: [^\n`]*)?)", document.read_text()):
             if name not in commands:
                 unknown.append(f"{document.name}: vinocast {name}")
             elif name != "train":
-                options = set(re.findall(r"(?<= )--[a-z-]+", rest.split("#")[0]))
+                options = set(re.findall(r"(?<= )--[a-z0-9_-]+", rest.split("#")[0]))
                 unknown += [f"{document.name}: {name} {o}" for o in options - commands[name] - {"--help"}]
     assert unknown == []
 

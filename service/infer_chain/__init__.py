@@ -1,1 +1,1 @@
-"""``scripts/infer_chain.py``: a folder of rasters, or grids in a file, to ranked labels in JSON lines."""
+"""``vinocast infer-chain``: a folder of rasters, or grids in a file, to ranked labels in JSON lines."""

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import time
 from typing import IO, TYPE_CHECKING
 
+import click
 import numpy as np
-from tqdm import tqdm
 
 from service.errors import SetupError
 from service.glyphs.chain import GlyphChain
-from service.glyphs.labels import Labels, read_labels
+from service.glyphs.labels import Labels, check_same_labels, read_labels
 from service.infer_chain import inputs
 from service.infer_chain import options as command_line
 from service.infer_chain.nets import Nets, load_nets
 from service.infer_chain.pipeline import Pipeline, read_rasters
-from service.infer_chain.report import Report, Skipped, Stages, say, tell
+from service.infer_chain.report import Counted, Report, Stages, say, tell
 
 if TYPE_CHECKING:
     import argparse
@@ -31,33 +32,58 @@ if TYPE_CHECKING:
 
 # Rasters by which int8 is calibrated.
 CALIBRATION = 256
+# Kinds of suspicion that say that colours are not as expected, each of which makes answers worthless.
+COLOURS = ("blank", "faint", "inverted")
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, program: str | None = None) -> int:
     """Run the program; return 0 when anything was recognised, 2 for a path that is not there, else 1."""
+    _settle_streams()
     try:
-        return _run(command_line.parse(arguments))
+        return _run(command_line.parse(arguments, program))
     except command_line.MissingPathError as error:
         tell(f"[error] {error}")
         return 2
     except BrokenPipeError:
-        # Whoever reads has seen enough; Python would complain once more when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever reads has seen enough.
+        _abandon_output()
         return 1
     except (SetupError, OSError) as error:
+        _abandon_output()
         tell(f"[error] {error}")
         return 1
 
 
+def _settle_streams() -> None:
+    """Let every line come out in any encoding, and no file take the place of a stream that is closed."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _abandon_output() -> None:
+    """Write out what was printed, or else drop it: Python would complain of it once more at its end."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _run(options: argparse.Namespace) -> int:
-    skipped, stages = Skipped(), Stages()
+    skipped, doubted = Counted("skipped"), Counted("recognised, but it looks wrong")
+    stages = Stages()
     labels = read_labels(options.label_map, options.chars_csv)
-    index = {name: position for position, name in enumerate(labels.names)}
     stored: NDArray[np.uint16] | None = None
     if options.use_memmap_grids:
-        glyphs, stored = inputs.find_grids(options, index, skipped)
+        glyphs, stored = inputs.find_grids(options, set(labels.names), skipped)
     else:
-        glyphs = inputs.find_rasters(options, index, skipped)
+        glyphs = inputs.find_rasters(options, set(labels.names), skipped)
 
     def calibration(phase1: Phase1) -> NDArray[np.uint16]:
         first = glyphs[:CALIBRATION]
@@ -69,27 +95,29 @@ def _run(options: argparse.Namespace) -> int:
         skipped.say()
         source = options.rasters_dir if stored is None else options.memmap_grids_file
         raise SetupError(f"nothing to recognise in {source}")
-    nets = load_nets(options, calibration)
-    _check_labels(nets, labels, options)
-    say(
-        f"[INFO] Starting inference | rasters={len(glyphs)} | device={nets.device} | "
-        f"phase1_params={nets.parameters[0]} | phase2_params={nets.parameters[1]}"
-    )
     with _output(options.output_json) as output:
+        nets = load_nets(options, calibration)
+        _check_labels(nets, labels, options)
+        say(
+            f"[INFO] Starting inference | rasters={len(glyphs)} | device={nets.device} | "
+            f"phase1_params={nets.parameters[0]} | phase2_params={nets.parameters[1]}"
+        )
         report = Report(labels, options.topk, output, quiet=options.quiet, show_grid=options.show_grid)
-        pipeline = Pipeline(nets, report.ranks, options.batch_size, skipped, stages, plain=options.plain)
+        pipeline = Pipeline(nets, report.ranks, options.batch_size, skipped, doubted, stages, plain=options.plain)
         start = time.perf_counter()
         batches = pipeline.rasters(options.rasters_dir, glyphs) if stored is None else pipeline.grids(stored, glyphs)
-        with tqdm(total=len(glyphs), unit="glyph", disable=None, leave=False) as progress:
+        # A line a glyph shows how far it is; without them, and where somebody looks, a bar does.
+        hidden = not (options.quiet and sys.stderr and sys.stderr.isatty())
+        with click.progressbar(length=len(glyphs), file=sys.stderr, hidden=hidden) as progress:
             for batch in batches:
                 with stages.measure("write"):
                     report.add(batch.glyphs, batch.ranking, batch.grids)
                 progress.update(len(batch.glyphs))
-        if output:
-            output.flush()
+        report.flush()
         seconds = time.perf_counter() - start
     skipped.say()
-    count = report.samples
+    count = report.recognised
+    _say_doubts(doubted, count)
     say(f"[TIMING] Inference time: {seconds:.3f}s for {count} glyphs ({seconds * 1e3 / max(count, 1):.2f}ms per glyph)")
     if options.stages:
         say(f"[STAGES] {stages}")
@@ -105,37 +133,47 @@ def _no_phase2(grids: NDArray[np.int64]) -> NDArray[np.float32]:
     raise AssertionError(f"{len(grids)} grids to rank while calibrating")
 
 
-def _check_labels(nets: Nets, labels: Labels, options: argparse.Namespace) -> None:
-    """Compare the labels with the net's; raises SetupError where their numbers differ."""
-    if nets.labels != len(labels):
-        raise SetupError(
-            f"{options.phase2_ckpt}: classifier.4 has {nets.labels} labels, {options.label_map} has {len(labels)}"
+def _say_doubts(doubted: Counted, count: int) -> None:
+    doubted.say()
+    wrong = sum(doubted.counts[kind] for kind in COLOURS)
+    if 2 * wrong > count:
+        tell(
+            f"[WARN] {wrong} of {count} are blank or mostly ink: answers are right for white ink (255, or 1 in a mask "
+            "of 0 and 1) on black alone; are yours black on white?"
         )
+
+
+def _check_labels(nets: Nets, labels: Labels, options: argparse.Namespace) -> None:
+    """Compare the labels with the net's; raises SetupError where they differ."""
+    checkpoint = options.phase2_ckpt or options.label_map.parent
+    check_same_labels(nets.label_map, nets.labels, labels.names, checkpoint, options.label_map)
     if nets.label_map is not None and len(nets.label_map) != len(labels):
         tell(
-            f"[WARN] {options.phase2_ckpt}: its label_map has {len(nets.label_map)} labels; {options.label_map} is used"
-        )
-    elif nets.label_map is not None and nets.label_map != labels.names:
-        other = next(n for n, (a, b) in enumerate(zip(nets.label_map, labels.names, strict=False)) if a != b)
-        tell(
-            f"[WARN] {options.phase2_ckpt} was trained with another label map than {options.label_map}, which is used: "
-            f"index {other} is {nets.label_map[other]!r} there and {labels.names[other]!r} here"
+            f"[WARN] {checkpoint}: its label_map has {len(nets.label_map)} labels and its net {nets.labels}; "
+            f"{options.label_map} is used"
         )
     if labels.unlisted:
         some = ", ".join(labels.unlisted[:5])
-        rest = f"{len(labels.unlisted)} in all; the code point of each is taken as its base"
+        rest = f"{len(labels.unlisted)} in all; the code point of each, if it has one, is taken as its base"
         tell(f"[WARN] {options.chars_csv} has no row of {some}: {rest}")
 
 
 @contextlib.contextmanager
 def _output(path: Path | None) -> Iterator[IO[bytes] | None]:
+    """Open the file of the answers, before the work that would be lost; what it held goes when there is more."""
     if path is None:
         yield None
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("wb")
+        file = path.open("ab")
     except OSError as error:
         raise SetupError(f"--output_json {path}: {error.strerror}") from error
-    with file:
+    try:
         yield file
+    except BaseException:
+        # What could not be written would be tried again, and its error would take the place of this one.
+        with contextlib.suppress(OSError):
+            file.close()
+        raise
+    file.close()

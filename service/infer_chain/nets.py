@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from service.errors import SetupError
+from service.export.glyphs.cache import Cache
+from service.extras import missing_extra
 from service.infer_chain.report import tell
 from service.runtime.cpu import cpu_budget, processor
+from service.runtime.manifest import PHASE1_IR_FILE, PHASE2_IR_FILE, open_model
 
 if TYPE_CHECKING:
     import argparse
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from service.export.glyphs.cache import Entry
+    from service.export.glyphs.engine import OpenVINOInferenceEngine
     from service.glyphs.chain import Phase1, Phase2
 
     # Grids uint16 [n, 16, 16] of the first rasters, by the Phase 1 that is given.
@@ -53,9 +57,7 @@ def load_nets(options: argparse.Namespace, calibration: Calibration) -> Nets:
     try:
         return _openvino(options, config, calibration) if options.use_openvino else _torch(options, config)
     except ModuleNotFoundError as error:
-        packages = "OpenVINO: pip install 'openvino>=2026.4,<2027'" if error.name == "openvino" else error.name
-        everything = "pip install --no-deps -r requirements/convert.txt"
-        raise SetupError(f"not installed: {packages}; with everything that converts: {everything}") from error
+        raise missing_extra("convert", error) from error
 
 
 def _config(options: argparse.Namespace) -> dict[str, Any]:
@@ -104,18 +106,30 @@ def _parameters(net: Any) -> int:
 
 
 def _openvino(options: argparse.Namespace, config: dict[str, Any], calibration: Calibration) -> Nets:
-    import openvino  # noqa: F401, PLC0415 - says at once whether it is there
+    from service.export.glyphs import engine  # noqa: PLC0415 - openvino
 
-    from service.export.glyphs.engine import open_device, setup_openvino_model  # noqa: PLC0415 - openvino
-
-    device, cache = options.openvino_device, options.openvino_cache_dir
-    compiler = open_device(device)
-    first = setup_openvino_model(options.phase1_ckpt, cache, phase=1, compiler=compiler)
-    int8 = options.openvino_precision == "int8"
+    device, int8 = options.openvino_device, options.openvino_precision == "int8"
+    compiler = engine.open_device(device)
     if int8 and device == "CPU" and not processor().vnni:
         tell("[WARN] this processor has no VNNI: int8 will be slower than f32, and less accurate")
-    grids = calibration(first) if int8 else None
-    second = setup_openvino_model(options.phase2_ckpt, cache, config=config, calibration=grids, compiler=compiler)
+
+    def compiled(entry: Entry, phase: int) -> OpenVINOInferenceEngine:
+        return engine.OpenVINOInferenceEngine(entry, device, engine.BATCHES[phase], compiler)
+
+    cache = options.openvino_cache_dir
+    if options.bundled:
+        folder = open_model(options.label_map.parent)
+        folder.verify()
+        first = compiled(engine.read_entry(folder.path / PHASE1_IR_FILE), 1)
+        entry = engine.read_entry(folder.path / PHASE2_IR_FILE)
+        if int8:
+            content = {"model": folder.manifest.files[PHASE2_IR_FILE.replace(".xml", ".bin")]}
+            entry = engine.quantize_entry(entry, "phase2_model", content, Cache(cache), calibration(first))
+    else:
+        first = compiled(engine.convert_checkpoint(options.phase1_ckpt, cache, phase=1), 1)
+        grids = calibration(first) if int8 else None
+        entry = engine.convert_checkpoint(options.phase2_ckpt, cache, config=config, calibration=grids)
+    second = compiled(entry, 2)
     return Nets(
         first,
         second,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 from service.errors import RasterError
 from service.glyphs.cells import GRID_SIDE, RASTER_SIDE
 from service.glyphs.chain import EMPTY, GlyphChain, Ranking, plain_cells
-from service.glyphs.rasters import decode_raster
+from service.glyphs.rasters import decode_raster, suspicions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
 
     from service.infer_chain.inputs import Glyph
     from service.infer_chain.nets import Nets
-    from service.infer_chain.report import Skipped, Stages
+    from service.infer_chain.report import Counted, Stages
 
 # Rasters read, and grids ranked, in one go of the fast way; how many such reads are under way beside the inference.
 CHUNK = 64
 AHEAD = 2
+# A raster has some hundred bytes.
+MOST_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -40,18 +43,30 @@ class Batch:
 
 @dataclass(frozen=True)
 class Read:
-    """Some rasters [n, 128, 128], the glyphs they are of, and what was wrong with the others."""
+    """Some rasters [n, 128, 128], the glyphs they are of, what looks wrong with each, and what was with the others."""
 
     glyphs: list[Glyph]
     rasters: NDArray[np.uint8]
+    suspicions: list[str | None]
     faults: list[str]
 
 
 class Pipeline:
-    """What a run computes with; ``plain`` runs take ``batch_size`` glyphs at a time."""
+    """What a run computes with; ``plain`` runs take ``batch_size`` glyphs at a time.
+
+    What is left out is counted in ``skipped``, what is recognised but looks wrong in ``doubted``.
+    """
 
     def __init__(
-        self, nets: Nets, ranks: int, batch_size: int, skipped: Skipped, stages: Stages, *, plain: bool
+        self,
+        nets: Nets,
+        ranks: int,
+        batch_size: int,
+        skipped: Counted,
+        doubted: Counted,
+        stages: Stages,
+        *,
+        plain: bool,
     ) -> None:
         self._primitives = nets.primitives
         self._phase1 = self._timed(nets.phase1, "phase1", "cells")
@@ -60,6 +75,7 @@ class Pipeline:
         self._size = batch_size if plain else CHUNK
         self._plain = plain
         self._skipped = skipped
+        self._doubted = doubted
         self._stages = stages
 
     def rasters(self, folder: Path, glyphs: Sequence[Glyph]) -> Iterator[Batch]:
@@ -67,6 +83,9 @@ class Pipeline:
         for read in (self._read_in_turn if self._plain else self._read_ahead)(folder, glyphs):
             for fault in read.faults:
                 self._skipped.add("that cannot be read", fault)
+            for glyph, suspicion in zip(read.glyphs, read.suspicions, strict=True):
+                if suspicion:
+                    self._doubted.add(suspicion.partition(":")[0], f"{glyph.file} looks {suspicion}")
             with self._stages.measure("cells"):
                 grids = (self._plain_grids if self._plain else self._chain.grids)(read.rasters)
             yield self._rank(read.glyphs, grids)
@@ -76,6 +95,8 @@ class Pipeline:
         for chunk in _chunks(glyphs, self._size):
             with self._stages.measure("read"):
                 taken = grids[[glyph.row for glyph in chunk]]
+            for index in np.flatnonzero(taken.max(axis=(1, 2)) == EMPTY).tolist():
+                self._doubted.add("blank", f"{chunk[index].file} looks blank: every cell is the empty one")
             yield self._rank(chunk, taken)
 
     def _read_ahead(self, folder: Path, glyphs: Sequence[Glyph]) -> Iterator[Read]:
@@ -135,11 +156,22 @@ def read_rasters(folder: Path, glyphs: Sequence[Glyph]) -> Read:
     faults: list[str] = []
     for glyph in glyphs:
         try:
-            rasters[len(good)] = decode_raster((folder / glyph.file).read_bytes())
+            rasters[len(good)] = decode_raster(_read_file(folder / glyph.file))
             good.append(glyph)
         except (RasterError, OSError) as error:
             faults.append(f"{glyph.file}: {error}")
-    return Read(good, rasters[: len(good)], faults)
+    read = rasters[: len(good)]
+    return Read(good, read, suspicions(read), faults)
+
+
+def _read_file(path: Path) -> bytes:
+    """Return what is in a file; raises RasterError for what could have no end."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise RasterError("expected a file, got something else of this name")
+    if status.st_size > MOST_BYTES:
+        raise RasterError(f"expected a PNG of {MOST_BYTES} bytes at most, got {status.st_size}")
+    return path.read_bytes()
 
 
 def _chunks(glyphs: Sequence[Glyph], size: int) -> Iterator[Sequence[Glyph]]:

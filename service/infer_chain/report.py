@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 import time
 from collections import Counter, defaultdict
@@ -10,7 +12,9 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import orjson
-from tqdm import tqdm
+
+from service.errors import SetupError
+from service.glyphs.labels import UNKNOWN_BASE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,23 +28,25 @@ if TYPE_CHECKING:
 # What the accuracy line calls top5, however many labels are asked for.
 TOP = 5
 SAID = 20
+# In place of the index of a true label: there is one that the model lacks, and there is none.
+NOT_HAD, NOT_SAID = -1, -2
 
 
 def say(line: str) -> None:
     """Print a line for users and their scripts."""
-    tqdm.write(line, file=sys.stdout)
-    sys.stdout.flush()
+    print(line, flush=True)  # noqa: T201 - the output of the program
 
 
 def tell(line: str) -> None:
     """Print a warning or an error."""
-    tqdm.write(line, file=sys.stderr)
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - as above
 
 
-class Skipped:
-    """What cannot be recognised, said on standard error as it is met: the first of each kind, then their number."""
+class Counted:
+    """Faults of several kinds, said on standard error as they are met: the first of each kind, then their number."""
 
-    def __init__(self) -> None:
+    def __init__(self, heading: str) -> None:
+        self._heading = heading
         self.counts: Counter[str] = Counter()
         self._said: Counter[str] = Counter()
 
@@ -55,7 +61,7 @@ class Skipped:
         """Say how many there were."""
         if self.counts:
             kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts.items())
-            tell(f"[WARN] skipped: {kinds}")
+            tell(f"[WARN] {self._heading}: {kinds}")
 
 
 class Stages:
@@ -89,6 +95,10 @@ class Report:
         self._output = output
         self._quiet = quiet
         self._show_grid = show_grid
+        if output and stat.S_ISREG(os.fstat(output.fileno()).st_mode):
+            output.truncate(0)  # opened to append, so that a run that cannot begin loses nothing
+        self._index = {name: position for position, name in enumerate(labels.names)}
+        self.recognised = 0
         self.samples = 0
         self.top1 = 0
         self.top5 = 0
@@ -100,16 +110,33 @@ class Report:
 
     def add(self, glyphs: Sequence[Glyph], ranking: Ranking, grids: NDArray[np.uint16]) -> None:
         """Take the answers to some glyphs, of which the grids [n, 16, 16] may be shown."""
-        hits = ranking.indices == np.array([glyph.label for glyph in glyphs]).reshape(-1, 1)
-        self.samples += len(glyphs)
+        # A label that the model lacks is in no ranking, and so a miss.
+        true = [self._index.get(glyph.label, NOT_HAD) if glyph.label else NOT_SAID for glyph in glyphs]
+        hits = ranking.indices == np.array(true, np.int64).reshape(-1, 1)
+        self.recognised += len(glyphs)
+        self.samples += len(glyphs) - true.count(NOT_SAID)
         self.top1 += int(hits[:, 0].sum())
         self.top5 += int(hits[:, :TOP].any(axis=1).sum())
         indices = ranking.indices[:, : self._topk].tolist()
         if self._output:
             probabilities = ranking.probabilities[:, : self._topk].tolist()
-            self._output.write(b"".join(self._lines(glyphs, indices, probabilities)))
+            with self._writing():
+                self._output.write(b"".join(self._lines(glyphs, indices, probabilities)))
         if not self._quiet:
-            self._print(glyphs, indices, grids)
+            self._print(glyphs, true, indices, grids)
+
+    def flush(self) -> None:
+        """Write out what is buffered."""
+        if self._output:
+            with self._writing():
+                self._output.flush()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise SetupError(f"--output_json: {error.strerror}") from error
 
     def _lines(
         self, glyphs: Sequence[Glyph], indices: list[list[int]], probabilities: list[list[float]]
@@ -120,26 +147,36 @@ class Report:
                 {"rank": rank, "label": names[index], "base": bases[index], "prob": round(share, 7)}
                 for rank, (index, share) in enumerate(zip(best, shares, strict=True), 1)
             ]
-            line: dict[str, object] = {"file": glyph.file, "topk": topk}
+            line: dict[str, object] = {"file": _printable(glyph.file), "topk": topk}
             if glyph.glyph_id is not None:
                 line["glyph_id"] = glyph.glyph_id
             yield orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
-    def _print(self, glyphs: Sequence[Glyph], indices: list[list[int]], grids: NDArray[np.uint16]) -> None:
+    def _print(
+        self, glyphs: Sequence[Glyph], true: list[int], indices: list[list[int]], grids: NDArray[np.uint16]
+    ) -> None:
         bases = self._labels.bases
         lines = []
-        for glyph, best, grid in zip(glyphs, indices, grids, strict=True):
-            mark = "✅" if best[0] == glyph.label else "❗" if glyph.label in best else "❌"
+        for glyph, label, best, grid in zip(glyphs, true, indices, grids, strict=True):
+            mark = "" if label == NOT_SAID else " ✅" if best[0] == label else " ❗" if label in best else " ❌"
+            base = bases[label] if label >= 0 else UNKNOWN_BASE
             ranked = ", ".join(bases[index] for index in best)
-            lines.append(f"{bases[glyph.label]} -> {bases[best[0]]} [{ranked}] ({glyph.file}) {mark}")
+            lines.append(f"{base} -> {bases[best[0]]} [{ranked}] ({_printable(glyph.file)}){mark}")
             if self._show_grid:
                 lines += [" ".join(f"{primitive:4d}" for primitive in row) for row in grid.tolist()]
-        tqdm.write("\n".join(lines), file=sys.stdout)
+        if lines:
+            say("\n".join(lines))
 
     def summary(self) -> str:
-        """Return the line of the accuracy."""
-        count = max(self.samples, 1)
+        """Return the line of the accuracy, which is that of the glyphs whose label is said."""
+        top1, top5 = (hits / self.samples if self.samples else float("nan") for hits in (self.top1, self.top5))
+        unlabelled = self.recognised - self.samples
         return (
-            f"[SUMMARY] samples={self.samples} top1_acc={self.top1 / count:.4f} "
-            f"top5_contains_rate={self.top5 / count:.4f} top1_matches={self.top1} top5_contains={self.top5}"
+            f"[SUMMARY] samples={self.samples} top1_acc={top1:.4f} top5_contains_rate={top5:.4f} "
+            f"top1_matches={self.top1} top5_contains={self.top5}{f' unlabelled={unlabelled}' if unlabelled else ''}"
         )
+
+
+def _printable(file: str) -> str:
+    """Return a file's name, with the bytes in it that are no UTF-8 written as numbers."""
+    return os.fsencode(file).decode("utf-8", "backslashreplace")

@@ -103,9 +103,9 @@ def test_one_grid_and_ids_that_there_are_not_are_refused(folder: Path) -> None:
     for wrong, fault in (
         (grids[0], r"expected an array \[n, 16, 16\], got \[16, 16\]"),
         (grids[:, :8], r"got \[2, 8, 16\]"),
-        (np.where(grids == grids[0, 0, 0], 5000, grids), "ids from 0 to 1023, got 5000"),
-        (np.where(grids == grids[0, 0, 0], -1, grids), "ids from 0 to 1023, got -1"),
-        (grids.astype(float), "expected whole numbers, got float64"),
+        (np.where(grids == grids[0, 0, 0], 5000, grids), r"ids from 0 to 1023, got \d+ to 5000"),
+        (np.where(grids == grids[0, 0, 0], -1, grids), "ids from 0 to 1023, got -1 to"),
+        (grids.astype(float), r"whole numbers, got \[2, 16, 16\] of float64"),
     ):
         with pytest.raises(ValueError, match=fault):
             engine.infer(wrong)

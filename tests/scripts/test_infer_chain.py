@@ -16,10 +16,11 @@ import pytest
 from glyph_support import LABELS, STRANGER, GlyphFolder, logits, phase1, phase2, save, write_png
 from numpy.typing import NDArray
 from PIL import Image
-from support import ROOT
+from support import ROOT, VINOCAST
 
 from service.glyphs.chain import plain_cells, rank
 from service.infer_chain.command import main
+from service.infer_chain.inputs import MAGIC
 
 SCRIPT = ROOT / "scripts" / "infer_chain.py"
 Answers = dict[str, list[dict[str, Any]]]
@@ -53,6 +54,11 @@ def read(path: Path) -> Answers:
     return {line["file"]: line["topk"] for line in map(orjson.loads, path.read_bytes().splitlines())}
 
 
+def faults(err: str) -> list[str]:
+    """What was said but for how the rasters look, which are no glyphs and not where one would be."""
+    return [line for line in err.splitlines() if " looks " not in line and "it looks wrong" not in line]
+
+
 def assert_alike(one: Answers, other: Answers, tolerance: float) -> None:
     assert list(one) == list(other)
     for file, topk in one.items():
@@ -78,7 +84,7 @@ def test_torch_fast_and_plain_openvino_fast_and_plain_give_the_same(glyphs: Glyp
     for name, options in ways.items():
         output = glyphs.folder / f"{name}.jsonl"
         code, _, err = run(*glyphs.options(), "--quiet", "--output_json", output, *options)
-        assert (code, err) == (0, "")
+        assert (code, faults(err)) == (0, [])
         answers[name] = read(output)
     expected, _ = expected_answers(glyphs)
     labels = {file: [entry["label"] for entry in topk] for file, topk in answers["plain"].items()}
@@ -135,18 +141,24 @@ def test_bad_rasters_are_said_and_counted_and_the_rest_goes_on(glyphs: GlyphFold
     write_png(folder / "66_latin_3.png", np.zeros((64, 64), np.uint8))
     (folder / f"{STRANGER}_4.png").write_bytes(good)
     (folder / "noise.png").write_bytes(good)
+    os.mkfifo(folder / "66_latin_5.png")
+    (folder / "66_latin_6.png").symlink_to("/dev/zero")
     (folder / "notes.txt").write_text("no raster")
     for options in ([], ["--plain"]):
         output = tmp_path / "out.jsonl"
         code, out, err = run(*glyphs.options(rasters_dir=folder), "--summary", "--output_json", output, *options)
         assert code == 0
-        assert list(read(output)) == ["66_latin_1.png"]
-        assert "samples=1 " in out
+        assert list(read(output)) == ["66_latin_1.png", f"{STRANGER}_4.png", "noise.png"]
+        # The one whose label the model lacks is a miss; the one without a label is not judged.
+        assert "samples=2 " in out
+        assert " unlabelled=1\n" in out
+        assert re.search(rf"^\? -> .* \({STRANGER}_4\.png\) ❌$", out, re.MULTILINE)
+        assert re.search(r"^\? -> .* \(noise\.png\)$", out, re.MULTILINE)
         assert "66_latin_2.png: the PNG is damaged" in err
         assert "66_latin_3.png: expected 128x128 pixels, got 64x64" in err
-        assert f"the label map has no '{STRANGER}'" in err
-        assert "noise.png: expected LABEL_ROW.png" in err
-        assert "skipped: 1 of a label that no class has, 1 without a label in the name, 2 that cannot be read" in err
+        assert "66_latin_5.png: expected a file, got something else" in err
+        assert "66_latin_6.png: expected a file, got something else" in err
+        assert "skipped: 4 that cannot be read" in err
 
 
 def test_without_a_raster_that_can_be_read_the_exit_code_is_1(glyphs: GlyphFolder, run: Run, tmp_path: Path) -> None:
@@ -189,6 +201,7 @@ def test_limits_order_and_splits_choose_the_rasters(glyphs: GlyphFolder, run: Ru
         return list(read(output))
 
     assert files() == sorted(glyphs.files)
+    assert files("--limit", "-1") == sorted(glyphs.files)
     assert files("--limit", "3") == sorted(glyphs.files)[:3]
     shuffled = files("--shuffle", "--limit", "6")
     assert (
@@ -200,7 +213,7 @@ def test_limits_order_and_splits_choose_the_rasters(glyphs: GlyphFolder, run: Ru
     each = files("--all-classes", "--limit", "2")
     assert sorted(file.rpartition("_")[0] for file in each) == sorted(LABELS * 2)
 
-    (tmp_path / "phase2_test_ids.txt").write_text("5\n17\n9999\n")
+    (tmp_path / "phase2_test_ids.txt").write_text("5\n17\n9999\n", encoding="utf-8-sig")
     chosen = files("--use-test-split", "--splits-dir", tmp_path)
     assert sorted(file.rpartition("_")[2] for file in chosen) == ["17.png", "5.png"]
     _, _, err = run(*glyphs.options(), "--quiet", "--use-test-split", "--splits-dir", tmp_path)
@@ -221,7 +234,7 @@ def memmap(glyphs: GlyphFolder) -> list[str | Path]:
         orjson.dumps({"glyph_id": row + 100, keys[row % 3]: file.rpartition("_")[0]}).decode()
         for row, file in enumerate(glyphs.files)
     ]
-    (folder / "labels.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "labels.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8-sig")
     return ["--use-memmap-grids", *memmap_files(folder)]
 
 
@@ -263,15 +276,35 @@ def test_grids_that_do_not_fit_are_said_or_refused(
     code, _, err = call()
     assert code == 1
     assert "expected uint16" in err
+    np.save(wrong, grids.astype(np.uint16).transpose(1, 2, 0))
+    code, _, err = call()
+    assert code == 1
+    assert "expected [n, 16, 16], got [16, 16, 24]" in err
+    for data, count in ((grids[:20].astype("<u2"), 20), (grids.astype("<i8"), 96)):
+        wrong.write_bytes(data.tobytes())
+        code, _, err = call()
+        assert code == 1
+        assert f"has 24 ids, {wrong} has the bytes of {count} grids of uint16" in err
 
     grids[3, 0, 0] = 1024
-    wrong.write_bytes(grids[:20].astype("<u2").tobytes())
+    grids[4] = 0
+    wrong.write_bytes(grids.astype("<u2").tobytes())
     code, out, err = call()
     assert code == 0
-    assert "samples=19 " in out
-    assert "has 24 ids for 20 grids" in err
+    assert "samples=23 " in out
     assert "glyph_103.memmap: a primitive id beyond 1023" in err
-    assert "4 without a grid or an id, 1 with an unknown primitive id" in err
+    assert "skipped: 1 with an unknown primitive id" in err
+    assert "glyph_104.memmap looks blank" in err
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04" + bytes(99), b"PK\x05\x06" + bytes(18), b"\x80\x04.", b"", MAGIC])
+def test_row_ids_that_are_no_array_are_refused(
+    glyphs: GlyphFolder, memmap: list[str | Path], run: Run, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "ids.npy").write_bytes(content)
+    code, _, err = run(*glyphs.options(), *memmap, "--memmap-row-ids-file", tmp_path / "ids.npy")
+    assert code == 1
+    assert f"[error] {tmp_path / 'ids.npy'}: " in err
 
 
 def test_labels_of_grids_that_are_missing_or_broken_are_said(
@@ -281,9 +314,39 @@ def test_labels_of_grids_that_are_missing_or_broken_are_said(
     labels.write_text('{"glyph_id": 100, "label": "66_latin"}\nbroken\n{"glyph_id": 101, "label": "90_latin"}\n')
     code, out, err = run(*glyphs.options(), *memmap, "--glyph-labels-file", labels, "--quiet", "--summary")
     assert code == 0
-    assert "samples=1 " in out
+    assert "samples=2 " in out
+    assert " unlabelled=22\n" in out
     assert "labels.jsonl: line 2: expected glyph_id and label" in err
-    assert "skipped: 1 lines of labels, 1 of a label that no class has, 22 without a label" in err
+    assert "skipped: 1 lines of labels" in err
+
+
+def test_grids_without_a_file_of_labels_are_recognised(
+    glyphs: GlyphFolder, memmap: list[str | Path], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(*glyphs.options(), *memmap[:-2], "--summary")
+    assert (code, faults(err)) == (0, [])
+    assert "samples=0 top1_acc=nan top5_contains_rate=nan top1_matches=0 top5_contains=0 unlabelled=24\n" in out
+    assert len(re.findall(r"^\? -> .* \(glyph_\d+\.memmap\)$", out, re.MULTILINE)) == 24
+    assert run(*glyphs.options(), *memmap[:-2], "--glyph-labels-file", tmp_path / "none")[0] == 2
+
+
+def test_labels_of_glyphs_that_were_numbered_are_honoured(
+    glyphs: GlyphFolder, memmap: list[str | Path], run: Run, tmp_path: Path
+) -> None:
+    numbered = {f"gid_{100 + n}": n for n in range(8)}
+    (tmp_path / "map.json").write_bytes(orjson.dumps(numbered))
+    checkpoint = save(tmp_path / "p.pt", phase2(), label_map=numbered)
+    options = glyphs.options(phase2_ckpt=checkpoint, label_map=tmp_path / "map.json")
+    code, out, err = run(*options, *memmap[:-2], "--glyph-labels-file", os.devnull, "--summary")
+    assert code == 0, err
+    assert "samples=8 " in out
+    assert " unlabelled=16\n" in out
+    assert len(re.findall(r"^\? -> \? .*memmap\) .$", out, re.MULTILINE)) == 8
+    (tmp_path / "rasters").mkdir()
+    (tmp_path / "rasters" / "gid_101_7.png").write_bytes((glyphs.rasters / glyphs.files[0]).read_bytes())
+    options += ["--rasters_dir", str(tmp_path / "rasters")]
+    assert "samples=1 " in run(*options, "--summary")[1]
 
 
 def test_the_grid_is_shown(glyphs: GlyphFolder, run: Run) -> None:
@@ -329,12 +392,12 @@ def test_a_checkpoint_that_does_not_fit_is_refused(glyphs: GlyphFolder, run: Run
     assert "classifier.4 has 9 labels" in err
 
 
-def test_another_label_map_than_the_checkpoints_is_said(glyphs: GlyphFolder, run: Run, tmp_path: Path) -> None:
+def test_another_label_map_than_the_checkpoints_is_refused(glyphs: GlyphFolder, run: Run, tmp_path: Path) -> None:
     (tmp_path / "map.json").write_bytes(orjson.dumps({label: n for n, label in enumerate(reversed(LABELS))}))
     for openvino in ([], ["--use-openvino"]):
         code, _, err = run(*glyphs.options(label_map=tmp_path / "map.json"), "--quiet", *openvino)
-        assert code == 0
-        assert "was trained with another label map" in err
+        assert code == 1
+        assert "is not the label map that" in err
 
 
 def test_a_device_that_is_not_there_is_an_error(glyphs: GlyphFolder, run: Run) -> None:
@@ -370,4 +433,103 @@ def test_torch_needs_no_openvino_and_a_warm_cache_no_torch(glyphs: GlyphFolder, 
     command = [sys.executable, "-c", code, *glyphs.options(), "--use-openvino"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=170)
     assert done.returncode == 1
-    assert "not installed: OpenVINO: pip install" in done.stderr
+    assert "[error] the extra 'convert' is not installed (" in done.stderr
+    assert "-m pip install --editable '.[convert]'" in done.stderr
+
+
+def test_rasters_that_look_wrong_are_said_one_by_one_and_together(
+    glyphs: GlyphFolder, run: Run, tmp_path: Path
+) -> None:
+    shape = np.zeros((128, 128), np.uint8)
+    shape[:, 50:78] = shape[60:68] = 1
+    for name, pixels in (
+        ("1", shape),
+        ("2", 255 * shape),
+        ("3", 255 * (1 - shape)),
+        ("4", 0 * shape),
+        ("5", 0 * shape),
+    ):
+        write_png(tmp_path / f"66_latin_{name}.png", pixels)
+    for options in ([], ["--plain"]):
+        output = tmp_path / "out.jsonl"
+        code, _, err = run(*glyphs.options(rasters_dir=tmp_path), "--output_json", output, *options)
+        answers = read(output)
+        assert code == 0
+        assert answers["66_latin_1.png"] == answers["66_latin_2.png"] != answers["66_latin_4.png"]
+        for number, looks in ((3, "inverted"), (4, "blank"), (5, "blank")):
+            assert f"66_latin_{number}.png looks {looks}" in err
+        assert "recognised, but it looks wrong: 1 inverted, 2 blank" in err
+        assert "3 of 5 are blank or mostly ink: answers are right for white ink" in err
+        assert "66_latin_1.png" not in err
+
+
+def test_the_command_reads_with_the_bundled_model_and_without_torch(tmp_path: Path) -> None:
+    code = "import sys; sys.modules.update(torch=None, tqdm=None, nncf=None); from service.cli import main; main()"
+    output = tmp_path / "out.jsonl"
+    command = [sys.executable, "-c", code, "infer-chain", "--rasters_dir", str(ROOT / "examples" / "rasters")]
+    command += ["--summary", "--quiet", "--output_json", str(output)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=170)
+    assert (done.returncode, done.stderr) == (0, "")
+    right = int(re.findall(r"top1_matches=(\d+)", done.stdout)[0])
+    assert right == sum(file.startswith(topk[0]["label"] + "_") for file, topk in read(output).items()) >= 44
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+
+
+def test_the_command_has_the_options_of_the_script(glyphs: GlyphFolder) -> None:
+    def lines(*command: str | Path) -> list[str]:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=170)
+        return [*done.stdout.splitlines(), *done.stderr.splitlines()]
+
+    help_pages = [lines(VINOCAST, "infer-chain", "--help"), lines(sys.executable, SCRIPT, "--help")]
+    pages = [page[page.index("options:") :] for page in help_pages]
+    assert pages[0] == pages[1]
+    assert help_pages[0][0].startswith("usage: vinocast infer-chain ")
+    assert lines(VINOCAST, "infer-chain", *glyphs.options(rasters_dir=Path("no/such"))) == [
+        "[error] Missing required path: rasters_dir=no/such"
+    ]
+    some = lines(VINOCAST, "infer-chain", "--rasters_dir", glyphs.rasters, "--phase1_ckpt", glyphs.phase1)
+    assert some[-1].endswith("required: --phase2_ckpt, --label_map, --chars_csv; or name no net, for the bundled one")
+
+
+def test_output_that_cannot_take_every_line_is_no_traceback(glyphs: GlyphFolder, tmp_path: Path) -> None:
+    (tmp_path / "rasters").mkdir()
+    raster = (glyphs.rasters / glyphs.files[0]).read_bytes()
+    (tmp_path / "rasters" / "66_latin_1.png").write_bytes(raster)
+    (tmp_path / os.fsdecode(b"rasters/caf\xe9.png")).write_bytes(raster)
+    options = glyphs.options(rasters_dir=tmp_path / "rasters")
+    output = tmp_path / "out.jsonl"
+
+    done = run_script(*options, "--output_json", output, env={"PYTHONIOENCODING": "latin-1"})
+    assert done.returncode == 0, done.stderr
+    assert "(66_latin_1.png) \\u" in done.stdout
+    assert "(caf\\xe9.png)" in done.stdout
+    assert list(read(output)) == ["66_latin_1.png", "caf\\xe9.png"]
+
+    def shell(redirections: str, *more: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(SCRIPT), *options, *map(str, more)]
+        script = f'exec "$@" {redirections}'
+        return subprocess.run(
+            ["sh", "-c", script, "sh", *command], capture_output=True, text=True, check=False, timeout=170
+        )
+
+    done = shell(">&- <&-", "--output_json", output)
+    assert done.returncode == 0, done.stderr
+    assert len(read(output)) == 2
+    done = shell(">/dev/full")
+    assert (done.returncode, faults(done.stderr)) == (1, ["[error] [Errno 28] No space left on device"])
+    done = shell("", "--output_json", "/dev/full")
+    assert (done.returncode, faults(done.stderr)) == (1, ["[error] --output_json: No space left on device"])
+
+
+def test_answers_are_kept_until_there_are_new_ones_and_refused_before_the_work(
+    glyphs: GlyphFolder, run: Run, tmp_path: Path
+) -> None:
+    output = tmp_path / "out.jsonl"
+    output.write_bytes(b"of an earlier run")
+    code, _, _ = run(*glyphs.options(), "--output_json", output, "--baseline_phase2")
+    assert (code, output.read_bytes()) == (1, b"of an earlier run")
+    code, out, err = run(*glyphs.options(), "--output_json", tmp_path)
+    assert (code, out) == (1, "")
+    assert f"--output_json {tmp_path}: Is a directory" in err
+    assert run(*glyphs.options(), "--output_json", output, "--quiet")[0] == 0
+    assert len(read(output)) == 24

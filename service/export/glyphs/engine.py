@@ -9,6 +9,7 @@ import hashlib
 import shutil
 import tempfile
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ import orjson
 
 from service.errors import SetupError
 from service.export.glyphs.cache import IR_FOLDER, TOOLS, Cache, Entry
+from service.glyphs.cells import check_grids
 from service.glyphs.chain import rank
 from service.glyphs.compiled import PHASE1_BATCHES, PHASE2_BATCHES
 from service.runtime.batched import BatchedModel
@@ -71,12 +73,8 @@ class OpenVINOInferenceEngine:
         if rows.shape[1:] != self._row:
             expected = ", ".join(map(str, ("n", *self._row)))
             raise ValueError(f"expected an array [{expected}], got {list(rows.shape)}")
-        if self._ids is not None and len(rows):
-            if rows.dtype.kind not in "iu":
-                raise ValueError(f"expected whole numbers, got {rows.dtype}")
-            least, most = rows.min(), rows.max()
-            if least < 0 or most >= self._ids:
-                raise ValueError(f"expected ids from 0 to {self._ids - 1}, got {least if least < 0 else most}")
+        if self._ids is not None:
+            check_grids(rows, self._ids)
         return self._model(rows)
 
     __call__ = infer
@@ -158,16 +156,43 @@ def convert_checkpoint(
         "precision": "f32",
     }
     entry = cache.get(name, content, lambda folder: _convert(folder, checkpoint, sha256, phase, config))
-    if calibration is None:
-        return entry
+    return entry if calibration is None else quantize_entry(entry, name, content, cache, calibration)
+
+
+def read_entry(ir: Path) -> Entry:
+    """Return an IR that was converted elsewhere; its parameters are counted as it has them, batch norms folded."""
+    graph = ov.Core().read_model(ir)
+    weights = [node for node in graph.get_ops() if node.get_type_name() == "Constant"]
+    notes = {
+        "parameters": sum(prod(node.shape) for node in weights if node.get_element_type().is_real() and node.shape),
+        "primitives": _vocabulary(graph),
+        "labels": graph.output(0).get_partial_shape()[1].get_length(),
+        "label_map": None,
+    }
+    return Entry(ir.parent, ir.read_bytes(), ir.with_suffix(".bin").read_bytes(), notes)
+
+
+def quantize_entry(
+    entry: Entry, name: str, content: dict[str, str], cache: Cache, calibration: NDArray[np.uint16]
+) -> Entry:
+    """Return the int8 form of a Phase 2 from the cache, made if need be.
+
+    Args:
+        entry: the net in f32.
+        name: of its files.
+        content: what decided it.
+        cache: where the int8 form is kept.
+        calibration: grids [n, 16, 16]; those with an id that there is not are left out.
+    """
     from service.export.glyphs.quantize import quantize  # noqa: PLC0415 - nncf takes seconds to import
 
     known = calibration.max(axis=(1, 2), initial=0) < entry.notes["primitives"]
     grids = np.ascontiguousarray(calibration[known], "<u2")
     if not len(grids):
         raise SetupError("int8: no grid to calibrate by")
-    content |= {"precision": "int8", "calibration": hashlib.sha256(grids.tobytes()).hexdigest()}
-    content |= {"processor": processor().name}
+    # How kernels block for its caches is all that the processor still decides.
+    content |= {"precision": "int8", "processor": processor().name}
+    content |= {"calibration": hashlib.sha256(grids.tobytes()).hexdigest()}
 
     def build(folder: Path) -> dict[str, Any]:
         quantize(ov.Core().read_model(entry.graph, entry.weights), folder / IR_FOLDER / f"{name}.xml", grids)
