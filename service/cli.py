@@ -52,7 +52,7 @@ class Command(click.Command):
     """
 
     def __init__(self, *args: Any, group: str = "", logs: bool = False, **kwargs: Any) -> None:
-        kwargs["context_settings"] = CONTEXT
+        kwargs["context_settings"] = CONTEXT | kwargs.get("context_settings", {})
         super().__init__(*args, **kwargs)
         self._logs = logs
         for parameter in self.params:
@@ -89,17 +89,21 @@ class Command(click.Command):
 
 def start_service(level: str) -> None:
     """Prepare the process of a long-running service: signals, logs to stderr, no threads that nobody uses."""
+    from service.transports.log_stream import take_stderr
+    from service.transports.signals import on_end
+
     # Until the transport takes over, a signal ends the process. The kernel drops one that process 1 has no handler for.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
+    on_end(lambda *_: sys.exit(0))
+    # A parent that ignores it has its children reaped by the kernel, and so would we have our workers.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    take_stderr()
     # numpy's own pool serves matrix products, of which a service has none; it is read when numpy is first imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from service.transports.replies import LogStream
-
     logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=LogStream()
+        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
-    for notice in click.get_current_context().meta.pop(NOTICES, ()):
+    context = click.get_current_context(silent=True)
+    for notice in context.meta.pop(NOTICES, ()) if context else ():
         log.warning("%s", notice)
 
 
@@ -172,9 +176,9 @@ def stdio(**options: Any) -> None:
     """
     from service.transports.replies import take_stdout
 
-    parent, replies = os.getppid(), take_stdout()
-    settings = StdioSettings(**options)
+    parent, settings = os.getppid(), StdioSettings(**options)
     start_service(settings.log_level)
+    replies = take_stdout()
     from service.transports.stdio import serve_stdio
 
     click.get_current_context().exit(serve_stdio(settings, replies, parent))
@@ -249,7 +253,7 @@ def convert(source: str, output: Path, precision: str, calibration: Path | None,
     convert_patchtst(source, output, precision=precision, calibration=calibration, channels=names)
 
 
-@main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@main.command(cls=Command, context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def infer_chain(arguments: tuple[str, ...]) -> None:
     """Recognize the glyphs in a folder of rasters, or in a file of grids; --help lists the options."""

@@ -23,7 +23,7 @@ from service.errors import (
     quote,
 )
 from service.forecast import windows
-from service.forecast.streams import Streams
+from service.forecast.streams import NoStreams, Streams
 from service.jobs import Caller, ForecastJob, GlyphsJob, WideForecastJob
 from service.runtime.cpu import cpu_budget
 from service.runtime.lane import SERIES_A_PART, Lane
@@ -103,6 +103,16 @@ class DataPlane:
     def warm(self) -> bool:
         """Whether the service is ready, and no glyph model is still loading."""
         return self.ready and all(model.settled for model in self._repository.recognizers)
+
+    @property
+    def keeps_streams(self) -> bool:
+        """Whether rows can be appended to streams, which several workers cannot share."""
+        return not isinstance(self._streams, NoStreams)
+
+    @property
+    def recognizes(self) -> bool:
+        """Whether there is a glyph model that has not been refused."""
+        return any(model.refused is None for model in self._repository.recognizers)
 
     def forecast(
         self, fields: dict[str, Any], body: bytes, received: float, answer: Answer, *, wait_for_model: bool = True
@@ -255,10 +265,11 @@ class DataPlane:
         answer(schemas.encode({**echoed, **reply, "success": True}), None)
 
     def ping(self) -> dict[str, Any]:
-        """Return version, models and readiness."""
+        """Return version, models, readiness, and which models are there but not served."""
         return {
             "version": __version__,
             "ready": self.ready,
+            "degraded": [{"model": name, "error": str(error)} for name, error in self._repository.refused.items()],
             "default_model": self._repository.default,
             "profile": self._profile.name,
             "max_request_bytes": self.max_request_bytes,

@@ -65,8 +65,14 @@ class Settings:
 class HttpSettings(Settings):
     """Settings of ``serve``."""
 
-    host: str = _setting("127.0.0.1", "Address to listen on; 0.0.0.0 for every interface.")
+    host: str = _setting("127.0.0.1", "Address to listen on; 0.0.0.0 for every interface, :: for IPv6 as well.")
     port: int = _setting(8000, "Port to listen on; 0 takes a free one.", type=click.IntRange(0, 65535))
+    keep_alive_seconds: int = _setting(
+        75,
+        "How long a connection may stand idle between two requests; more than what a proxy or a pool in front keeps "
+        "its own for, which is mostly 60 s.",
+        type=COUNT,
+    )
     workers: int = _setting(
         1, "Processes that share the port, each on cores of its own; more than one keep no streams.", type=COUNT
     )

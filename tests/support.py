@@ -237,8 +237,10 @@ class StdioService(Service):
 class HttpService(Service):
     """``vinocast serve`` on a free port of the loopback."""
 
-    def __init__(self, *options: str | Path, env: dict[str, str] | None = None, ready: bool = True) -> None:
-        super().__init__(VINOCAST, "serve", "--port", "0", *options, env=env)
+    def __init__(
+        self, *options: str | Path, env: dict[str, str] | None = None, ready: bool = True, **streams: Any
+    ) -> None:
+        super().__init__(VINOCAST, "serve", "--port", "0", *options, env=env, **streams)
         try:
             wait_until(lambda: self._address or self.process.poll() is not None, "listening")
             assert self._address, self.log

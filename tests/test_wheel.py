@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import orjson
-from support import MODEL, ROOT, packed
+from support import MODEL, ROOT, Service, packed, wait_until
 
 
 def test_a_wheel_serves_its_own_models_from_any_folder(tmp_path: Path) -> None:
@@ -26,6 +27,7 @@ def test_a_wheel_serves_its_own_models_from_any_folder(tmp_path: Path) -> None:
         f"{wheel.name.removesuffix('-py3-none-any.whl')}.dist-info",
     }
     assert f"service/models/{MODEL}/model.bin" in names
+    assert "httptools" not in (site / f"{wheel.name.removesuffix('-py3-none-any.whl')}.dist-info/METADATA").read_text()
 
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -55,6 +57,20 @@ def test_a_wheel_serves_its_own_models_from_any_folder(tmp_path: Path) -> None:
             timeout=60,
         ).stdout
     )
+    # What serve offers to try works from there too.
+    with Service(
+        sys.executable,
+        *("-P", "-m", "service", "serve", "--port", "0"),
+        cwd=elsewhere,
+        env={"PYTHONPATH": str(site)},
+    ) as service:
+        wait_until(lambda: "lets you try them" in service.log, "the welcome")
+        commands = re.findall(r"^  (curl .*)$", service.log, re.MULTILINE)
+        assert len(commands) == 2
+        for command in commands:
+            assert str(site) in command
+            tried = subprocess.run(command, shell=True, cwd=elsewhere, capture_output=True, check=True, timeout=60)
+            assert orjson.loads(tried.stdout)["success"], tried.stdout
 
     # What is damaged in it comes from a wheel again: there is nothing to convert.
     (site / "service" / "models" / MODEL / "model.bin").write_bytes(b"")

@@ -13,6 +13,7 @@ import numpy as np
 
 from service.errors import SetupError
 from service.evaluation.etth1 import windows
+from service.runtime.manifest import bundled_examples
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,10 +73,8 @@ class Series:
 
 
 def bundled_series() -> Path:
-    """Return the recording that comes with the package: inside a wheel, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent.parent
-    inside = package / "examples" / "host.csv"
-    return inside if inside.is_file() else package.parent / "examples" / "host.csv"
+    """Return the recording that comes with the package."""
+    return bundled_examples() / "host.csv"
 
 
 def read_series(path: Path, manifest: ForecasterManifest) -> Series:

@@ -242,9 +242,18 @@ def sha256_file(path: Path) -> str:
 
 def bundled_models() -> Path:
     """Return the folder of the models that come with the package: inside a wheel, or beside it in a checkout."""
+    return _bundled("models")
+
+
+def bundled_examples() -> Path:
+    """Return the folder of the example requests and data that come with the package."""
+    return _bundled("examples")
+
+
+def _bundled(name: str) -> Path:
     package = Path(__file__).resolve().parent.parent
-    inside = package / "models"
-    return inside if inside.is_dir() else package.parent / "models"
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name
 
 
 def mend(path: Path) -> str:

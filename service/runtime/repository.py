@@ -65,6 +65,8 @@ class Repository:
         self._compiler: Compiler | None = None
         self._forecasters: dict[str, ServedForecaster] = {}
         self._recognizers: dict[str, ServedRecognizer] = {}
+        # Folders whose manifest cannot be read: no more is known of them.
+        self._unreadable: dict[str, ModelRefusedError] = {}
         for name, path in find_models(root).items():
             try:
                 folder = open_model(path)
@@ -73,6 +75,7 @@ class Repository:
                 log.error("%s", error)
                 if name == (default or BUNDLED_FORECASTER):
                     raise
+                self._unreadable[name] = error
                 continue
             if isinstance(folder.manifest, GlyphsManifest):
                 self._recognizers[name] = served_recognizer(ModelFolder(path, folder.manifest))
@@ -96,11 +99,17 @@ class Repository:
         """The glyph models."""
         return list(self._recognizers.values())
 
+    @property
+    def refused(self) -> dict[str, ModelRefusedError]:
+        """The models that are not served, and why."""
+        return self._unreadable | {model.name: model.refused for model in self.models if model.refused}
+
     def forecaster(self, name: str | None) -> ServedForecaster:
         """Return a forecaster by name, or the default; raises UnknownModelError."""
         try:
             return self._forecasters[self.default if name is None else name]
         except KeyError:
+            self._check_readable(name)
             raise UnknownModelError(
                 f"model: expected one of {', '.join(sorted(self._forecasters))}, got {quote(name)}", "model"
             ) from None
@@ -112,9 +121,15 @@ class Repository:
             name = names[0] if len(names) == 1 else BUNDLED_GLYPHS
         if name in self._recognizers:
             return self._recognizers[name]
+        self._check_readable(name)
         if not names:
             raise UnknownModelError("model: no glyph model is served here", "model")
         raise UnknownModelError(f"model: expected one of {', '.join(names)}, got {quote(name)}", "model")
+
+    def _check_readable(self, name: str | None) -> None:
+        """Raise UnknownModelError for a model whose manifest cannot be read."""
+        if name in self._unreadable:
+            raise UnknownModelError(f"model: {name} is not served: {self._unreadable[name]}", "model") from None
 
     def load(
         self,

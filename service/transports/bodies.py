@@ -24,11 +24,16 @@ LARGE_BODY = 1 << 20
 ROUNDS = 8
 
 
-async def read_body(request: Request, max_bytes: int) -> bytes:
-    """Return the body of a JSON request, refused as early as its headers allow."""
-    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+async def read_body(request: Request, max_bytes: int, *, may_lack: bool = False) -> bytes:
+    """Return the body of a JSON request, refused as early as its headers allow.
+
+    With ``may_lack`` a request may have none, and then needs not say what it is.
+    """
+    if may_lack and "transfer-encoding" not in request.headers and request.headers.get("content-length", "0") == "0":
+        return b""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
-        raise UnsupportedMediaError(f"Content-Type: expected application/json, got {media_type}")
+        raise UnsupportedMediaError(f"Content-Type: expected application/json, got {media_type or 'none'}")
     coding = request.headers.get("content-encoding", "identity")
     if coding != "identity":
         raise UnsupportedMediaError(f"Content-Encoding: expected none, got {coding}")

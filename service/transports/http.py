@@ -8,7 +8,8 @@ loop serves its sockets between two inferences: health checks are answered under
   loading (``/livez``, ``/readyz``).
 - Every error is the envelope of the JSON lines, with the status that errors.py gives its code.
 - A body over the limit is refused before it is read to its end; one that stalls is given up.
-- SIGTERM: not ready any more, no new connections, what was accepted is answered, then the process ends with code 0.
+- SIGTERM, SIGINT and SIGHUP: not ready any more, no new connections, what was accepted is answered, then the process
+  ends with code 0.
 """
 
 from __future__ import annotations
@@ -16,37 +17,37 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
+import re
+import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import uvicorn
 from fastapi import FastAPI, Path, Request, Response
-from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from service import __version__, schemas
 from service.dataplane import DataPlane
 from service.errors import (
-    InternalError,
     InvalidRequestError,
-    MethodNotAllowedError,
-    NotFoundError,
     NotReadyError,
-    PayloadTooLargeError,
     RequestError,
     SetupError,
     ShuttingDownError,
     shorten,
 )
-from service.transports.bodies import LARGE_BODY, ROUNDS, LargeBodies, RefusalOfBody, read_body
-from service.transports.connections import Connection
-from service.transports.replies import LogStream
+from service.transports import examples
+from service.transports.bodies import LARGE_BODY, ROUNDS, LargeBodies, read_body
+from service.transports.connections import Connection, listen, url_of
+from service.transports.pages import add_pages
+from service.transports.responses import client_left, http_exception, internal_error, refuse, respond
+from service.transports.signals import on_end
+from service.transports.targets import Targets
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pydantic import BaseModel
 
@@ -54,49 +55,43 @@ if TYPE_CHECKING:
     from service.settings import HttpSettings
 
 DRAIN_SECONDS = 4
-RETRY_AFTER_SECONDS = "1"
 WELCOME = """
 Vinocast is ready on {url}. Try:
 
-  curl -s {url}/forecast -H 'Content-Type: application/json' -d @examples/window.json
-  curl -s {url}/glyphs -H 'Content-Type: application/json' -d @examples/glyphs.json
-
-{url}/docs describes the routes; Ctrl-C stops.
+{commands}
+{url}/docs describes the routes and lets you try them; Ctrl-C stops.
 """
-StreamInPath = Annotated[str, Path(description="the name of a stream", examples=["BTC-USD"])]
 log = logging.getLogger(__name__)
+Stream = Annotated[str, Path(description="the name of a stream", openapi_examples={"demo": {"value": examples.STREAM}})]
 
 
 def serve_http(settings: HttpSettings) -> None:
-    """Serve until a signal; raises SetupError when the default model is refused."""
+    """Serve until a signal; raises SetupError when the default model is refused or the address is not to be had."""
     server = Server(DataPlane(settings), settings)
-    run_server(server)
-    if not server.started:
-        raise SetupError(cannot_listen(settings))
+    run_server(server, listen_and_say(settings))
 
 
-def cannot_listen(settings: HttpSettings) -> str:
-    """Return what to say when an address is not to be had."""
-    return f"cannot listen on {settings.host}:{settings.port}: choose another --port or --host"
+def listen_and_say(settings: HttpSettings) -> list[socket.socket]:
+    """Return the listening sockets and log their addresses; raises SetupError."""
+    listeners = listen(settings.host, settings.port)
+    for listener in listeners:
+        log.info("Vinocast running on %s", url_of(listener))
+    return listeners
 
 
-def run_server(server: Server) -> None:
+def run_server(server: Server, listeners: list[socket.socket]) -> None:
     """Run a server until a signal; raises SetupError when the default model is refused."""
-    # uvicorn takes these signals over when it runs, drains, and then raises them again, which must not end the process;
-    # one that comes before is not lost.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
-    server.run()
+    on_end(server.handle_exit)
+    server.run(listeners)
     refused = server.plane.default_model.refused
     if refused is not None:
         raise SetupError(f"the default model cannot be served: {refused}")
 
 
-def welcome(listener: socket.socket) -> str:
-    """Return what is printed once the service is ready."""
-    # The port that was bound, which for --port 0 is not the one that was asked for.
-    host, port = listener.getsockname()[:2]
-    return WELCOME.format(url=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+def welcome(listener: socket.socket, commands: str) -> str:
+    """Return what is printed once the service is ready: the commands of :func:`examples.commands` among it."""
+    url = re.sub(r"//(0\.0\.0\.0|\[::\]):", "//127.0.0.1:", url_of(listener))  # from which this host can ask it
+    return WELCOME.replace("{commands}", commands).replace("{url}", url)
 
 
 class Server(uvicorn.Server):
@@ -108,9 +103,7 @@ class Server(uvicorn.Server):
         self._announced = False
         super().__init__(
             uvicorn.Config(
-                create_app(plane, self._pump),
-                host=settings.host,
-                port=settings.port,
+                Targets(create_app(plane, self._pump)),
                 loop="uvloop",
                 # Not httptools, which is 0.1 ms faster: it loses the body of a request that offers an upgrade, takes
                 # headers without a limit, and reads pipelined requests without one.
@@ -119,17 +112,19 @@ class Server(uvicorn.Server):
                 lifespan="off",
                 log_config=None,
                 access_log=False,
+                timeout_keep_alive=settings.keep_alive_seconds,
                 timeout_graceful_shutdown=DRAIN_SECONDS,
             )
         )
 
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to :func:`run_server`: uvicorn would raise them again after the drain."""
+        yield
+
     async def startup(self, sockets: Any = None) -> None:
-        """Listen, then load the models."""
-        try:
-            await super().startup(sockets)
-        except SystemExit:  # how uvicorn says that it cannot listen, after logging why
-            self.should_exit = True
-            return
+        """Serve, then load the models."""
+        await super().startup(sockets)
         self._loop = asyncio.get_running_loop()
         self.plane.start(self._wake)
 
@@ -147,7 +142,7 @@ class Server(uvicorn.Server):
 
     def announce(self) -> None:
         """Say that the default model answers."""
-        LogStream().write(welcome(self.servers[0].sockets[0]))
+        sys.stderr.write(welcome(self.servers[0].sockets[0], examples.commands(self.plane)))
 
     async def shutdown(self, sockets: Any = None) -> None:
         """Answer what has been accepted."""
@@ -186,12 +181,15 @@ class _Pump:
 
 def create_app(plane: DataPlane, pump: _Pump) -> FastAPI:
     """Return the application; its routes are the contract of the documentation."""
-    app = FastAPIOffline(
+    app = FastAPI(
         title="Vinocast",
         version=__version__,
         summary="Forecasts in about a millisecond on an ordinary server CPU.",
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
     )
+    default = plane.default_model.manifest
 
     large_bodies = LargeBodies()
 
@@ -213,7 +211,7 @@ def create_app(plane: DataPlane, pump: _Pump) -> FastAPI:
 
         echoed = schemas.echo({})
         try:
-            body = await read_body(request, plane.max_request_bytes) or no_body
+            body = await read_body(request, plane.max_request_bytes, may_lack=bool(no_body)) or no_body
             fields = schemas.parse_json(body) if len(body) < LARGE_BODY else await large_bodies.parse(body)
             echoed = schemas.echo(fields)
             if request.scope["query_string"]:
@@ -227,10 +225,10 @@ def create_app(plane: DataPlane, pump: _Pump) -> FastAPI:
             if job is not None:
                 asyncio.get_running_loop().create_task(_abandon(job, request, replied))
         try:
-            return _response(*await replied)
+            return respond(*await replied)
         except asyncio.CancelledError:  # how uvicorn ends what its shutdown has waited for in vain
             late = ShuttingDownError("the service has shut down before the answer was there")
-            return _response(schemas.failure(echoed, late), late)
+            return respond(schemas.failure(echoed, late), late)
 
     @app.post(
         "/forecast",
@@ -241,7 +239,7 @@ def create_app(plane: DataPlane, pump: _Pump) -> FastAPI:
             "4XX": {"model": schemas.ErrorReply},
             "5XX": {"model": schemas.ErrorReply},
         },
-        openapi_extra=_json_body(schemas.ForecastRequest, {"request_id": 1, "stream": "BTC-USD", "targets": [0]}),
+        openapi_extra=_json_body(schemas.ForecastRequest, examples.forecast_example(default)),
     )
     async def forecast(request: Request) -> Response:
         received = time.monotonic()
@@ -258,7 +256,8 @@ def create_app(plane: DataPlane, pump: _Pump) -> FastAPI:
             "4XX": {"model": schemas.ErrorReply},
             "5XX": {"model": schemas.ErrorReply},
         },
-        openapi_extra=_json_body(schemas.GlyphsRequest, {"request_id": 1, "grids": [[[0] * 16] * 16], "topk": 1}),
+        openapi_extra=_json_body(schemas.GlyphsRequest, examples.glyphs_example()),
+        include_in_schema=plane.recognizes,
     )
     async def glyphs(request: Request) -> Response:
         return await answered(
@@ -270,11 +269,10 @@ def create_app(plane: DataPlane, pump: _Pump) -> FastAPI:
         summary="Append rows to a stream",
         response_model=None,
         responses={200: {"model": schemas.ObserveReply}, "4XX": {"model": schemas.ErrorReply}},
-        openapi_extra=_json_body(
-            schemas.ObserveRequest, {"timestamp_ms": 1705678900000, "values": [1, 2, 3, 4, 5, 6, 7]}, in_path="stream"
-        ),
+        openapi_extra=_json_body(schemas.ObserveRequest, examples.observe_example(default), in_path="stream"),
+        include_in_schema=plane.keeps_streams,
     )
-    async def observe(stream: StreamInPath, request: Request) -> Response:
+    async def observe(stream: Stream, request: Request) -> Response:
         return await answered(request, lambda fields, body, answer: plane.observe(fields, body, answer, stream=stream))
 
     @app.get(
@@ -291,8 +289,9 @@ def create_app(plane: DataPlane, pump: _Pump) -> FastAPI:
         summary="Drop a stream",
         response_model=None,
         responses={200: {"model": schemas.ForgetReply}, "4XX": {"model": schemas.ErrorReply}},
+        include_in_schema=plane.keeps_streams,
     )
-    async def forget(stream: StreamInPath, request: Request) -> Response:
+    async def forget(stream: Stream, request: Request) -> Response:
         return await answered(
             request, lambda fields, _, answer: plane.forget(fields, answer, stream=stream), no_body=b"{}"
         )
@@ -307,11 +306,12 @@ def create_app(plane: DataPlane, pump: _Pump) -> FastAPI:
     async def readyz() -> Response:
         if plane.warm:
             return Response(schemas.encode(plane.ping()), media_type="application/json")
-        return _error(NotReadyError("models are still loading, or the service is shutting down"))
+        return refuse(NotReadyError("models are still loading, or the service is shutting down"))
 
-    app.add_exception_handler(HTTPException, _http_exception)
-    app.add_exception_handler(ClientDisconnect, _client_left)
-    app.add_exception_handler(Exception, _internal_error)
+    add_pages(app)
+    app.add_exception_handler(HTTPException, http_exception)
+    app.add_exception_handler(ClientDisconnect, client_left)
+    app.add_exception_handler(Exception, internal_error)
     return app
 
 
@@ -336,36 +336,3 @@ def _json_body(schema: type[BaseModel], example: dict[str, Any], in_path: str | 
         described["required"].remove(in_path)
     content = {"application/json": {"schema": described, "example": example}}
     return {"requestBody": {"required": True, "content": content}}
-
-
-def _response(reply: bytes, error: RequestError | None) -> Response:
-    kind = RefusalOfBody if isinstance(error, PayloadTooLargeError) else Response
-    response = kind(reply, status_code=error.status if error else 200, media_type="application/json")
-    if error is not None and error.retryable:
-        response.headers["Retry-After"] = RETRY_AFTER_SECONDS
-    return response
-
-
-def _error(error: RequestError) -> Response:
-    return _response(schemas.failure(schemas.echo({}), error), error)
-
-
-async def _http_exception(request: Request, exception: Exception) -> Response:
-    status = exception.status_code if isinstance(exception, HTTPException) else 500
-    match status:
-        case 404:
-            return _error(NotFoundError(f"no route {request.url.path}; see /docs"))
-        case 405:
-            response = _error(MethodNotAllowedError(f"{request.url.path} does not take {request.method}"))
-            response.headers.update(getattr(exception, "headers", None) or {})
-            return response
-        case _:
-            return _error(InvalidRequestError(str(exception)))
-
-
-async def _client_left(_request: Request, _exception: Exception) -> Response:
-    return Response(status_code=499)  # nobody reads it; as nginx does
-
-
-async def _internal_error(_request: Request, exception: Exception) -> Response:
-    return _error(InternalError.logged(exception))

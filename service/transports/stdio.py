@@ -8,7 +8,7 @@ it up. What this transport promises:
   library can break a line.
 - Every request line gets exactly one reply line, also garbage and lines over the limit.
 - Replies that nobody reads are kept up to a limit; beyond it, reading pauses until some are read.
-- At end of input, and at SIGTERM or SIGINT, what was read is answered; then the process ends with code 0.
+- At end of input, and at SIGTERM, SIGINT or SIGHUP, what was read is answered; then the process ends with code 0.
 - When the parent dies the process ends, even if another process still holds the pipe open.
 """
 
@@ -32,8 +32,9 @@ from service.errors import (
     describe,
     quote,
 )
+from service.transports.descriptors import STDIN, write_some
 from service.transports.lines import LineSplitter
-from service.transports.replies import STDIN, write_some
+from service.transports.signals import on_end
 
 if TYPE_CHECKING:
     from service.settings import StdioSettings
@@ -72,8 +73,7 @@ class _StdioServer:
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         # Python writes the number of each signal into the pipe; the loader writes a zero when a model has settled.
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)
+        on_end(lambda *_: None)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         # A pipeline of forecasts should not pay for the glyph model in memory, nor in its first second.
         self._plane.start(lambda: write_some(wake_write, b"\0"), glyphs_on_demand=True)

@@ -11,13 +11,15 @@ from service.dataplane import DataPlane
 from service.errors import SetupError
 from service.forecast.streams import NoStreams
 from service.transports.connections import Connection
+from service.transports.examples import commands
 from service.transports.http import Server, run_server
 
 if TYPE_CHECKING:
     from service.settings import HttpSettings
 
-# What a worker tells its parent: it serves; its default model answers; anything else is why it cannot go on.
-LIVE, READY = b"live", b"ready"
+# What a worker tells its parent: it serves; its default model answers, which begins a message with what to try;
+# anything else is why it cannot go on.
+LIVE, READY = b"live", b"ready\n"
 # What the parent sends along with a connection's descriptor, as there must be something.
 CONNECTION = b"+"
 log = logging.getLogger(__name__)
@@ -32,7 +34,7 @@ def run_worker(settings: HttpSettings, channel: socket.socket) -> None:
     """
     channel.setblocking(False)
     try:
-        run_server(_WorkerServer(settings, channel))
+        run_server(_WorkerServer(settings, channel), [])
     except SetupError as error:
         channel.send(str(error).encode())
         raise SystemExit(1) from None
@@ -52,8 +54,8 @@ class _WorkerServer(Server):
         self._channel.send(LIVE)
 
     def announce(self) -> None:
-        """Tell the parent."""
-        self._channel.send(READY)
+        """Tell the parent, and what it can say to try: it has no model to know by."""
+        self._channel.send(READY + commands(self.plane).encode())
 
     def _receive(self) -> None:
         """Take a connection over; the end of the channel is the end of the parent."""

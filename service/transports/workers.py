@@ -7,7 +7,7 @@ spread is connections, not requests. The parent forks before anything has a thre
 
 - A worker that ends before any has been ready ends the service: the settings or the model are wrong.
 - One that ends later is started again, after a pause that doubles until it is ready. It gets connections from then on.
-- SIGTERM and SIGINT: nothing new is accepted, the workers answer what they have accepted, then the parent ends.
+- SIGTERM, SIGINT and SIGHUP: nothing new is accepted, the workers answer what they have accepted, then the parent ends.
 - A parent that is killed takes its workers with it.
 """
 
@@ -27,9 +27,8 @@ from typing import TYPE_CHECKING
 
 from service.errors import SetupError
 from service.runtime.cpu import cpu_budget
-from service.transports.connections import listen
-from service.transports.http import DRAIN_SECONDS, cannot_listen, welcome
-from service.transports.replies import LogStream
+from service.transports.http import DRAIN_SECONDS, listen_and_say, welcome
+from service.transports.signals import on_end
 from service.transports.worker import CONNECTION, LIVE, READY, run_worker
 
 if TYPE_CHECKING:
@@ -52,14 +51,9 @@ def serve_workers(settings: HttpSettings) -> None:
     if settings.workers > budget.cores:
         cores = f"{budget.cores} core{'s' * (budget.cores > 1)}"
         raise SetupError(f"--workers {settings.workers}: {cores} here; choose at most {budget.cores}")
-    try:
-        listeners = listen(settings.host, settings.port)
-    except OSError as error:
-        log.error("%s", error)
-        raise SetupError(cannot_listen(settings)) from None
+    listeners = listen_and_say(settings)
     supervisor = _Supervisor(settings, listeners, share_out(sorted(budget.affinity), settings.workers))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: supervisor.stop())
+    on_end(lambda *_: supervisor.stop())
     try:
         supervisor.run()
     finally:
@@ -106,6 +100,7 @@ class _Supervisor:
         self._turns: list[_Worker] = []
         self._proven = False
         self._announced = False
+        self._commands = ""
         self._stopping = False
         self._accepting = False
         self._selector = selectors.DefaultSelector()
@@ -119,8 +114,6 @@ class _Supervisor:
 
     def run(self) -> None:
         """Keep the workers running and hand connections to them until :meth:`stop`."""
-        for listener in self._listeners:
-            log.info("Vinocast running on http://%s:%d", *listener.getsockname()[:2])
         while not self._stopping:
             empty = [seat for seat in self._seats if seat.worker is None]
             for seat in empty:
@@ -167,8 +160,7 @@ class _Supervisor:
 
     def _work(self, seat: _Seat, channel: socket.socket, parents_end: socket.socket) -> None:
         """Be a worker. Signals are its own, and what the parent has open must end with the parent."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: sys.exit(0))
+        on_end(lambda *_: sys.exit(0))
         if self._stopping:  # by a signal that came before
             return
         signal.set_wakeup_fd(-1)
@@ -188,7 +180,8 @@ class _Supervisor:
             message = b""
         if message == LIVE:
             worker.live = True
-        elif message == READY:
+        elif message.startswith(READY):
+            self._commands = message.removeprefix(READY).decode()
             worker.ready = self._proven = True
             worker.seat.failures = 0
         elif message:
@@ -198,7 +191,7 @@ class _Supervisor:
         self._accept_or_not()
         if not self._announced and all(seat.worker and seat.worker.ready for seat in self._seats):
             self._announced = True
-            LogStream().write(welcome(self._listeners[0]))
+            sys.stderr.write(welcome(self._listeners[0], self._commands))
 
     def _bury(self, worker: _Worker) -> None:
         """Clear up after a worker that has ended."""

@@ -91,7 +91,9 @@ def test_context_holds_what_the_build_needs() -> None:
         "requirements/runtime.txt",
         "service",
         "models",
+        "examples/glyphs.json",
         "examples/host.csv",
+        "examples/window.json",
     }
     assert needed == set(let_in)
 
@@ -128,8 +130,8 @@ def free_port() -> int:
         return port
 
 
-def check_health(port: int) -> int:
-    """Run the image's health check against a port of this host; return its exit code."""
+def check_health(port: int | str) -> int:
+    """Run the image's health check with what VINOCAST_PORT says, a port of this host; return its exit code."""
     environment = {**os.environ, "VINOCAST_PORT": str(port)}
     command = [sys.executable, *health_check()[1:]]
     return subprocess.run(command, env=environment, capture_output=True, timeout=10, check=False).returncode
@@ -147,7 +149,23 @@ def wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
     pytest.fail(f"not ready after {START_SECONDS} s")
 
 
-def test_health_check_is_0_when_ready_and_1_before() -> None:
+def test_health_check_asks_the_default_port_where_the_variable_is_that_of_an_orchestrator() -> None:
+    try:
+        listener = socket.create_server(("127.0.0.1", 8000))
+    except OSError:
+        pytest.skip("port 8000 is taken")
+    with listener, ThreadPoolExecutor(1) as pool:
+        result = pool.submit(check_health, "tcp://10.43.7.62:8000")
+        listener.settimeout(START_SECONDS)
+        client, _ = listener.accept()
+        with client:
+            assert client.recv(100).startswith(b"GET /readyz ")
+            client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            assert result.result() == 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::"])
+def test_health_check_is_0_when_ready_and_1_before(host: str) -> None:
     port = free_port()
     assert check_health(port) == 1  # nobody listens
     with socket.create_server(("127.0.0.1", port)) as listener, ThreadPoolExecutor(1) as pool:
@@ -159,7 +177,7 @@ def test_health_check_is_0_when_ready_and_1_before() -> None:
             assert result.result() == 1
     port = free_port()
     with subprocess.Popen(
-        [sys.executable, "-m", "service", "serve", "--port", str(port)], stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "service", "serve", "--host", host, "--port", str(port)], stderr=subprocess.DEVNULL
     ) as process:
         try:
             wait_until_ready(port, process)

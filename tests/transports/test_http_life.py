@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import threading
@@ -14,7 +15,20 @@ import httpx
 import numpy as np
 import orjson
 import pytest
-from support import MODEL, MODELS, PATIENCE, Gate, HttpService, RunVinocast, copy_model, error_of, packed, wait_until
+from support import (
+    MODEL,
+    MODELS,
+    PATIENCE,
+    VINOCAST,
+    Gate,
+    HttpService,
+    RunVinocast,
+    Service,
+    copy_model,
+    error_of,
+    packed,
+    wait_until,
+)
 
 MakeGate = Callable[..., Gate]
 BODY = orjson.dumps(packed(np.zeros((512, 7), np.float32)))
@@ -171,7 +185,11 @@ def test_a_body_that_never_comes_is_told_that_the_service_shuts_down() -> None:
 
 def test_requests_sent_without_reading_a_reply_are_not_piled_up_in_memory() -> None:
     body = BODY[:-1] + b',"targets":[0]}'
-    request = b"POST /forecast HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    request = (
+        b"POST /forecast HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        % len(body)
+        + body
+    )
     with HttpService() as service, socket.create_connection(("127.0.0.1", service.port), 1) as connection:
         wait_until(lambda: len(httpx.get(f"{service.url}/readyz").json()["models"][0]["batch_sizes"]) == 7, "loaded")
         before, start = service.resident_mb, time.monotonic()
@@ -207,3 +225,27 @@ def test_an_address_it_cannot_listen_on_ends_it_with_code_1_and_a_message(
     assert "--port" in done.stderr.splitlines()[-1]
     assert "--host" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["one process", "workers"])
+def test_the_address_of_every_interface_takes_both_versions_of_ip(options: list[str]) -> None:
+    if options and len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs two cores")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with Service(VINOCAST, "serve", "--host", "::", "--port", str(port), *options) as service:
+        wait_until(lambda: "running on http://[::]:" in service.log or service.process.poll() is not None, "listening")
+        for address in ("127.0.0.1", "::1"):
+            with socket.create_connection((address, port), PATIENCE) as connection:
+                connection.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+                assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+        wait_until(lambda: f"is ready on http://127.0.0.1:{port}." in service.log, "ready")
+        service.signal(signal.SIGTERM)
+        assert service.wait() == 0
+
+
+def test_an_address_of_ip_6_that_is_not_to_be_had_says_so(run_vinocast: RunVinocast) -> None:
+    done = run_vinocast("serve", "--host", "2001:db8::1", "--port", "0")
+    assert done.returncode == 1
+    assert "IPv6 is off" in done.stderr.splitlines()[-1]
+    assert "0.0.0.0" in done.stderr.splitlines()[-1]

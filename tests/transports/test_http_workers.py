@@ -21,6 +21,7 @@ from service.transports.workers import share_out
 
 CORES = sorted(os.sched_getaffinity(0))
 two_cores = pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
+JSON = {"Content-Type": "application/json"}
 BODY = orjson.dumps(packed(np.zeros((512, 7), np.float32)))
 
 
@@ -103,13 +104,13 @@ def test_a_worker_that_is_killed_is_replaced_and_requests_go_on_meanwhile() -> N
         wait_until(lambda: "is lost" in service.log, "the loss is noticed")
         before = sockets(other)
         with httpx.Client(base_url=service.url, timeout=PATIENCE) as first:
-            assert first.post("/forecast", content=BODY).status_code == 200
+            assert first.post("/forecast", content=BODY, headers=JSON).status_code == 200
             assert sockets(other) == before + 1
             wait_until(lambda: service.log.count("model patchtst-etth1 is ready") == 3, "another is ready")
             (replacement,) = set(workers(service)) - {other}
             assert os.sched_getaffinity(replacement).isdisjoint(os.sched_getaffinity(other))
             for _ in range(4):
-                assert httpx.post(f"{service.url}/forecast", content=BODY).status_code == 200
+                assert httpx.post(f"{service.url}/forecast", content=BODY, headers=JSON).status_code == 200
         service.signal(signal.SIGTERM)
         assert service.wait() == 0
         assert "Traceback" not in service.log
@@ -119,7 +120,10 @@ def test_a_worker_that_is_killed_is_replaced_and_requests_go_on_meanwhile() -> N
 def test_at_sigterm_what_was_accepted_is_answered_and_it_ends_with_code_0() -> None:
     with HttpService("--workers", "2") as service:
         wait_until(lambda: all_ready(service), "all are ready")
-        head = b"POST /forecast HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+        head = (
+            b"POST /forecast HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Type: application/json"
+            b"\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+        )
         connections = [socket.create_connection(("127.0.0.1", service.port), PATIENCE) for _ in range(4)]
         for connection in connections:
             connection.sendall(head)

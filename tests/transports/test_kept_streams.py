@@ -105,7 +105,10 @@ def test_the_routes_of_a_stream_succeed_with_their_examples_in_the_order_of_the_
             for method, operation in operations.items():
                 if not path.startswith("/streams"):
                     continue
-                examples = {each["name"]: each["schema"]["examples"][0] for each in operation.get("parameters", [])}
+                examples = {
+                    each["name"]: next(iter(each["examples"].values()))["value"]
+                    for each in operation.get("parameters", [])
+                }
                 body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
                 assert "stream" not in body.get("schema", {}).get("required", [])
                 tried.append((method, path))

@@ -1,0 +1,23 @@
+"""Which signals end a service, and what a parent may have done to them."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def on_end(handler: Callable[[int, Any], object]) -> None:
+    """Have each signal that ends a service call ``handler``, also where the parent has blocked it.
+
+    SIGINT and SIGHUP stay ignored where the parent has had them so: a shell does for what it puts into the background,
+    and nohup. SIGTERM never is.
+    """
+    for number in ENDING:
+        if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
