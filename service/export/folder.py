@@ -43,15 +43,20 @@ def check_output(output: Path, own: set[str], size: int) -> None:
 
 
 def _check_replaceable(output: Path, own: set[str]) -> None:
-    if not output.parent.is_dir():
+    try:
+        _check_files(output, own)
+    except (SetupError, OSError):
+        # Another conversion may be putting its model there at this moment: what counts is what its turn leaves.
+        with _turn(output.parent):
+            _check_files(output, own)
+
+
+def _check_files(output: Path, own: set[str]) -> None:
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
-    # Not while another conversion is between taking the old folder away and putting the new one in its place.
-    with _turn(output.parent):
-        if not output.exists() or (output.is_dir() and not any(output.iterdir())):
-            return
-        if not (output / MANIFEST_FILE).is_file():
-            raise SetupError(f"{output} is not empty and no model folder: name another --output, or empty it yourself")
-        strangers = {path.relative_to(output).as_posix() for path in files_below(output)} - own - {MANIFEST_FILE}
+    if not (output / MANIFEST_FILE).is_file():
+        raise SetupError(f"{output} is not empty and no model folder: name another --output, or empty it yourself")
+    strangers = {path.relative_to(output).as_posix() for path in files_below(output)} - own - {MANIFEST_FILE}
     if strangers:
         raise SetupError(f"{output} holds files that are no model's, move them first: {', '.join(sorted(strangers))}")
 

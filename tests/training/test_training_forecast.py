@@ -67,7 +67,7 @@ def steps(run: Run, count: int) -> Run:
     return run
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def interrupted(data: etth1.Etth1, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that was stopped after two of four steps."""
     output = tmp_path_factory.mktemp("interrupted")
