@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from service.evaluation.etth1 import read_etth1, windows
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 VINOCAST = str(Path(sys.executable).parent / "vinocast")

@@ -289,6 +289,7 @@ def test_a_running_stdio_service_imports_no_web_framework_and_nothing_of_the_tra
     assert not names & (TRAINING_ROOM | WEB)
 
 
+@pytest.mark.slow
 def test_a_running_http_service_imports_nothing_of_the_training_room() -> None:
     window = orjson.dumps(packed(np.ones((512, 7), np.float32)))
     with HttpService(env={"PYTHONPROFILEIMPORTTIME": "1"}) as service:

@@ -105,6 +105,7 @@ def test_the_example_window_is_cut_from_the_recording() -> None:
     assert recorded == orjson.loads((ROOT / "examples" / "window.json").read_bytes())
 
 
+@pytest.mark.slow
 def test_the_recorder_records(tmp_path: Path) -> None:
     output = tmp_path / "host.csv"
     record_host.record(output, 2)
@@ -129,6 +130,7 @@ def test_the_setup_guide_is_right_about_what_is_gone() -> None:
     assert "ModuleNotFoundError" in done.stderr
 
 
+@pytest.mark.slow
 def test_doctor_names_variables_that_do_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     done = subprocess.run([VINOCAST, "doctor"], capture_output=True, text=True, timeout=120, check=False)
@@ -137,6 +139,7 @@ def test_doctor_names_variables_that_do_nothing(monkeypatch: pytest.MonkeyPatch)
     assert re.search(rf"^ok +{MODEL} +in force: all as asked", done.stdout, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_doctor_has_its_findings_as_one_object_and_takes_only_what_it_uses(run_vinocast: RunVinocast) -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "VINOCAST_PROFIL": "native"}
     done = run_vinocast("doctor", "--json", env=environment)
@@ -160,6 +163,7 @@ def test_doctor_has_its_findings_as_one_object_and_takes_only_what_it_uses(run_v
     assert options == {"--models", "--default-model", "--profile", "--strict-profile", "--log-level", "--json"}
 
 
+@pytest.mark.slow
 def test_doctor_fails_on_a_model_that_would_be_refused(tmp_path: Path) -> None:
     folder = tmp_path / "broken"
     folder.mkdir()

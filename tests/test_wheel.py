@@ -11,7 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import orjson
+import pytest
 from support import MODEL, ROOT, Service, packed, wait_until
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_wheel_serves_its_own_models_from_any_folder(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from support import MODEL, MODELS, RunVinocast
 from service.bench.figures import QUANTILES
 from service.errors import SetupError
 
+pytestmark = pytest.mark.slow
+
 RATES = (50.0, 200.0)
 
 

@@ -167,6 +167,7 @@ def test_a_peer_that_ends_says_why(tmp_path: Path) -> None:
         start_peer(peer, process, random_windows(1), 96)
 
 
+@pytest.mark.slow
 def test_ours_alone_runs_by_the_one_command(tmp_path: Path) -> None:
     report_file = tmp_path / "report.json"
     options = ["--only", "vinocast", "--seconds", "0.1", "--rounds", "1", "--json", str(report_file)]

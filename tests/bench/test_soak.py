@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 from support import PATIENCE, ROOT
+
+pytestmark = pytest.mark.slow
 
 
 def test_every_reply_of_a_short_run_is_right_over_both_transports() -> None:

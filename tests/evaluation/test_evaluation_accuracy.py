@@ -17,6 +17,8 @@ from openvino import opset13 as op
 from service.evaluation import etth1
 from service.runtime.manifest import GOLDEN_FILE, IR_FILE, ForecasterManifest, Source, sha256_file, write_manifest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHARED_DATA = Path(os.environ.get("VINOCAST_SHARED_DATA", ROOT.parent / "shared" / "data"))
 HORIZON = 96

@@ -80,6 +80,7 @@ def test_before_the_small_shapes_are_there_the_large_one_serves(native: Forecast
         assert near(early.forecast(window, targets)[0], native.forecast(window, EVERY)[0], window, targets)
 
 
+@pytest.mark.slow
 def test_a_crowd_is_answered_once_each_with_its_own_numbers() -> None:
     windows = random_windows(8, seed=3)
     expected = raw_inference(windows)

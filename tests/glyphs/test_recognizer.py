@@ -30,6 +30,7 @@ def drawing(rng: np.random.Generator) -> NDArray[np.uint8]:
     return raster
 
 
+@pytest.mark.slow
 def test_threads_get_the_labels_of_their_own_rasters() -> None:
     rng = np.random.default_rng(7)
     rasters = [np.stack([drawing(rng) for _ in range(3)]) for _ in range(8)]

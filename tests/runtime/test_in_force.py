@@ -70,6 +70,7 @@ def run_embedded(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*EMBEDDED, *arguments], capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.slow
 def test_a_cap_that_was_in_force_before_is_told_at_every_door() -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ISA_CAP_VARIABLES}
     done = subprocess.run(
@@ -92,6 +93,7 @@ def test_a_cap_that_was_in_force_before_is_told_at_every_door() -> None:
     assert told["environment"] == environment
 
 
+@pytest.mark.slow
 def test_a_service_tells_it_in_a_ping_and_in_its_log_and_a_strict_one_does_not_start() -> None:
     with StdioService(program=EMBEDDED) as service:
         ping = service.ask({"op": "ping"})
@@ -111,6 +113,7 @@ def test_a_service_tells_it_in_a_ping_and_in_its_log_and_a_strict_one_does_not_s
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("options", "state", "code"), [([], "WARN", 0), (["--strict-profile"], "FAIL", 1)])
 def test_the_doctor_tells_it(options: list[str], state: str, code: int) -> None:
     done = run_embedded("doctor", *options)

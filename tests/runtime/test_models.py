@@ -157,6 +157,7 @@ def test_a_damaged_model_does_not_stop_the_others(models: Path) -> None:
         assert "strange" in service.log
 
 
+@pytest.mark.slow
 def test_a_model_goes_by_the_name_of_its_folder(models: Path, window: Any) -> None:
     copy_model(models).rename(models / "renamed")
     with StdioService("--models", models) as service:
@@ -165,6 +166,7 @@ def test_a_model_goes_by_the_name_of_its_folder(models: Path, window: Any) -> No
         assert service.ask(packed(window, model="renamed"))["model"] == "renamed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["stdio", "serve"])
 def test_no_service_starts_without_a_model_it_can_name(run_vinocast: RunVinocast, models: Path, command: str) -> None:
     absent = run_vinocast(command, "--models", models)

@@ -360,6 +360,7 @@ def fill_queue(service: HttpService) -> socket.socket:
     raise AssertionError("the batch never fills the queue")
 
 
+@pytest.mark.slow
 def test_a_batch_as_large_as_the_queue_leaves_forecasts_their_room(client: httpx.Client, http: HttpService) -> None:
     one = {"grids": random_grids(1).tolist()}
     with fill_queue(http):
@@ -369,6 +370,7 @@ def test_a_batch_as_large_as_the_queue_leaves_forecasts_their_room(client: httpx
     wait_until(lambda: client.post("/glyphs", json=one).status_code == 200, "room")
 
 
+@pytest.mark.slow
 def test_a_batch_whose_client_leaves_as_soon_as_it_is_sent_is_not_done(client: httpx.Client, http: HttpService) -> None:
     count = 480  # what the service takes in with one read
     one = {"grids": random_grids(1).tolist()}
@@ -384,6 +386,7 @@ def test_a_batch_whose_client_leaves_as_soon_as_it_is_sent_is_not_done(client: h
     assert min(waited() for _ in range(3)) < whole / 2
 
 
+@pytest.mark.slow
 def test_a_batch_that_outlasts_the_end_is_told_so() -> None:
     with HttpService() as service, fill_queue(service) as asked:
         service.signal(signal.SIGTERM)
@@ -401,6 +404,7 @@ def test_a_glyph_model_is_no_forecaster(client: httpx.Client) -> None:
     assert error_of(refused.json()) == ("unknown_model", "model")
 
 
+@pytest.mark.slow
 def test_a_batch_lets_forecasts_pass(stdio: StdioService) -> None:
     grids = random_grids(64).tolist()
     stdio.ask({"op": "glyphs", "grids": grids[:1]})
@@ -412,6 +416,7 @@ def test_a_batch_lets_forecasts_pass(stdio: StdioService) -> None:
     assert order == [0, 1, 2, 3, 4, "batch"]
 
 
+@pytest.mark.slow
 def test_what_was_accepted_is_answered_at_the_end_of_input() -> None:
     grids = random_grids(40)
     with StdioService() as service:
@@ -422,6 +427,7 @@ def test_what_was_accepted_is_answered_at_the_end_of_input() -> None:
     check(reply, grids, 2)
 
 
+@pytest.mark.slow
 def test_statistics_count_glyphs_apart_from_forecasts() -> None:
     with StdioService() as service:
         service.ask({"op": "glyphs", "grids": random_grids(2).tolist()})
@@ -431,6 +437,7 @@ def test_statistics_count_glyphs_apart_from_forecasts() -> None:
     assert stats["glyphs_inference_time_ms"]["p50"] > 0
 
 
+@pytest.mark.slow
 def test_stdio_loads_the_glyph_model_when_it_is_asked_for_and_serve_before_it_is_ready(http: HttpService) -> None:
     def states(reply: Reply) -> dict[str, str]:
         return {model["kind"]: model["state"] for model in reply["models"]}

@@ -97,6 +97,7 @@ def test_a_model_that_loads_or_has_failed_does_not_keep_the_default_from_answeri
         assert service.wait() == 0
 
 
+@pytest.mark.slow
 def test_a_full_queue_is_overloaded_with_a_time_to_try_again() -> None:
     with HttpService("--queue-rows", "1") as service:
         statuses: list[int] = []
@@ -157,6 +158,7 @@ def test_requests_in_flight_at_sigterm_are_all_answered_and_it_ends_with_code_0(
         assert service.wait() == 0
 
 
+@pytest.mark.slow
 def test_while_draining_nothing_new_is_accepted_and_what_comes_too_late_is_told_so() -> None:
     with HttpService() as service:
         request = HalfSent(service)
@@ -174,6 +176,7 @@ def test_while_draining_nothing_new_is_accepted_and_what_comes_too_late_is_told_
         assert service.wait() == 0
 
 
+@pytest.mark.slow
 def test_a_body_that_never_comes_is_told_that_the_service_shuts_down() -> None:
     with HttpService() as service:
         request = HalfSent(service)
@@ -183,6 +186,7 @@ def test_a_body_that_never_comes_is_told_that_the_service_shuts_down() -> None:
         assert service.wait() == 0
 
 
+@pytest.mark.slow
 def test_requests_sent_without_reading_a_reply_are_not_piled_up_in_memory() -> None:
     body = BODY[:-1] + b',"targets":[0]}'
     request = (

@@ -183,6 +183,7 @@ def test_a_body_that_is_too_long_is_refused_however_it_is_sent(client: httpx.Cli
     assert post(client, GOOD).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_body_of_exactly_the_limit_is_taken() -> None:
     body = orjson.dumps(GOOD)
     with HttpService("--max-request-bytes", str(len(body))) as service, httpx.Client(base_url=service.url) as client:

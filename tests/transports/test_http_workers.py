@@ -19,6 +19,8 @@ from support import PATIENCE, HttpService, RunVinocast, copy_model, error_of, ne
 from service.transports.connections import listen
 from service.transports.workers import share_out
 
+pytestmark = pytest.mark.slow
+
 CORES = sorted(os.sched_getaffinity(0))
 two_cores = pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
 JSON = {"Content-Type": "application/json"}

@@ -143,6 +143,7 @@ sys.meta_path.insert(0, Watch())
 """
 
 
+@pytest.mark.slow
 def test_standard_output_carries_replies_only_whatever_a_library_prints(tmp_path: Path, window: Window) -> None:
     # From the import of openvino on, somebody prints in every way there is.
     (tmp_path / "sitecustomize.py").write_text(CHATTER)
@@ -159,6 +160,7 @@ def test_standard_output_carries_replies_only_whatever_a_library_prints(tmp_path
 # Floods
 
 
+@pytest.mark.slow
 def test_a_thousand_requests_written_before_any_reply_is_read_get_a_reply_each(service: StdioService) -> None:
     windows = random_windows(10)
     expected = raw_inference(windows)
@@ -197,6 +199,7 @@ def test_what_does_not_fit_the_queue_is_overloaded_and_the_rest_is_answered(
         assert service.finish() == ([], 0)
 
 
+@pytest.mark.slow
 def test_reading_pauses_while_replies_are_not_read_and_nothing_is_lost() -> None:
     line = orjson.dumps(packed(np.zeros((512, 7), np.float32)))[:-1]
     total = 1200
@@ -283,6 +286,7 @@ def test_a_line_of_exactly_the_limit_is_taken_with_either_end(window: Window) ->
         assert code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["file", "socket"])
 def test_files_and_sockets_serve_as_standard_streams_too(tmp_path: Path, window: Window, kind: str) -> None:
     request = b"".join(orjson.dumps(packed(window, request_id=number)) + b"\n" for number in range(50))
@@ -364,6 +368,7 @@ def test_sigterm_while_the_model_loads_ends_with_code_0(make_gate: MakeGate, tmp
         assert "Traceback" not in service.log
 
 
+@pytest.mark.slow
 def test_sigterm_while_requests_wait_for_the_model_answers_them_however_long_it_loads(
     make_gate: MakeGate, tmp_path: Path, window: Window
 ) -> None:
@@ -383,6 +388,7 @@ def test_sigterm_while_requests_wait_for_the_model_answers_them_however_long_it_
         assert service.wait() == 0
 
 
+@pytest.mark.slow
 def test_after_a_signal_a_client_that_never_reads_is_given_up(window: Window) -> None:
     with StdioService() as service:
         # The replies are several times what a pipe holds.
