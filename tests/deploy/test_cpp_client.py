@@ -1,5 +1,6 @@
-"""The C++ client: it builds without a warning, its tests pass under the address and undefined-behaviour sanitizers, its
-numbers are those of the Python path, its example runs, and another project can use what it installs."""
+"""The C++ client: it builds without a warning with two compilers, its tests pass under the address and
+undefined-behaviour sanitizers, its numbers are those of the Python path, its example runs, and other projects can use
+it, installed or as a part of themselves."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from scripts.inference_openvino import PatchTSTOpenVINOInference
 CLIENT = ROOT / "deploy" / "cpp"
 PAGE = (ROOT / "docs" / "cpp.md").read_text()
 COINBASE = Path(os.environ.get("VINOCAST_SHARED_DATA", ROOT.parent / "shared" / "data")) / "coinbase"
-PACKAGES = "g++ cmake libsimdjson-dev doctest-dev"
+PACKAGES = "g++ cmake make libsimdjson-dev doctest-dev clang clang-format"
 HEADERS = {"simdjson.h": "libsimdjson-dev", "doctest/doctest.h": "doctest-dev"}
 CHANNELS = 7
 BUCKET = 300
@@ -30,10 +32,14 @@ TOO_FEW_BARS = 2
 pytestmark = pytest.mark.timeout(600)
 
 
-def run(*command: str | Path, expected: int = 0, **environment: str) -> str:
+SUITES = ("wire", "candles", "times", "numbers", "lifecycle", "hostile", "fork", "load", "fast_math")
+
+
+def run(*command: str | Path, expected: int = 0, stdin: str = "", **environment: str) -> str:
     """Run a command to its end, and return what it printed; fail with that if it does not end as expected."""
     done = subprocess.run(
         [str(part) for part in command],
+        input=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -57,9 +63,13 @@ def tools() -> None:
             if found.returncode:
                 missing.append(package)
     if missing:
-        what = f"missing: {', '.join(missing)}; as root: apt-get install {PACKAGES} make"
-        # Where nobody can install them, the rest of the tests still says something; CI must not leave these out.
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
+        lacking(*missing)
+
+
+def lacking(*missing: str) -> None:
+    """Leave a test out where nobody can install these; the rest still says something, and CI must not leave any out."""
+    what = f"missing: {', '.join(missing)}; as root: apt-get install {PACKAGES}"
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
 
 
 @pytest.fixture(scope="session")
@@ -79,13 +89,40 @@ def test_ctest_passes_with_the_numbers_of_the_python_path(build: Path, tmp_path:
     printed = run(
         "ctest", "--test-dir", build, "--parallel", "2", "--output-on-failure", VINOCAST_EXPECTED=str(expected)
     )
-    assert "100% tests passed, 0 tests failed out of 5" in printed
+    assert f"100% tests passed, 0 tests failed out of {len(SUITES)}" in printed
+    for suite in SUITES:
+        assert re.search(rf"{suite} \.+ +Passed", printed)
 
 
-def test_the_default_build_compiles_without_a_warning(tools: None, tmp_path: Path) -> None:
-    """Optimizing finds warnings that the sanitized build does not; the largest target is enough."""
-    run("cmake", "-S", CLIENT, "-B", tmp_path)
-    run("cmake", "--build", tmp_path, "--target", "client_tests")
+def test_clang_builds_it_without_a_warning(tools: None, tmp_path: Path) -> None:
+    """What g++ finds only when it optimizes, it finds in `fast_math_tests`, which the other build has."""
+    if shutil.which("clang++") is None:
+        lacking("clang")
+    run("cmake", "-S", CLIENT, "-B", tmp_path, "-DCMAKE_CXX_COMPILER=clang++", "-DCMAKE_BUILD_TYPE=Debug")
+    run("cmake", "--build", tmp_path, "--target", "client_tests", "stream_processor")
+    run("ctest", "--test-dir", tmp_path, "--output-on-failure", "-R", "wire|candles|times|fork")
+
+
+def test_the_style_is_that_of_clang_format() -> None:
+    found = shutil.which("clang-format")
+    if found is None:
+        lacking("clang-format")
+    version = run("clang-format", "--version")
+    if " 14." not in version:
+        pytest.skip(
+            f"the style is that of clang-format 14, and other releases lay out a few lines otherwise: {version}"
+        )
+    files = [file for kind in ("*.h", "*.cpp") for file in CLIENT.glob(f"*/{kind}")]
+    assert len(files) > 20
+    run("clang-format", "--dry-run", "-Werror", *files)
+
+
+def test_without_exceptions_the_compiler_says_why(tools: None, tmp_path: Path) -> None:
+    program = tmp_path / "main.cpp"
+    program.write_text("#include <vinocast/inference_engine.h>\n")
+    options = ("-std=c++17", "-fno-exceptions", "-fsyntax-only", "-Wfatal-errors", f"-I{CLIENT}")
+    printed = run("g++", *options, program, expected=1)
+    assert "it does not build with -fno-exceptions" in printed
 
 
 def forecasts_of(printed: str) -> list[list[str]]:
@@ -141,7 +178,7 @@ NOISE = [
     '{"channel":"heartbeats","events":[{"heartbeat_counter":7}]}',
     '{"type":"match","product_id":"BTC-USD","price":"7.5","size":"1"}',
 ]
-NOISE_COUNTED = "skipped: 2 other messages, 1 errors, 7 unreadable lines"
+NOISE_COUNTED = "skipped: 2 other messages, 1 errors, 7 refused"
 
 
 def test_example_forecasts_the_bars_of_a_capture_as_those_of_a_file(build: Path, tmp_path: Path) -> None:
@@ -179,7 +216,7 @@ def test_example_forecasts_the_bars_of_a_capture_as_those_of_a_file(build: Path,
             file.write(f"{start * 1000}," + ",".join(map(str, bar)) + "\n")
 
     printed = run(build / "stream_processor", "--capture", capture, "--bars", "0")
-    assert f"539 completed bars of BTC-USD, 6 of them without trades, from {len(lines) - len(NOISE)} " in printed
+    assert f"539 completed bars of BTC-USD, 6 of them missing in the feed, from {len(lines) - len(NOISE)} " in printed
     assert NOISE_COUNTED in printed
     # The model computes each channel by itself, so each has its turn; in the volume in dollars all numbers meet.
     for target in ("close", "open", "high", "low", "volume"):
@@ -202,11 +239,13 @@ def test_example_forecasts_the_bars_of_a_capture_as_those_of_a_file(build: Path,
                 candles_message("snapshot", *(candle(BUCKET * step) for step in range(9))),
                 candles_message("snapshot", *(candle(BUCKET * step) for step in (9, 10, 11))),
             ],
-            "2 completed bars of BTC-USD, 0 of them without trades, from 2 messages with candles; skipped: 0 other "
-            "messages, 0 errors, 0 unreadable lines; holes that made it begin anew: 1",
+            "2 completed bars of BTC-USD, 0 of them missing in the feed, from 2 messages with candles; skipped: 0 "
+            "other messages, 0 errors, 0 refused\nholes that made it begin anew: 1",
         ),
         ([candles_message("snapshot", candle(0, product="ETH-USD"))], "products with candles: ETH-USD"),
-        ([*NOISE], f"{NOISE_COUNTED}; products with candles: none"),
+        ([*NOISE], f"{NOISE_COUNTED}\nproducts with candles: none"),
+        # So long without a trade is a wrong clock or another market.
+        ([candles_message("update", candle(0), candle(BUCKET * 2017))], "0 completed bars of BTC-USD, 0 of"),
     ],
 )
 def test_example_says_what_a_short_capture_lacks(build: Path, tmp_path: Path, messages: list[str], said: str) -> None:
@@ -220,11 +259,110 @@ def test_example_says_what_a_short_capture_lacks(build: Path, tmp_path: Path, me
     assert forecasts_of(printed) == []
 
 
-def test_example_makes_up_no_weeks(build: Path, tmp_path: Path) -> None:
+def candles_of(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Starts of buckets, and open, high, low, close and volume of each."""
+    random = np.random.default_rng(seed)
+    opened, closed = 60000 + random.standard_normal((2, count)).cumsum(axis=1).astype(np.float32)
+    high, low = np.maximum(opened, closed) + np.float32(0.5), np.minimum(opened, closed) - np.float32(0.25)
+    volume = random.random(count, dtype=np.float32)
+    return BUCKET * (5_900_000 + np.arange(count)), np.stack((opened, high, low, closed, volume), axis=1)
+
+
+def history_csv(path: Path, starts: np.ndarray, bars: np.ndarray) -> Path:
+    """A file of candles, the newest first, with times of every form in turn."""
+    forms = (
+        lambda time: time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        lambda time: time.strftime("%Y-%m-%d %H:%M"),
+        lambda time: time.astimezone(timezone(timedelta(hours=-5))).isoformat(timespec="milliseconds"),
+        lambda time: str(int(time.timestamp())),
+        lambda time: str(int(time.timestamp()) * 1000),
+    )
+    rows = [
+        f"{forms[step % len(forms)](datetime.fromtimestamp(int(start), UTC))},{','.join(map(str, bar))}"
+        for step, (start, bar) in enumerate(zip(starts, bars, strict=True))
+    ]
+    path.write_text("\ufefftime,Open,High,Low,Close,Volume\n" + "\n".join(reversed(rows)) + "\n")
+    return path
+
+
+def test_example_goes_on_from_a_history_with_what_comes_live(build: Path, tmp_path: Path) -> None:
+    starts, bars = candles_of(8, 520)
+    sent = [candles_message("update", candle(int(starts[i]), bars[i, :4], bars[i, 4])) for i in range(len(bars))]
+    whole = history_csv(tmp_path / "whole.csv", starts[:-1], bars[:-1])
+    expected = forecasts_of(run(build / "stream_processor", whole, "--bars", "8"))
+    assert [line[0] for line in expected] == [str(start * 1000) for start in starts[511:-1]]
+
+    # The feed's first candles are the history's last.
+    history = history_csv(tmp_path / "history.csv", starts[:510], bars[:510])
     capture = tmp_path / "capture.jsonl"
-    capture.write_text(candles_message("update", candle(0), candle(BUCKET * 2017)))
-    printed = run(build / "stream_processor", "--capture", capture, expected=1)
-    assert "no candles of BTC-USD between 0 and 605100: more than a week" in printed
+    capture.write_text("\n".join(sent[505:]) + "\n")
+    from_file = run(build / "stream_processor", history, "--capture", capture, "--bars", "8")
+    assert (
+        f"519 completed bars of BTC-USD, 0 of them missing in the feed, from 15 messages with candles after {history}"
+        in (from_file)
+    )
+    assert [line[:4] for line in forecasts_of(from_file)] == [line[:4] for line in expected]
+
+    with subprocess.Popen(
+        [build / "stream_processor", history, "--capture", "-", "--bars", "7"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "VINOCAST_PROGRAM": str(VINOCAST)},
+    ) as program:
+        assert program.stdin
+        assert program.stdout
+        program.stdin.write("\n".join(sent[505:512]) + "\n")
+        for step in range(512, 519):
+            # The forecast comes while the next message has yet to come.
+            program.stdin.write(sent[step] + "\n")
+            program.stdin.flush()
+            while not (lines := forecasts_of(program.stdout.readline())):
+                assert program.poll() is None
+            assert lines[0][:3] == expected[step - 512][:3]
+        rest, _ = program.communicate(timeout=60)
+    assert program.returncode == 0
+    assert "518 completed bars of BTC-USD" in rest
+
+
+def test_example_refuses_a_history_that_does_not_fit_the_feed(build: Path, tmp_path: Path) -> None:
+    starts, bars = candles_of(9, 530)
+    capture = tmp_path / "capture.jsonl"
+    sent = [candles_message("update", candle(int(starts[i]), bars[i, :4], bars[i, 4])) for i in range(520, 530)]
+    capture.write_text("\n".join(sent))
+    # Ten buckets are missing between: nobody knows what was traded.
+    early = history_csv(tmp_path / "early.csv", starts[:510], bars[:510])
+    printed = run(build / "stream_processor", early, "--capture", capture, expected=TOO_FEW_BARS)
+    assert "9 completed bars" in printed
+    assert "holes that made it begin anew: 1" in printed
+    hourly = history_csv(tmp_path / "hourly.csv", starts[0] + 3600 * np.arange(100), bars[:100])
+    printed = run(build / "stream_processor", hourly, "--capture", capture, expected=1)
+    assert "its bars are 3600 s long, the candles of a capture 300 s" in printed
+    other = tmp_path / "other.csv"
+    other.write_text("timestamp,a,b\n1,2,3\n")
+    assert "a CSV of candles" in run(build / "stream_processor", other, "--capture", capture, expected=1)
+
+
+def test_example_says_what_it_takes(build: Path, tmp_path: Path) -> None:
+    for option in ("--help", "-h"):
+        printed = run(build / "stream_processor", option)
+        for word in ("--capture", "--product", "--bars", "--target", "--program", "--models", "--model ", "Exit code"):
+            assert word in printed
+    assert "--help" in run(build / "stream_processor", expected=1)
+    assert "no such option: --taget" in run(build / "stream_processor", "--taget", "close", expected=1)
+    table = history_csv(tmp_path / "bars.csv", *candles_of(10, 512))
+    printed = run(build / "stream_processor", table, "--target", "clsoe", expected=1)
+    assert "no channel clsoe; the channels are open, high, low, close, volume_btc, volume, typical" in printed
+    printed = run(build / "stream_processor", table, "--model", "none", expected=1)
+    assert f"the service has no model none, but {MODEL}" in printed
+    printed = run(build / "stream_processor", table, "--program", tmp_path / "none", expected=1)
+    assert "No such file or directory" in printed
+    for cell, said in (
+        ("yesterday", "expected a time like 2026-11-25T03:57:27Z"),
+        ("2026-11-25", "expected a number, got 'nan'"),
+    ):
+        table.write_text(f"time,a,b\n{cell},1,nan\n")
+        assert f"{table}, line 2: {said}" in run(build / "stream_processor", table, expected=1)
 
 
 @pytest.mark.shared_data
@@ -239,19 +377,29 @@ def test_example_reads_a_real_capture(build: Path) -> None:
             expected=TOO_FEW_BARS,
         )
         assert (
-            f"{bars} completed bars of {product}, {silent} of them without trades, from 4 messages with candles; "
-            "skipped: 118 other messages, 0 errors, 0 unreadable lines"
+            f"{bars} completed bars of {product}, {silent} of them missing in the feed, from 4 messages with candles; "
+            "skipped: 118 other messages, 0 errors, 0 refused"
         ) in printed
         assert f"the window of {MODEL} has 512 rows, the file has {bars}, {512 - bars} are missing" in printed
+
+
+@pytest.mark.shared_data
+def test_the_bars_of_candles_with_faults(build: Path) -> None:
+    run(
+        build / "tests" / "client_tests",
+        "--test-suite=candles",
+        VINOCAST_FEED_FAULTS=str(COINBASE / "feed_faults.json"),
+    )
 
 
 def test_another_project_can_use_what_is_installed(build: Path, tmp_path: Path) -> None:
     run("cmake", "--install", build, "--prefix", tmp_path / "prefix")
     # The page's own example of a CMakeLists.txt and of a program.
-    listing, program = (
-        re.search(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)[1]  # type: ignore[index]
-        for language in ("cmake", "cpp")
-    )
+    (listing, _) = re.findall(r"```cmake\n(.*?)```", PAGE, re.DOTALL)
+    program, statements, bars = re.findall(r"```cpp\n(.*?)```", PAGE, re.DOTALL)
+    # The page's other pieces are statements; it is enough that they compile.
+    program += "int other(int argc, char** argv);\nint other(int, char**) {\n" + statements + "return reply.ok();\n}\n"
+    program = "#include <vinocast/candles.h>\n" + program + "void third();\nvoid third() {\n" + bars + "}\n"
     project = tmp_path / "project"
     project.mkdir()
     (project / "CMakeLists.txt").write_text(listing)
@@ -260,6 +408,49 @@ def test_another_project_can_use_what_is_installed(build: Path, tmp_path: Path) 
     run("cmake", "--build", project / "build")
     printed = run(project / "build" / "my_pipeline", PATH=f"{VINOCAST.parent}:{os.environ['PATH']}")
     assert re.search(r"next value of \w+: -?\d", printed)
+    # Without the service it says so, and ends as it means to.
+    printed = run(project / "build" / "my_pipeline", expected=1, PATH=str(tmp_path))
+    assert "cannot start vinocast: No such file or directory; put it in PATH, or set Options::program" in printed
+
+
+PARENT = """cmake_minimum_required(VERSION 3.18)
+project(parent LANGUAGES CXX)
+{simdjson}
+{subproject}
+if(NOT CMAKE_BUILD_TYPE STREQUAL "")
+  message(FATAL_ERROR "the build type became ${{CMAKE_BUILD_TYPE}}")
+endif()
+add_executable(parent main.cpp)
+target_link_libraries(parent PRIVATE vinocast::client)
+install(TARGETS parent)
+"""
+OWN_SIMDJSON = """
+set(CMAKE_DISABLE_FIND_PACKAGE_simdjson ON)
+find_library(SIMDJSON simdjson REQUIRED)
+add_library(simdjson INTERFACE)
+target_link_libraries(simdjson INTERFACE ${SIMDJSON})
+"""
+
+
+@pytest.mark.parametrize(
+    "simdjson", ["", OWN_SIMDJSON, OWN_SIMDJSON + "add_library(simdjson::simdjson ALIAS simdjson)"]
+)
+def test_another_project_can_contain_it(tools: None, tmp_path: Path, simdjson: str) -> None:
+    # The page's own way, with the folder where it is; one outside needs a folder to build in.
+    (_, subproject) = re.findall(r"```cmake\n(.*?)```", PAGE, re.DOTALL)
+    assert "vinocast/deploy/cpp" in subproject
+    subproject = subproject.replace("vinocast/deploy/cpp", f"{CLIENT} client")
+    (tmp_path / "CMakeLists.txt").write_text(PARENT.format(simdjson=simdjson, subproject=subproject))
+    (tmp_path / "main.cpp").write_text(
+        '#include <vinocast/candles.h>\nint main() { vinocast::CandleBars("X").add("[]"); }\n'
+    )
+    run("cmake", "-S", tmp_path, "-B", tmp_path / "build")
+    if simdjson:
+        return
+    run("cmake", "--build", tmp_path / "build")
+    run(tmp_path / "build" / "parent")
+    run("cmake", "--install", tmp_path / "build", "--prefix", tmp_path / "prefix")
+    assert [file.name for file in (tmp_path / "prefix").rglob("*") if file.is_file()] == ["parent"]
 
 
 def test_the_page_names_every_option_and_outcome() -> None:

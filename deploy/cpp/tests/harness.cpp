@@ -1,6 +1,7 @@
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "harness.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <random>
@@ -101,16 +102,36 @@ bool exists(int pid) {
   return state != std::string::npos && state + 2 < text.size() && text[state + 2] != 'Z';
 }
 
-std::vector<int> descriptors() {
+namespace {
+
+std::vector<int> descriptors_of(const std::string& process) {
   std::vector<int> open;
-  DIR* folder = ::opendir("/proc/self/fd");
+  DIR* folder = ::opendir(("/proc/" + process + "/fd").c_str());
   if (folder == nullptr) return open;
   while (const dirent* entry = ::readdir(folder)) {
     const int fd = std::atoi(entry->d_name);
-    if (entry->d_name[0] != '.' && fd != ::dirfd(folder)) open.push_back(fd);
+    if (entry->d_name[0] != '.' && (process != "self" || fd != ::dirfd(folder))) open.push_back(fd);
   }
   ::closedir(folder);
   return open;
+}
+
+std::string target_of(const std::string& process, int fd) {
+  char target[256];
+  const ssize_t size = ::readlink(("/proc/" + process + "/fd/" + std::to_string(fd)).c_str(), target, sizeof target);
+  return {target, static_cast<std::size_t>(std::max<ssize_t>(size, 0))};
+}
+
+}  // namespace
+
+std::vector<int> descriptors() { return descriptors_of("self"); }
+
+bool holds(int pid, int fd) {
+  const std::string process = std::to_string(pid);
+  const std::vector<int> open = descriptors_of(process);
+  REQUIRE_FALSE(open.empty());
+  return std::any_of(open.begin(), open.end(),
+                     [&](int other) { return target_of(process, other) == target_of("self", fd); });
 }
 
 }  // namespace harness

@@ -83,4 +83,7 @@ bool exists(int pid);
 /// The open descriptors of this program.
 std::vector<int> descriptors();
 
+/// Whether a process has open what this program has open as `fd`.
+bool holds(int pid, int fd);
+
 }  // namespace harness

@@ -2,7 +2,10 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <fstream>
+#include <iterator>
 
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "harness.h"
@@ -229,17 +232,114 @@ TEST_CASE("a forked sibling that inherits the pipes cannot keep the service aliv
   ::waitpid(sibling, nullptr, 0);
 }
 
+TEST_CASE("what this program has open is not the service's") {
+  // A socket, as a library opens it that knows nothing of O_CLOEXEC; and a descriptor with a high number.
+  int sockets[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) == 0);
+  const int high = ::fcntl(sockets[0], F_DUPFD, 200);
+  REQUIRE(high >= 200);
+  {
+    InferenceEngine engine(harness::options());
+    CHECK_FALSE(harness::holds(engine.service().pid, sockets[0]));
+    CHECK_FALSE(harness::holds(engine.service().pid, sockets[1]));
+    // So its other end hears of the end of this program's.
+    ::close(sockets[0]);
+    ::close(high);
+    char byte = 0;
+    CHECK(::read(sockets[1], &byte, 1) == 0);
+  }
+  ::close(sockets[1]);
+}
+
 TEST_CASE("a blocked or ignored signal of this program is not the service's") {
-  sigset_t blocked;
+  const harness::Folder folder;
+  sigset_t all;
   sigset_t before;
-  sigemptyset(&blocked);
-  sigaddset(&blocked, SIGTERM);
-  ::pthread_sigmask(SIG_BLOCK, &blocked, &before);
+  sigfillset(&all);
+  ::pthread_sigmask(SIG_BLOCK, &all, &before);
+  const auto pipe = ::signal(SIGPIPE, SIG_IGN);
+  const auto hangup = ::signal(SIGHUP, SIG_IGN);
   Options options = harness::options();
+  options.program =
+      folder.script("grep Sig /proc/self/status > '" + folder.path("status") + "'; exec \"$PROGRAM\" \"$@\"");
   InferenceEngine engine(options);
+  ::signal(SIGPIPE, pipe);
+  ::signal(SIGHUP, hangup);
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  std::ifstream file(folder.path("status"));
+  const std::string status{std::istreambuf_iterator<char>(file), {}};
+  // The C library ignores signals of its own, numbers 32 and 33, behind the first 31.
+  const auto signals = [&](const std::string& name) {
+    return std::stoull(status.substr(status.find(name) + name.size()), nullptr, 16) & 0x7FFF'FFFFU;
+  };
+  CHECK(signals("SigBlk:") == 0);
+  CHECK(signals("SigIgn:") == 0);
   ::kill(engine.service().pid, SIGTERM);
   CHECK(harness::eventually([&] { return engine.service().generation == 2; }));
+}
+
+TEST_CASE("an error without an id ends the request that waits alone, and the service lives") {
+  Options options = harness::options();
+  options.encoding = Encoding::json;
+  InferenceEngine engine(options);
+  const int pid = engine.service().pid;
+  // Longer than a line may be: the service skips it unread.
+  const std::vector<float> values(std::size_t{1} << 22U, 1.5F);
+  ForecastRequest request;
+  request.window = {values.data(), values.size() / harness::channels, harness::channels};
+  const Reply reply = engine.predict(request);
+  CHECK(reply.outcome == Outcome::service_error);
+  CHECK(reply.error.code == "line_too_long");
+  CHECK(engine.predict(harness::forecast(harness::window(18))).ok());
+  CHECK(engine.service().pid == pid);
+}
+
+TEST_CASE("a service that answers without ids does not hang, and one that answers too few does") {
+  const harness::Folder folder;
+  Options options = harness::options();
+  options.hang_timeout = milliseconds(100);
+  options.timeout = milliseconds(100);
+  // Nothing is read before both requests are there; then as many errors come as there is an argument for.
+  options.program = folder.script("read ping; " + harness::pong + R"(
+while read one && read two; do
+  shift
+  for error; do echo '{"request_id":null,"success":false,"error":{"code":"invalid_json","retryable":false}}'; done
+done)");
+  ForecastRequest request;
+  request.stream = "s";
+  for (const bool enough : {true, false}) {
+    options.arguments = enough ? std::vector<std::string>{"1", "2"} : std::vector<std::string>{"1"};
+    InferenceEngine engine(options);
+    harness::Replies replies;
+    engine.predict(request, replies.collector());
+    engine.predict(request, replies.collector());
+    CHECK(replies.wait(2).size() == 2);
+    if (enough) {
+      // The last of the two was alone when its error came, or both were taken back when they were overdue.
+      std::this_thread::sleep_for(milliseconds(500));
+      CHECK(engine.counters().restarts == 0);
+    } else {
+      CHECK(harness::eventually([&] { return engine.service().generation == 2; }));
+    }
+  }
+}
+
+TEST_CASE("fields that are not known yet are passed over") {
+  const harness::Folder folder;
+  Options options = harness::options();
+  options.program = folder.script("read ping; " + harness::pong + R"(
+while read line; do
+  id=${line#*:}; id=${id%%,*}
+  echo "{\"metadata\":{\"predictions\":[[9]]},\"request_id\":$id,\"warnings\":[{\"code\":\"x\"}],\"newest_timestamp_ms\":7,\
+\"channels\":[\"a\"],\"success\":true,\"predictions\":[[1.5]],\"quantiles\":{\"0.1\":[[1]]}}"
+done)");
+  InferenceEngine engine(options);
+  ForecastRequest request;
+  request.stream = "s";
+  const Reply reply = engine.predict(request);
+  REQUIRE_MESSAGE(reply.ok(), reply.error.message);
+  CHECK(reply.predictions == std::vector<float>{1.5F});
+  CHECK(engine.counters().garbage_lines == 0);
 }
 
 TEST_SUITE_END();

@@ -173,6 +173,11 @@ TEST_CASE("the service's errors say what is wrong and where") {
   request.model = "no such model";
   CHECK(engine.predict(request).error.code == "unknown_model");
   CHECK(engine.predict(ForecastRequest{}).error.code == "invalid_request");
+  // Latin-1, of which no JSON can be made: refused here.
+  reply = engine.predict(harness::forecast(values, {"OT", "\xFCmlaut"}));
+  CHECK(reply.outcome == Outcome::service_error);
+  CHECK(reply.error.code == "invalid_request");
+  CHECK(reply.error.field == "targets");
   request = {};
   request.stream = "never seen";
   CHECK(engine.predict(request).error.code == "unknown_stream");
@@ -186,7 +191,7 @@ TEST_CASE("the service's errors say what is wrong and where") {
   CHECK(engine.predict(request).error.code == "not_enough_history");
   row.timestamp_ms = 9;
   CHECK(engine.observe(row).error.code == "stale_timestamp");
-  CHECK(engine.counters().service_errors == 8);
+  CHECK(engine.counters().service_errors == 9);
   CHECK(engine.counters().garbage_lines == 0);
 }
 

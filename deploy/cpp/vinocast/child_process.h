@@ -3,17 +3,26 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+// The C library closes with close_range(), or one by one where the kernel has no such call.
+#if defined(__GLIBC__) && defined(__GLIBC_PREREQ) && !defined(VINOCAST_NO_CLOSEFROM)
+#if __GLIBC_PREREQ(2, 34)
+#define VINOCAST_HAS_CLOSEFROM
+#endif
+#endif
 
 namespace vinocast::detail {
 
@@ -34,8 +43,9 @@ class Descriptor {
   int get() const noexcept { return fd_; }
   explicit operator bool() const noexcept { return fd_ >= 0; }
   void reset(int fd = -1) noexcept {
-    if (fd_ >= 0) ::close(fd_);
-    fd_ = fd;
+    // In this order, so that a child which is forked between never closes a number that it has used anew.
+    const int old = std::exchange(fd_, fd);
+    if (old >= 0) ::close(old);
   }
 
  private:
@@ -69,6 +79,23 @@ inline Pipe make_pipe() {
 
 inline void set_non_blocking(const Descriptor& fd) {
   if (::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) | O_NONBLOCK) != 0) throw_errno("fcntl(O_NONBLOCK)");
+}
+
+/// Closes everything from 3 up in a child that is about to be started: a socket that this program has opened without
+/// O_CLOEXEC would stay open, and its port busy, as long as the service lives.
+inline void add_close_from_3(posix_spawn_file_actions_t& actions) {
+#ifdef VINOCAST_HAS_CLOSEFROM
+  ::posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
+#else
+  // Misses what another thread opens in between. A number that is free by then does no harm.
+  DIR* folder = ::opendir("/proc/self/fd");
+  if (folder == nullptr) return;
+  while (const dirent* entry = ::readdir(folder)) {
+    const int fd = std::atoi(entry->d_name);
+    if (fd > STDERR_FILENO && fd != ::dirfd(folder)) ::posix_spawn_file_actions_addclose(&actions, fd);
+  }
+  ::closedir(folder);
+#endif
 }
 
 /// A running child. Destroying it kills it if it still runs.
@@ -106,6 +133,7 @@ class ChildProcess {
     ::posix_spawn_file_actions_adddup2(&actions, in.read.get(), STDIN_FILENO);
     ::posix_spawn_file_actions_adddup2(&actions, out.write.get(), STDOUT_FILENO);
     if (err.write) ::posix_spawn_file_actions_adddup2(&actions, err.write.get(), STDERR_FILENO);
+    add_close_from_3(actions);
     // Whatever this thread blocks or this program ignores, the child starts as from a shell. A group of its own keeps
     // the terminal's Ctrl-C for this program, and lets a signal reach what a wrapper script has started.
     sigset_t none;
@@ -176,7 +204,7 @@ class ChildProcess {
     return "ended with exit code " + std::to_string(WEXITSTATUS(status));
   }
 
-  /// Leaves a process that does not end even after SIGKILL.
+  /// Leaves a process to itself: one that does not end even after SIGKILL, or one that is another process's child.
   void abandon() noexcept { forget(); }
 
  private:

@@ -30,10 +30,6 @@ struct Pending {
 /// Requests taken out under a lock, to be told of it without the lock.
 using Ending = std::vector<std::pair<Callback, Reply>>;
 
-inline void deliver(Ending& ending) {
-  for (auto& [done, reply] : ending) done(std::move(reply));
-}
-
 /// The reply of a request that ended without the service's.
 inline Reply ended_as(Outcome outcome, std::string message) {
   Reply reply;

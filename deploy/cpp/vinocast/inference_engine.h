@@ -10,6 +10,10 @@
 // docs/cpp.md says what is promised.
 #pragma once
 
+#ifndef __cpp_exceptions
+#error "vinocast: the client reports failed starts by exceptions, so it does not build with -fno-exceptions"
+#endif
+
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -23,23 +27,28 @@
 
 #include "messages.h"
 #include "options.h"
-#include "supervisor.h"
+#include "supervisor_loop.h"
+#include "supervisor_stages.h"
 #include "wire.h"
 
 namespace vinocast {
 
 /// One service process and the requests to it. Every function may be called from any thread at any time, except that
-/// nothing that waits (predict, observe, close, the destructor) may be called from a callback.
+/// nothing that waits (predict, observe, close, the destructor) may be called from a callback. In a forked child
+/// requests end as unavailable at once, and nothing touches the service of the process that made the engine.
 class InferenceEngine {
  public:
   /// Starts the service and waits until it is ready; throws StartError when it does not get there.
-  explicit InferenceEngine(Options options = {}) : supervisor_(std::move(options)) {}
+  explicit InferenceEngine(Options options = {})
+      : supervisor_(std::make_unique<detail::Supervisor>(std::move(options))) {}
 
   InferenceEngine(const InferenceEngine&) = delete;
   InferenceEngine& operator=(const InferenceEngine&) = delete;
 
-  /// As close().
-  ~InferenceEngine() = default;
+  /// As close(). In a forked child it leaves the service and its pipes alone.
+  ~InferenceEngine() {
+    if (!supervisor_->at_home()) supervisor_.release()->leave();
+  }
 
   /// Forecasts, and waits for how it ends.
   Reply predict(const ForecastRequest& request) { return wait_for(request); }
@@ -58,21 +67,21 @@ class InferenceEngine {
   std::uint64_t observe(const ObserveRequest& request, Callback done) { return submit(request, std::move(done)); }
 
   /// What the service said when it last became ready.
-  ServiceInfo service() const { return supervisor_.service(); }
+  ServiceInfo service() const { return supervisor_->service(); }
   /// What was counted so far.
-  Counters counters() const { return supervisor_.counters(); }
+  Counters counters() const { return supervisor_->counters(); }
 
   /// Accepts nothing more, closes the service's input once everything accepted is written, delivers the answers that
   /// still come, and waits for the process; SIGTERM after Options::drain_timeout, SIGKILL after
   /// Options::terminate_timeout more. What has no answer by then ends as lost or unavailable. Safe to repeat.
-  void close() { supervisor_.close(); }
+  void close() { supervisor_->close(); }
 
  private:
   using Millis = std::chrono::milliseconds;
 
   template <typename Request>
   Reply wait_for(const Request& request) {
-    if (supervisor_.in_engine_thread()) {
+    if (supervisor_->in_engine_thread()) {
       throw std::logic_error("vinocast: a callback cannot wait for a reply; pass a callback instead");
     }
     // A semaphore is one futex: the quickest way to wake one thread. The engine ends every request, so this needs no
@@ -107,15 +116,23 @@ class InferenceEngine {
     const auto now = detail::Clock::now();
     // A year is for ever; more could overflow the clock.
     const Millis timeout =
-        std::clamp(request.timeout.value_or(supervisor_.options().timeout), Millis(0), Millis(31'536'000'000));
+        std::clamp(request.timeout.value_or(supervisor_->options().timeout), Millis(0), Millis(31'536'000'000));
+    if (const char* field = detail::not_utf8(request)) {
+      supervisor_->count(Outcome::service_error);
+      Reply reply;
+      reply.outcome = Outcome::service_error;
+      reply.error = {"invalid_request", std::string(field) + ": expected UTF-8", field, false};
+      detail::Supervisor::refuse(std::move(reply), now, request.timestamp_ms, done);
+      return 0;
+    }
     // Kept by each calling thread, so that encoding allocates only the first time.
     thread_local std::string body;
     body.clear();
-    detail::append_body(body, request, supervisor_.options().encoding, timeout);
-    return supervisor_.send(body, now, timeout, request.timestamp_ms, std::move(done));
+    detail::append_body(body, request, supervisor_->options().encoding, timeout);
+    return supervisor_->send(body, now, timeout, request.timestamp_ms, std::move(done));
   }
 
-  detail::Supervisor supervisor_;
+  std::unique_ptr<detail::Supervisor> supervisor_;
 };
 
 }  // namespace vinocast

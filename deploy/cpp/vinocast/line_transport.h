@@ -48,8 +48,7 @@ class LineReader {
   bool next(Line& line) {
     while (begin_ < end_) {
       const char* start = buffer_.data() + begin_;
-      const auto* newline =
-          static_cast<const char*>(std::memchr(buffer_.data() + scanned_, '\n', end_ - scanned_));
+      const auto* newline = static_cast<const char*>(std::memchr(buffer_.data() + scanned_, '\n', end_ - scanned_));
       if (newline == nullptr) {
         scanned_ = end_;
         if (end_ - begin_ > max_line_) {

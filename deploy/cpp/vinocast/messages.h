@@ -30,31 +30,31 @@ enum class Encoding {
 
 /// Asks for a forecast of a window, or of a stream that the service keeps. Exactly one of the two is to be set.
 struct ForecastRequest {
-  Rows window{};                               ///< [context][channels], in any unit
-  std::string stream{};                        ///< name of a stream that was observed
-  std::vector<std::string> targets{};          ///< channels to forecast, in this order; empty: all of them
-  std::string model{};                         ///< empty: the service's default model
-  std::optional<std::int64_t> timestamp_ms{};  ///< yours; comes back in the reply
+  Rows window{};                                       ///< [context][channels], in any unit
+  std::string stream{};                                ///< name of a stream that was observed
+  std::vector<std::string> targets{};                  ///< channels to forecast, in this order; empty: all of them
+  std::string model{};                                 ///< empty: the service's default model
+  std::optional<std::int64_t> timestamp_ms{};          ///< yours; comes back in the reply
   std::optional<std::chrono::milliseconds> timeout{};  ///< empty: Options::timeout
 };
 
 /// Appends rows to a stream that the service keeps; the first one creates the stream.
 struct ObserveRequest {
   std::string stream{};
-  Rows rows{};                                 ///< one or several, oldest first
-  std::string model{};                         ///< whose channels the rows have; empty: the default model
-  std::optional<std::int64_t> timestamp_ms{};  ///< of the last row; has to rise within a stream
+  Rows rows{};                                         ///< one or several, oldest first
+  std::string model{};                                 ///< whose channels the rows have; empty: the default model
+  std::optional<std::int64_t> timestamp_ms{};          ///< of the last row; has to rise within a stream
   std::optional<std::chrono::milliseconds> timeout{};  ///< empty: Options::timeout
 };
 
 /// How a request ended. Every request ends exactly once, in exactly one of these ways.
 enum class Outcome {
   answered,       ///< the reply holds the result
-  service_error,  ///< the service refused it; Reply::error says why and where
+  service_error,  ///< refused, by the service or before it; Reply::error says why and where
   timed_out,      ///< no answer in time; one that still comes is dropped
   lost,           ///< the service died after it had been sent at least a part: whether it took effect is unknown
   overloaded,     ///< not sent: as much is in flight as Options::max_in_flight allows
-  unavailable,    ///< not sent: the engine is closed, or has given up on restarting the service
+  unavailable,    ///< not sent: the engine is closed, has given up on the service, or is a forked parent's
 };
 
 /// The outcome's name, as above.
@@ -87,10 +87,10 @@ struct Reply {
   std::vector<float> predictions{};            ///< [horizon][targets], row by row, in the units of the window
   std::size_t horizon = 0;
   std::size_t targets = 0;
-  std::size_t rows = 0;      ///< observe: rows that the stream holds now
-  std::size_t missing = 0;   ///< observe: rows still to come before the stream can be forecast
-  double inference_ms = 0;   ///< the model alone
-  double queue_ms = 0;       ///< waiting in the service for its turn
+  std::size_t rows = 0;                    ///< observe: rows that the stream holds now
+  std::size_t missing = 0;                 ///< observe: rows still to come before the stream can be forecast
+  double inference_ms = 0;                 ///< the model alone
+  double queue_ms = 0;                     ///< waiting in the service for its turn
   std::chrono::nanoseconds round_trip{0};  ///< from the call to the moment before the caller gets this
   std::string model{};
   Error error{};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -17,6 +18,7 @@
 #include <sys/eventfd.h>
 
 #include "child_process.h"
+#include "home_process.h"
 #include "in_flight.h"
 #include "line_transport.h"
 #include "messages.h"
@@ -37,6 +39,9 @@ namespace detail {
 ///
 /// Callers write requests themselves, under the lock; the thread reads replies, ends what takes too long, and starts,
 /// restarts and stops processes. It never waits but in poll(), and never calls back with the lock held.
+///
+/// A forked child has a copy of all this, but neither the thread nor a right to the service: every public function
+/// looks at at_home() before it takes a lock, which another thread may have held when the child was forked.
 class Supervisor {
   using Time = Clock::time_point;
   using Millis = std::chrono::milliseconds;
@@ -75,18 +80,33 @@ class Supervisor {
   Supervisor& operator=(const Supervisor&) = delete;
   ~Supervisor() { close(); }
 
+  /// Whether this is the process that made it, not one that was forked since.
+  bool at_home() const noexcept { return home_.here(); }
+
+  /// Leaves it to the process that made it: closes a forked child's copies of the descriptors. Nothing is destroyed, as
+  /// threads that the child does not have may hold or await any part of it.
+  void leave() noexcept {
+    process_.abandon();
+    wake_.reset();
+    // Kept where a leak checker finds it.
+    static std::atomic<Supervisor*> last_left{nullptr};
+    left_before_ = last_left.exchange(this);
+  }
+
   const Options& options() const noexcept { return options_; }
   /// Whether this is the thread that calls back, in which nothing may wait for a reply.
-  bool in_engine_thread() const noexcept { return std::this_thread::get_id() == engine_thread_; }
+  bool in_engine_thread() const noexcept { return at_home() && std::this_thread::get_id() == engine_thread_; }
 
-  /// What the service said when it last became ready.
+  /// What the service said when it last became ready; nothing in a forked child.
   ServiceInfo service() const {
+    if (!at_home()) return {};
     const std::lock_guard<std::mutex> lock(mutex_);
     return service_;
   }
 
-  /// What was counted so far.
+  /// What was counted so far; nothing in a forked child.
   Counters counters() const {
+    if (!at_home()) return {};
     const std::lock_guard<std::mutex> lock(mutex_);
     return in_flight_.counters;
   }
@@ -95,6 +115,13 @@ class Supervisor {
   /// Returns the request's id, 0 if it was refused.
   std::uint64_t send(const std::string& body, Time now, Millis timeout, std::optional<std::int64_t> timestamp_ms,
                      Callback done) {
+    if (!at_home()) {
+      refuse(ended_as(Outcome::unavailable,
+                      "this process was forked from the one that made the engine, and has to make "
+                      "an engine of its own"),
+             now, timestamp_ms, done);
+      return 0;
+    }
     std::uint64_t id = 0;
     Outcome refused = Outcome::overloaded;
     bool engine_must_look = false;
@@ -118,17 +145,29 @@ class Supervisor {
     }
     if (engine_must_look) wake();
     if (id != 0) return id;
-    Reply reply = ended_as(refused, refused == Outcome::overloaded
-                                        ? "as many requests are in flight as max_in_flight allows"
-                                        : "the engine is closed, or has given up on the service");
+    refuse(ended_as(refused, refused == Outcome::overloaded ? "as many requests are in flight as max_in_flight allows"
+                                                            : "the engine is closed, or has given up on the service"),
+           now, timestamp_ms, done);
+    return 0;
+  }
+
+  /// Ends a request that is not sent.
+  static void refuse(Reply reply, Time now, std::optional<std::int64_t> timestamp_ms, const Callback& done) {
     reply.timestamp_ms = timestamp_ms;
     reply.round_trip = Clock::now() - now;
     done(std::move(reply));
-    return 0;
+  }
+
+  /// Counts a request that was refused before send().
+  void count(Outcome outcome) {
+    if (!at_home()) return;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    in_flight_.count(outcome);
   }
 
   /// As InferenceEngine::close().
   void close() {
+    if (!at_home()) return;
     if (in_engine_thread()) {
       throw std::logic_error("vinocast: close() was called from a callback");
     }
@@ -164,388 +203,60 @@ class Supervisor {
     return phase_ == Phase::ready;
   }
 
+  /// Calls back, in the engine's thread. A child that the callback has forked, and in which it returns, has nothing to
+  /// go back to: the thread and the service are its parent's.
+  template <typename Function, typename... Arguments>
+  void call(const Function& function, Arguments&&... arguments) const {
+    function(std::forward<Arguments>(arguments)...);
+    if (!at_home()) ::_exit(EXIT_FAILURE);
+  }
+
   void wake() noexcept {
     const std::uint64_t one = 1;
     // Full means that a wake-up is on its way already.
     [[maybe_unused]] const ssize_t ignored = ::write(wake_.get(), &one, sizeof one);
   }
 
-  // ---------------------------------------------------------------- the engine's thread
-
-  void run() {
-    engine_thread_ = std::this_thread::get_id();
-    start();
-    while (phase_ != Phase::ended) turn();
-  }
-
+  // What the engine's thread does while a process runs: supervisor_loop.h.
+  void run();
   /// Waits for the next thing to happen, and deals with it.
-  void turn() {
-    bool has_output = false;
-    Time until = stage_timer_;
-    bool drain = false;
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      drain = close_requested_ && phase_ != Phase::draining;
-      has_output = !outbox_.empty() && (phase_ == Phase::ready || phase_ == Phase::draining);
-      until = std::min(until, requests_timer_);
-    }
-    if (drain) {
-      begin_to_drain();
-      return;
-    }
-
-    enum { wake_up, child_ended, child_output, child_log, child_input, sources };
-    // poll() skips negative descriptors.
-    pollfd polled[sources] = {{wake_.get(), POLLIN, 0},
-                              {process_.pidfd(), POLLIN, 0},
-                              {process_.stdout_fd(), POLLIN, 0},
-                              {process_.stderr_fd(), POLLIN, 0},
-                              {has_output ? process_.stdin_fd() : -1, POLLOUT, 0}};
-    ::poll(polled, sources, poll_timeout(until));
-
-    if (polled[wake_up].revents != 0) {
-      std::uint64_t ignored = 0;
-      [[maybe_unused]] const ssize_t count = ::read(wake_.get(), &ignored, sizeof ignored);
-    }
-    if (polled[child_output].revents != 0) read_replies();
-    if (polled[child_log].revents != 0) read_logs();
-    if (polled[child_input].revents != 0) {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      flush_outbox();
-    }
-    if (process_.running() && (polled[child_ended].revents != 0 || (process_.pidfd() < 0 && process_.ended()))) {
-      process_ended();
-      return;
-    }
-    const Time now = Clock::now();
-    if (now >= requests_timer()) expire_requests(now);
-    if (now >= stage_timer_) stage_over();
-    if (phase_ == Phase::draining) close_input_when_written();
-  }
-
-  int poll_timeout(Time until) const {
-    // Without a pidfd nothing tells of a death that leaves the pipes open.
-    constexpr Millis look_around{50};
-    Millis longest = process_.running() && process_.pidfd() < 0 ? look_around : Millis(3'600'000);
-    const auto left = std::chrono::ceil<Millis>(until - Clock::now());
-    return static_cast<int>(std::clamp(left, Millis(0), longest).count());
-  }
-
-  void start() {
-    std::vector<std::string> arguments{"stdio"};
-    arguments.insert(arguments.end(), options_.arguments.begin(), options_.arguments.end());
-    ++generation_;
-    stdout_closed_ = false;
-    kill_reason_.clear();
-    replies_.reset();
-    logs_.reset();
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      try {
-        process_.spawn(options_.program, arguments, static_cast<bool>(options_.on_stderr));
-        phase_ = Phase::starting;
-      } catch (const std::system_error& error) {
-        kill_reason_ = std::string(error.what()) + "; put it in PATH, or set Options::program";
-      }
-    }
-    if (!kill_reason_.empty()) {
-      restart_or_give_up(kill_reason_, {});
-      return;
-    }
-    // Answered once the default model is ready or has been refused. The pipe is empty: it fits.
-    write_some(process_.stdin_fd(), "{\"request_id\":0,\"op\":\"ping\"}\n", {});
-    stage_timer_ = Clock::now() + options_.start_timeout;
-  }
-
-  void read_replies() {
-    const auto result = replies_.fill(process_.stdout_fd());
-    take_lines();
-    if (result != LineReader::Read::end) return;
-    process_.close_stdout();
-    stdout_closed_ = true;
-    // A dying process closes its output a moment before it has ended; one that goes on living is of no use.
-    if (phase_ != Phase::draining) stage_timer_ = std::min(stage_timer_, Clock::now() + Millis(1000));
-  }
-
-  void take_lines() {
-    const std::uint64_t overlong = replies_.overlong();
-    Line line;
-    while (replies_.next(line)) take_line(line);
-    if (replies_.overlong() != overlong) count_garbage();
-  }
-
-  void take_line(const Line& line) {
-    simdjson::dom::object object;
-    std::uint64_t id = 0;
-    if (!reader_.parse(line, object, id)) {
-      count_garbage();
-    } else if (id == 0) {
-      take_pong(object);
-    } else {
-      Reply reply;
-      if (!ReplyReader::read(object, reply)) {
-        reply.outcome = Outcome::service_error;
-        reply.error = {"malformed_reply", "the service sent a reply that is not as docs/protocol.md says", "", false};
-      }
-      take_reply(id, std::move(reply));
-    }
-  }
-
-  void take_reply(std::uint64_t id, Reply&& reply) {
-    Callback done;
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      Pending* pending = in_flight_.find(id);
-      if (pending == nullptr || !pending->sent) {
-        ++in_flight_.counters.garbage_lines;
-        return;
-      }
-      if (pending->ended) {
-        ++in_flight_.counters.late_replies;
-        in_flight_.remove(*pending);
-        return;
-      }
-      done = in_flight_.end(*pending, reply);
-      in_flight_.remove(*pending);
-    }
-    done(std::move(reply));
-  }
-
-  void take_pong(const simdjson::dom::object& object) {
-    ServiceInfo info;
-    if (phase_ != Phase::starting || !ReplyReader::read(object, info)) {
-      count_garbage();
-      return;
-    }
-    if (!info.ready) {
-      kill_process("refused its default model: " + info.default_model_info().error);
-      return;
-    }
-    info.pid = process_.pid();
-    info.generation = generation_;
-    const std::string message = "vinocast " + info.version + " is ready, process " + std::to_string(info.pid);
-    stage_timer_ = Time::max();
-    ready_since_ = Clock::now();
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      service_ = std::move(info);
-      phase_ = Phase::ready;
-      flush_outbox();
-    }
-    settled_.notify_all();
-    tell({Event::Kind::ready, generation_, message, {}, {}});
-  }
-
-  void read_logs() {
-    const auto result = logs_.fill(process_.stderr_fd());
-    Line line;
-    while (logs_.next(line)) options_.on_stderr(std::string_view(line.data, line.size));
-    if (result == LineReader::Read::end) process_.close_stderr();
-  }
-
+  void turn();
+  int poll_timeout(Time until) const;
+  void read_replies();
+  void take_lines();
+  void take_line(const Line& line);
+  void take_reply(std::uint64_t id, Reply&& reply);
+  /// An error without an id answers one of the requests that wait. It is known which where one waits alone; otherwise
+  /// the answer is kept, so that the service is not taken for one that hangs.
+  void take_error_without_id(Reply&& reply);
+  void read_logs();
   /// With the lock.
-  void flush_outbox() {
-    if (process_.stdin_fd() < 0) return;
-    outbox_.flush(process_.stdin_fd(), [this](std::uint64_t id) { in_flight_.find(id)->sent = true; });
-  }
-
-  Time requests_timer() const {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return requests_timer_;
-  }
-
+  void flush_outbox();
+  Time requests_timer() const;
   /// Ends the requests whose time is up, finds out whether the service hangs, and sets the timer anew.
-  void expire_requests(Time now) {
-    Ending ending;
-    bool hangs = false;
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      requests_timer_ = Time::max();
-      in_flight_.for_each([&](Pending& pending) {
-        if (!pending.ended && pending.deadline <= now) {
-          in_flight_.end(pending, Outcome::timed_out, "no answer in time", ending);
-          if (!pending.sent) {
-            outbox_.remove(pending.id);
-            in_flight_.remove(pending);
-            return;
-          }
-          pending.ended = true;
-        }
-        const Time next = pending.ended ? pending.deadline + options_.hang_timeout : pending.deadline;
-        if (pending.ended && next <= now) {
-          hangs = true;
-        } else {
-          requests_timer_ = std::min(requests_timer_, next);
-        }
-      });
-    }
-    deliver(ending);
-    if (hangs && phase_ == Phase::ready) {
-      kill_process("owed an answer for " + std::to_string(options_.hang_timeout.count()) +
-                   " ms beyond the request's time");
-    }
-  }
+  void expire_requests(Time now);
+  void count_garbage();
+  void deliver(Ending& ending) const;
+  void tell(const Event& event) const;
 
-  void kill_process(std::string reason) {
-    kill_reason_ = std::move(reason);
-    stage_timer_ = Time::max();
-    process_.signal(SIGKILL);
-  }
-
+  // From one process to the next: supervisor_stages.h.
+  void start();
+  void take_pong(const simdjson::dom::object& object);
+  void kill_process(std::string reason);
   /// The time that the present phase may take is up.
-  void stage_over() {
-    switch (phase_) {
-      case Phase::starting:
-      case Phase::ready:
-        kill_process(stdout_closed_ ? "closed its output"
-                                    : "was not ready after " + std::to_string(options_.start_timeout.count()) + " ms");
-        break;
-      case Phase::waiting:
-        start();
-        break;
-      case Phase::draining:
-        push_towards_the_end();
-        break;
-      case Phase::ended:
-        break;
-    }
-  }
-
+  void stage_over();
   /// The process is gone: read what it left, end what it had, and arrange for the next one.
-  void process_ended() {
-    process_.signal(SIGKILL);  // what a wrapper script left behind would go on writing
-    // Bounded by what a pipe holds.
-    for (int reads = 0; reads < 64 && process_.stdout_fd() >= 0; ++reads) {
-      const auto result = replies_.fill(process_.stdout_fd());
-      take_lines();
-      if (result != LineReader::Read::some) break;
-    }
-    for (int reads = 0; reads < 64 && process_.stderr_fd() >= 0; ++reads) {
-      const auto result = logs_.fill(process_.stderr_fd());
-      Line line;
-      while (logs_.next(line)) options_.on_stderr(std::string_view(line.data, line.size));
-      if (result != LineReader::Read::some) break;
-    }
-    const bool draining = phase_ == Phase::draining;
-    std::string how = kill_reason_;
-    Ending ending;
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      const std::string status = process_.reap();
-      if (how.empty()) how = status + (phase_ == Phase::starting ? " before it was ready" : "");
-      if (!draining) phase_ = Phase::waiting;
-      outbox_.drop_started();
-      in_flight_.for_each([&](Pending& pending) {
-        if (!pending.sent) return;
-        if (!pending.ended) in_flight_.end(pending, Outcome::lost, "the service " + how, ending);
-        in_flight_.remove(pending);
-      });
-    }
-    if (draining) {
-      deliver(ending);
-      finish("the engine is closed");
-    } else {
-      restart_or_give_up(options_.program + " " + how, std::move(ending));
-    }
-  }
-
+  void process_ended();
   /// Delivers the lost requests and plans the next start, or ends for good.
-  void restart_or_give_up(const std::string& why, Ending lost) {
-    const Time now = Clock::now();
-    const bool never_ready = ready_since_ == Time{};
-    if (!never_ready && now - ready_since_ >= options_.stable_after) {
-      restarts_in_a_row_ = 0;
-      backoff_ = options_.first_backoff;
-    }
-    Event event{Event::Kind::died, generation_, why, {}, backoff_};
-    for (const auto& [done, reply] : lost) event.lost.push_back(reply.id);
-    deliver(lost);
-    if (never_ready || restarts_in_a_row_ == options_.max_restarts) {
-      event.kind = Event::Kind::gave_up;
-      event.restart_in = Millis(0);
-      tell(event);
-      finish(why);
-      return;
-    }
-    tell(event);
-    ++restarts_in_a_row_;
-    stage_timer_ = Clock::now() + backoff_;
-    backoff_ = std::min(backoff_ * 2, options_.max_backoff);
-    const std::lock_guard<std::mutex> lock(mutex_);
-    phase_ = Phase::waiting;
-    ++in_flight_.counters.restarts;
-  }
-
-  void begin_to_drain() {
-    if (!process_.running()) {
-      finish("the engine is closed");
-      return;
-    }
-    const bool ready = phase_ == Phase::ready;
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      phase_ = Phase::draining;
-      // A service that has yet to load its model is not waited for.
-      if (!ready) outbox_.clear();
-    }
-    drain_stage_ = 0;
-    stage_timer_ = Clock::now() + (ready ? options_.drain_timeout : Millis(0));
-    close_input_when_written();
-  }
-
-  void close_input_when_written() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (outbox_.empty()) process_.close_stdin();
-  }
-
+  void restart_or_give_up(const std::string& why, Ending lost);
+  void begin_to_drain();
+  void close_input_when_written();
   /// SIGTERM, then SIGKILL, then leave it: a killed process that does not end hangs in the kernel.
-  void push_towards_the_end() {
-    constexpr Millis kill_timeout{2000};
-    switch (drain_stage_++) {
-      case 0:
-        process_.signal(SIGTERM);
-        stage_timer_ = Clock::now() + options_.terminate_timeout;
-        break;
-      case 1:
-        process_.signal(SIGKILL);
-        stage_timer_ = Clock::now() + kill_timeout;
-        break;
-      default:
-        {
-          const std::lock_guard<std::mutex> lock(mutex_);
-          process_.abandon();
-        }
-        finish("the engine is closed");
-        break;
-    }
-  }
-
+  void push_towards_the_end();
   /// Ends the engine: nothing is left waiting.
-  void finish(const std::string& why) {
-    Ending ending;
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      phase_ = Phase::ended;
-      why_ended_ = why;
-      outbox_.clear();
-      in_flight_.for_each([&](Pending& pending) {
-        if (!pending.ended) in_flight_.end(pending, pending.sent ? Outcome::lost : Outcome::unavailable, why, ending);
-        in_flight_.remove(pending);
-      });
-    }
-    deliver(ending);
-    settled_.notify_all();
-  }
+  void finish(const std::string& why);
 
-  void count_garbage() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    ++in_flight_.counters.garbage_lines;
-  }
-
-  void tell(const Event& event) const {
-    if (options_.on_event) options_.on_event(event);
-  }
-
+  const HomeProcess home_;
   const Options options_;
   Descriptor wake_;
 
@@ -572,6 +283,7 @@ class Supervisor {
   // Not later than the next moment at which expire_requests() has work. It is left standing when requests are answered
   // before: waking up for nothing once in a while costs less than waking the thread for each request.
   Time requests_timer_ = Time::max();
+  std::size_t errors_without_id_ = 0;  // of the present process, not claimed by a request yet
   bool close_requested_ = false;
   std::string why_ended_;
   ServiceInfo service_;
@@ -580,6 +292,7 @@ class Supervisor {
   std::mutex close_mutex_;
   std::thread thread_;
   std::thread::id engine_thread_;  // set before the constructor returns, and then left alone
+  Supervisor* left_before_ = nullptr;
 };
 
 }  // namespace detail

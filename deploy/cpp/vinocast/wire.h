@@ -3,7 +3,6 @@
 
 #include <charconv>
 #include <chrono>
-#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -11,6 +10,7 @@
 
 #include <simdjson.h>
 
+#include "floats.h"
 #include "line_transport.h"
 #include "messages.h"
 
@@ -44,12 +44,11 @@ inline void append_string(std::string& out, std::string_view text) {
   out += '"';
 }
 
-/// [[…], …] with the shortest digits that read back as the same float. What is not finite becomes null, which the
-/// service refuses with the number's position.
+/// [[…], …] with digits that read back as the same float. What is not finite becomes null, which the service refuses
+/// with the number's position.
 inline void append_rows_json(std::string& out, const Rows& rows) {
-  constexpr std::size_t longest = 16;  // "-1.17549435e-38" and a comma
   const std::size_t start = out.size();
-  out.resize(start + rows.size() * longest + 3 * rows.rows + 2);
+  out.resize(start + rows.size() * (longest_float + 1) + 3 * rows.rows + 2);
   char* to = out.data() + start;
   *to++ = '[';
   const float* value = rows.values;
@@ -58,16 +57,7 @@ inline void append_rows_json(std::string& out, const Rows& rows) {
     *to++ = '[';
     for (std::size_t channel = 0; channel < rows.channels; ++channel, ++value) {
       if (channel > 0) *to++ = ',';
-      if (*value == 0 && std::signbit(*value)) {
-        // "-0" is an integer to most readers, and loses its sign.
-        std::memcpy(to, "-0.0", 4);
-        to += 4;
-      } else if (std::isfinite(*value)) {
-        to = std::to_chars(to, to + longest, *value).ptr;
-      } else {
-        std::memcpy(to, "null", 4);
-        to += 4;
-      }
+      to = write_float(to, *value);
     }
     *to++ = ']';
   }
@@ -163,13 +153,41 @@ inline void append_body(std::string& out, const ObserveRequest& request, Encodin
   out += "}\n";
 }
 
-/// Reads replies; keeps its memory between them.
+inline bool is_utf8(const std::string& text) { return simdjson::validate_utf8(text.data(), text.size()); }
+
+/// The first field whose name is not UTF-8, null when there is none. JSON has no place for such a name: the service
+/// could not read the line, nor say whose it was.
+inline const char* not_utf8(const ObserveRequest& request) {
+  return !is_utf8(request.stream) ? "stream" : !is_utf8(request.model) ? "model" : nullptr;
+}
+
+inline const char* not_utf8(const ForecastRequest& request) {
+  if (!is_utf8(request.stream)) return "stream";
+  if (!is_utf8(request.model)) return "model";
+  for (const std::string& target : request.targets) {
+    if (!is_utf8(target)) return "targets";
+  }
+  return nullptr;
+}
+
+/// Reads replies, of which it passes over the fields that it does not know; keeps its memory between them.
 class ReplyReader {
  public:
-  /// Parses a line; false when it is no JSON object with an id of ours. The object lives until the next call.
-  bool parse(const Line& line, simdjson::dom::object& object, std::uint64_t& id) {
-    return parser_.parse(line.data, line.size, false).get(object) == simdjson::SUCCESS &&
-           object["request_id"].get(id) == simdjson::SUCCESS;
+  /// Parses a line; false when it is no JSON object. The object lives until the next call.
+  bool parse(const Line& line, simdjson::dom::object& object) {
+    return parser_.parse(line.data, line.size, false).get(object) == simdjson::SUCCESS;
+  }
+
+  /// Whether an object names a request of ours.
+  static bool read_id(const simdjson::dom::object& object, std::uint64_t& id) {
+    return object["request_id"].get(id) == simdjson::SUCCESS;
+  }
+
+  /// Fills in the error of a reply to a line of which the service could not read the id; false when it is none.
+  static bool read_error_without_id(const simdjson::dom::object& object, Reply& reply) {
+    simdjson::dom::element id;
+    return object["request_id"].get(id) == simdjson::SUCCESS && id.is_null() && read(object, reply) &&
+           reply.outcome == Outcome::service_error;
   }
 
   /// Fills in a reply; false when the object is none, with what was read so far in it.
@@ -246,7 +264,7 @@ class ReplyReader {
       for (const simdjson::dom::element value : values) {
         double number = 0;
         if (value.get(number) != simdjson::SUCCESS) return false;
-        reply.predictions.push_back(static_cast<float>(number));
+        reply.predictions.push_back(to_float(number));
       }
       if (reply.predictions.size() != reply.horizon * reply.targets) return false;
     }
