@@ -35,9 +35,10 @@ LICENCES = {
 }
 README = """# Rasters
 
-128x128, white on black, named `{{label}}_{{row_id}}.png`: {count} labels over all eleven classes, rendered by
-`examples/render_rasters.py` from families that the bundled chain `models/glyphs` was not trained on. The rasters are
-pictures of single characters; the fonts themselves are not here.
+128x128, white on black, the larger side 128 pixels (64 of a diacritic), at the top left, named
+`{{label}}_{{row_id}}.png`: {count} labels over all eleven classes, rendered by `examples/render_rasters.py` from
+families that the bundled chain `models/glyphs` was not trained on. The rasters are pictures of single
+characters; the fonts themselves are not here. `vinocast raster` makes rasters of the same geometry.
 
 | family | licence |
 | --- | --- |

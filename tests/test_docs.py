@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import orjson
 import pytest
+from PIL import Image
 from support import MODEL, MODELS, ROOT, VINOCAST, HttpService, RunVinocast, StdioService
 
 from examples import record_host
@@ -20,6 +21,7 @@ from service.cli import main
 from service.infer_chain.options import build_parser
 
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
+README = (ROOT / "README.md").read_text()
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 
 
@@ -98,6 +100,30 @@ def test_the_example_glyphs_are_read_from_the_example_rasters() -> None:
         )
     results = orjson.loads(done.stdout)["results"]
     assert [result["topk"][0]["label"] for result in results] == [labels[raster] for raster in sent]
+
+
+def test_the_commands_for_a_picture_of_a_glyph_lead_to_its_label(tmp_path: Path) -> None:
+    glyph = Image.open(ROOT / "examples" / "rasters" / "65_latin_866.png").point(lambda value: 255 - value)
+    paper = Image.new("RGB", (400, 300), "white")
+    paper.paste(glyph, (90, 70))
+    paper.save(tmp_path / "scan.png")
+    (commands,) = re.findall(r"```\n(\.venv/bin/vinocast raster scan\.png.*?)```", README, re.DOTALL)
+    with HttpService() as http:
+        lines = commands.replace(".venv/bin/vinocast", str(VINOCAST)).replace("http://127.0.0.1:8000", http.url)
+        done = subprocess.run(["bash", "-ec", lines], cwd=tmp_path, capture_output=True, check=True)
+    written, answer = done.stdout.splitlines()
+    assert written == b"rasters/scan.png"
+    reply = orjson.loads(answer)
+    assert reply["results"][0]["topk"][0]["label"] == "65_latin"
+    assert "warnings" not in reply
+
+
+def test_the_python_example_of_the_glyph_guide_runs(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(from PIL.*?)```", (ROOT / "docs" / "OPENVINO.md").read_text(), re.DOTALL)
+    Image.open(ROOT / "examples" / "rasters" / "65_latin_866.png").resize((300, 300)).save(tmp_path / "scan.png")
+    code = f"{example}\nprint(raster.shape, suspicions(raster[None]))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "(128, 128) [None]\n"
 
 
 def test_the_example_window_is_cut_from_the_recording() -> None:

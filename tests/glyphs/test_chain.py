@@ -10,6 +10,8 @@ from service.glyphs.cells import pack_cells, pack_rasters, split_cells
 from service.glyphs.chain import GlyphChain, plain_cells, rank
 
 WEIGHTS = np.random.default_rng(5).standard_normal((64, 1024)).astype(np.float32)
+# So that darker cells get other ids.
+BIAS = np.random.default_rng(6).standard_normal(1024).astype(np.float32) * 5
 
 
 class CountingPhase1:
@@ -22,7 +24,7 @@ class CountingPhase1:
         assert cells.dtype == np.float32
         assert cells.shape[1:] == (1, 8, 8)
         self.seen.append(len(cells))
-        return cells.reshape(-1, 64) @ WEIGHTS
+        return cells.reshape(-1, 64) @ WEIGHTS + BIAS
 
 
 def no_phase2(grids: NDArray[np.int64]) -> NDArray[np.float32]:
