@@ -1,6 +1,6 @@
 # make serve   install the pinned runtime into .venv and start the HTTP service
 # make test    install what the tests need as well, and run all of them; TESTS=tests/room runs those of one room
-# make fast    the same without what takes long, under 90 s on two cores: for before each commit
+# make fast    the same without what takes long, a minute or two on two cores: for before each commit
 # make check   linters and type checker
 # make wheel   build the wheel, bundled models included
 

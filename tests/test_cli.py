@@ -122,6 +122,7 @@ def test_a_service_names_misspelt_variables_in_its_log(run_vinocast: RunVinocast
 @pytest.mark.parametrize(
     "arguments", [["evaluate", "none", "--data", "none.csv"], ["train", "forecast", "--data", "x", "--output", "x"]]
 )
+@pytest.mark.slow
 def test_a_command_names_misspelt_variables_as_well(
     run_vinocast: RunVinocast, arguments: list[str], tmp_path: Path
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_command_names_misspelt_variables_as_well(
     assert done.stderr.startswith("vinocast: nobody reads the variable VINOCAST_PROFIL: did you mean VINOCAST_PROFILE?")
 
 
+@pytest.mark.slow
 def test_what_kubernetes_and_docker_set_is_passed_over_with_one_line() -> None:
     # A port of its own all the same: that of the default may be taken.
     with HttpService(env=LINKS) as service:
@@ -154,6 +156,7 @@ def test_an_empty_variable_is_one_that_is_not_set(run_vinocast: RunVinocast) -> 
     assert (ping["default_model"], ping["profile"]) == (MODEL, "epyc-7763")
 
 
+@pytest.mark.slow
 def test_an_option_and_its_variable_do_the_same_and_the_option_wins(tmp_path: Path) -> None:
     copy_model(tmp_path / "models", "mine")
     copy_model(tmp_path / "models", "yours")
@@ -218,6 +221,7 @@ def test_output_that_cannot_be_written_ends_with_a_sentence() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_what_is_no_text_can_be_told_of_in_any_encoding(run_vinocast: RunVinocast, tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.csv")
     for encoding in ("utf-8", "latin-1", "ascii"):
@@ -239,6 +243,7 @@ def test_what_is_no_text_can_be_told_of_in_any_encoding(run_vinocast: RunVinocas
         ("manifest.json", b"{}", r"vinocast: no model in .* can be read: mend or remove those named above"),
     ],
 )
+@pytest.mark.slow
 def test_the_last_line_says_what_to_do_about_a_model_that_is_refused(
     run_vinocast: RunVinocast, tmp_path: Path, file: str, content: bytes, last: str
 ) -> None:
@@ -255,6 +260,7 @@ def test_the_version_is_the_packages(run_vinocast: RunVinocast) -> None:
     assert (done.returncode, done.stdout) == (0, f"vinocast, version {__version__}\n")
 
 
+@pytest.mark.slow
 def test_the_module_is_the_program() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "service", "stdio"],

@@ -71,6 +71,7 @@ def test_every_room_of_the_picture_is_there_and_none_is_missing() -> None:
     assert {room for room in re.findall(r"`service/(\w+)/`", picture) if room not in rooms} == set()
 
 
+@pytest.mark.slow
 def test_the_example_window_is_forecast_over_http_and_over_lines() -> None:
     body = (ROOT / "examples" / "window.json").read_bytes()
     with HttpService() as http:
@@ -86,6 +87,7 @@ def test_the_example_window_is_forecast_over_http_and_over_lines() -> None:
         assert service.ask(body.strip() + b"\n")["predictions"] == reply["predictions"]
 
 
+@pytest.mark.slow
 def test_the_example_glyphs_are_read_from_the_example_rasters() -> None:
     sent = orjson.loads((ROOT / "examples" / "glyphs.json").read_bytes())["rasters"]
     labels = {
@@ -102,6 +104,7 @@ def test_the_example_glyphs_are_read_from_the_example_rasters() -> None:
     assert [result["topk"][0]["label"] for result in results] == [labels[raster] for raster in sent]
 
 
+@pytest.mark.slow
 def test_the_commands_for_a_picture_of_a_glyph_lead_to_its_label(tmp_path: Path) -> None:
     glyph = Image.open(ROOT / "examples" / "rasters" / "65_latin_866.png").point(lambda value: 255 - value)
     paper = Image.new("RGB", (400, 300), "white")

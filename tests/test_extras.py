@@ -43,6 +43,7 @@ def run_without(module: str, arguments: list[str], cwd: Path, path: Path = ROOT)
 
 
 @pytest.mark.parametrize(("extra", "module", "arguments"), NEEDS, ids=lambda value: str(value)[:30])
+@pytest.mark.slow
 def test_a_command_that_misses_its_extra_says_the_documented_line(
     extra: str, module: str, arguments: list[str], tmp_path: Path
 ) -> None:

@@ -48,6 +48,7 @@ def has_pip(venv: Path) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_a_python_without_its_venv_package_is_named_with_the_package_and_spoils_nothing(
     debian: Path, tmp_path: Path
 ) -> None:
@@ -64,6 +65,7 @@ def test_a_python_without_its_venv_package_is_named_with_the_package_and_spoils_
     assert "installing the pinned runtime into" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_half_made_folder_is_made_anew_and_a_whole_one_is_kept(debian: Path, tmp_path: Path) -> None:
     venv = tmp_path / "venv"
     assert subprocess.run([debian, "-m", "venv", venv], check=False, capture_output=True).returncode == 1

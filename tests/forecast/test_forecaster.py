@@ -107,6 +107,7 @@ def test_a_forecast_stays_as_it_is_when_the_next_one_is_made(native: Forecaster)
 
 
 @pytest.mark.parametrize("profile", ["native", "throughput"])
+@pytest.mark.slow
 def test_threads_get_their_own_answers_also_while_more_shapes_are_loaded(native: Forecaster, profile: str) -> None:
     windows = random_windows(8, seed=5)
     targets = [[index % 7] if index % 2 else list(EVERY) for index in range(8)]

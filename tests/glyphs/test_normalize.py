@@ -151,6 +151,7 @@ def embedded_font() -> ImageFont.FreeTypeFont:
     return font
 
 
+@pytest.mark.slow
 def test_characters_of_a_font_are_drawn_as_the_trainer_draws_them() -> None:
     font = embedded_font()
     renderer = FontRenderer(font.font_bytes)

@@ -70,6 +70,7 @@ def test_one_that_cannot_be_made_is_named_and_the_others_are_made(
         assert part in done.stderr
 
 
+@pytest.mark.slow
 def test_what_would_be_lost_or_cannot_be_written_is_said(run_vinocast: RunVinocast, tmp_path: Path, font: Path) -> None:
     mine = tmp_path / "65_latin_866.png"
     mine.write_bytes(EXAMPLE.read_bytes())

@@ -128,6 +128,7 @@ def test_without_cpuinfo_what_needs_it_says_so_before_the_work(command: list[str
     assert [path.name for path in state.iterdir()] == [PROFILE_FILE]
 
 
+@pytest.mark.slow
 def test_without_cpuinfo_doctor_says_so_and_goes_on() -> None:
     done = without_cpuinfo("doctor")
     assert re.search("^WARN cpu +unknown: /proc/cpuinfo cannot be read", done.stdout, re.MULTILINE)

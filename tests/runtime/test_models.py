@@ -134,6 +134,7 @@ def test_a_damaged_default_model_is_told_and_ends_the_service_with_code_1(models
         assert "model.bin" in service.log
 
 
+@pytest.mark.slow
 def test_a_damaged_model_does_not_stop_the_others(models: Path) -> None:
     copy_model(models)
     for name, damage in {"altered": flip_a_weight, "empty": replace("golden.npz", b"")}.items():
@@ -245,6 +246,7 @@ def test_an_openvino_that_cannot_be_imported_is_reported_and_nobody_waits_for_it
         assert service.finish() == ([], 1)
 
 
+@pytest.mark.slow
 def test_the_folder_of_one_model_is_told_from_a_folder_of_models(models: Path, run_vinocast: RunVinocast) -> None:
     folder = copy_model(models)
     with pytest.raises(SetupError, match=f"{folder} is the folder of one model: name its parent, --models {models}$"):

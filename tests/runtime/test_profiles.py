@@ -59,6 +59,7 @@ def test_what_is_in_force_is_what_the_profile_asks_for(name: str, monkeypatch: p
     assert "avx2" in kernels or not allowed <= {"avx", "avx2"}
 
 
+@pytest.mark.slow
 def test_the_cap_takes_away_what_the_processor_has_beyond_avx2() -> None:
     capped, native = read_back("epyc-7763")["capabilities"], read_back("native")["capabilities"]
     assert "FP32" in capped

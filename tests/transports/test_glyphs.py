@@ -91,6 +91,7 @@ def client(http: HttpService) -> Iterator[httpx.Client]:
 
 
 @pytest.mark.parametrize("count", [1, 3, 8, 21])
+@pytest.mark.slow
 def test_grids_are_answered_over_both_transports_as_the_net_answers(
     client: httpx.Client, stdio: StdioService, count: int
 ) -> None:
@@ -179,6 +180,7 @@ LARGE, BOMB, NOTHING = png(np.eye(1025, dtype=np.uint8)), headed(60000, 60000), 
         ({"grids": [0] * 4097}, "payload_too_large", "grids"),
     ],
 )
+@pytest.mark.slow
 def test_a_fault_refuses_that_request_alone_and_says_where_it_is(
     client: httpx.Client, stdio: StdioService, fields: Reply, code: str, field: str
 ) -> None:

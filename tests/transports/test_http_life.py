@@ -60,6 +60,7 @@ class HalfSent:
             return status, orjson.loads(stream.read(int(head[b"content-length"])))
 
 
+@pytest.mark.slow
 def test_while_its_model_loads_the_service_is_live_not_ready_and_says_so(make_gate: MakeGate, tmp_path: Path) -> None:
     gate = make_gate()
     with HttpService("--models", tmp_path / "models", ready=False) as service:
@@ -76,6 +77,7 @@ def test_while_its_model_loads_the_service_is_live_not_ready_and_says_so(make_ga
         assert service.wait() == 0
 
 
+@pytest.mark.slow
 def test_a_model_that_loads_or_has_failed_does_not_keep_the_default_from_answering(
     make_gate: MakeGate, tmp_path: Path
 ) -> None:
@@ -126,6 +128,7 @@ def test_a_full_queue_is_overloaded_with_a_time_to_try_again() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.slow
 def test_a_signal_while_idle_ends_with_code_0(number: int) -> None:
     with HttpService() as service, httpx.Client(base_url=service.url) as client:
         # A connection that is kept alive does not keep the service alive.
@@ -135,6 +138,7 @@ def test_a_signal_while_idle_ends_with_code_0(number: int) -> None:
         assert "Traceback" not in service.log
 
 
+@pytest.mark.slow
 def test_sigterm_while_the_model_loads_ends_with_code_0(make_gate: MakeGate, tmp_path: Path) -> None:
     gate = make_gate()
     with HttpService("--models", tmp_path / "models", ready=False) as service:
@@ -146,6 +150,7 @@ def test_sigterm_while_the_model_loads_ends_with_code_0(make_gate: MakeGate, tmp
         assert "Traceback" not in service.log
 
 
+@pytest.mark.slow
 def test_requests_in_flight_at_sigterm_are_all_answered_and_it_ends_with_code_0() -> None:
     with HttpService() as service:
         requests = [HalfSent(service) for _ in range(40)]
@@ -204,6 +209,7 @@ def test_requests_sent_without_reading_a_reply_are_not_piled_up_in_memory() -> N
         assert post(service).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_damaged_default_model_ends_the_service_with_code_1_and_a_message(
     run_vinocast: RunVinocast, tmp_path: Path
 ) -> None:

@@ -191,6 +191,7 @@ def test_a_body_of_exactly_the_limit_is_taken() -> None:
         assert post(client, body + b" ").status_code == 413
 
 
+@pytest.mark.slow
 def test_eight_clients_at_once_get_their_own_right_answers(http: HttpService) -> None:
     windows = random_windows(8, seed=4)
     answers = raw_inference(windows)

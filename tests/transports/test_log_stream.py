@@ -88,6 +88,8 @@ def without_privileges() -> None:
 WRITER = """
 import logging, select, sys, warnings
 from service.cli import start_service
+
+pytestmark = pytest.mark.slow
 start_service("info")
 log = logging.getLogger("flood")
 for number in range(5000):

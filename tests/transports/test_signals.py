@@ -11,6 +11,8 @@ import httpx
 import pytest
 from support import HttpService, Service, StdioService, wait_until
 
+pytestmark = pytest.mark.slow
+
 two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
 SERVICES: list[Any] = [
     pytest.param(StdioService, (), id="stdio"),

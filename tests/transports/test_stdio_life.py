@@ -83,6 +83,7 @@ def test_what_is_sent_before_the_model_is_ready_waits_for_it(
         assert service.finish() == ([], 0)
 
 
+@pytest.mark.slow
 def test_a_model_that_loads_does_not_hold_up_another(make_gate: MakeGate, tmp_path: Path, window: Window) -> None:
     gate = make_gate("slow")
     (tmp_path / "models" / MODEL).symlink_to(MODELS / MODEL)
@@ -233,6 +234,7 @@ def test_reading_pauses_while_replies_are_not_read_and_nothing_is_lost() -> None
         assert service.wait() == 0
 
 
+@pytest.mark.slow
 def test_garbage_between_requests_gets_its_own_replies(service: StdioService, window: Window) -> None:
     good = [packed(window, request_id=number) for number in range(50)]
     service.send(*(part for request in good for part in (request, b"{garbage\n")))
@@ -260,6 +262,7 @@ def test_a_last_line_without_a_newline_is_a_line(service: StdioService, window: 
     assert (reply["request_id"], reply["success"], code) == ("last", True, 0)
 
 
+@pytest.mark.slow
 def test_half_a_line_and_the_end_of_input_are_one_error(service: StdioService, window: Window) -> None:
     service.send(packed(window, request_id="whole"), orjson.dumps(packed(window))[:1000])
     replies, code = service.finish()
@@ -276,6 +279,7 @@ def test_a_long_line_that_never_ends_is_one_error_and_the_end_of_input_still_cou
         assert code == 0
 
 
+@pytest.mark.slow
 def test_a_line_of_exactly_the_limit_is_taken_with_either_end(window: Window) -> None:
     line = orjson.dumps(rows(window))
     with StdioService("--max-request-bytes", str(len(line))) as service:
@@ -344,6 +348,7 @@ def test_a_signal_while_idle_ends_with_code_0(service: StdioService, number: int
     assert service.wait() == 0
 
 
+@pytest.mark.slow
 def test_sigterm_with_40_requests_written_answers_what_was_read_and_ends_with_code_0(window: Window) -> None:
     with StdioService() as service:
         assert service.ask(PING)["ready"]
@@ -412,6 +417,7 @@ def test_a_client_that_closes_its_end_of_the_replies_ends_the_service_with_code_
         assert "Traceback" not in service.log
 
 
+@pytest.mark.slow
 def test_a_killed_parent_ends_the_service_though_a_sibling_holds_the_pipe_open(tmp_path: Path) -> None:
     # The parent starts the service, and a sibling that inherits the writing end of its input and the reading end of
     # its output; then it reports the pids and waits to be killed.

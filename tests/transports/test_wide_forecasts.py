@@ -40,6 +40,8 @@ from service.runtime.manifest import open_forecaster
 from service.runtime.profiles import PROFILES
 from service.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 CHANNELS = 862
 NET = {
     "num_input_channels": CHANNELS,
