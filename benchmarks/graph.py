@@ -12,18 +12,19 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import numpy as np
+import openvino as ov
 from numpy.typing import NDArray
 
+from service.export.graph import build_graph
+from service.export.optimum import export_stock
+from service.export.source import read_source
+from service.runtime.compiled import Compiler
 from service.runtime.cpu import cpu_budget
 from service.runtime.in_force import read_back
 from service.runtime.profiles import DEFAULT_PROFILE, PROFILES, find_profile
-
-if TYPE_CHECKING:
-    import openvino as ov
 
 WINDOW_BAR = 0.70
 SERIES_BAR = 0.15
@@ -39,13 +40,6 @@ SETTLE = 2
 def main(source: str, profile_name: str, turns: int) -> None:
     """Time the stock graph and the rewritten one, and compare what they forecast."""
     profile, budget = find_profile(profile_name), cpu_budget()
-    import openvino as ov  # noqa: PLC0415 - slow to import
-
-    from service.export.graph import build_graph  # noqa: PLC0415 - imports openvino
-    from service.export.optimum import export_stock  # noqa: PLC0415 - imports openvino
-    from service.export.source import read_source  # noqa: PLC0415 - imports openvino
-    from service.runtime.compiled import Compiler  # noqa: PLC0415 - imports openvino
-
     Compiler(profile, budget)  # has OpenVINO load its CPU plugin under the profile's cap
     core = ov.Core()
     files = read_source(source)

@@ -23,9 +23,9 @@ if importlib.util.find_spec("service") is None:  # run from a checkout that is n
 
 from service.errors import SetupError
 from service.glyphs.labels import check_same_labels, read_label_map
-from service.runtime.manifest import bundled_models
+from service.runtime.manifest import BUNDLED_GLYPHS, bundled_models
 
-BUNDLED = bundled_models() / "glyphs"
+BUNDLED = bundled_models() / BUNDLED_GLYPHS
 BATCHES = (1, 4, 16, 64, 256)
 TOLERANCE = 1e-3
 
@@ -61,10 +61,15 @@ def check(options: argparse.Namespace) -> None:
     import torch  # noqa: PLC0415 - as above
     from onnx.reference import ReferenceEvaluator  # noqa: PLC0415 - as above
 
-    from service.export.glyphs.architecture import read_config_yaml  # noqa: PLC0415
-    from service.export.glyphs.checkpoint import LAST_WEIGHT, phase1_net, phase2_net, read_checkpoint  # noqa: PLC0415
-    from service.export.glyphs.engine import OpenVINOInferenceEngine  # noqa: PLC0415
-    from service.export.glyphs.onnx import (  # noqa: PLC0415
+    from service.export.glyphs.architecture import read_config_yaml  # noqa: PLC0415 - as above
+    from service.export.glyphs.checkpoint import (  # noqa: PLC0415 - as above
+        LAST_WEIGHT,
+        phase1_net,
+        phase2_net,
+        read_checkpoint,
+    )
+    from service.export.glyphs.engine import OpenVINOInferenceEngine  # noqa: PLC0415 - as above
+    from service.export.glyphs.onnx import (  # noqa: PLC0415 - as above
         convert_onnx_to_openvino,
         export_phase1_to_onnx,
         export_phase2_to_onnx,

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from service.errors import InvalidShapeError, InvalidValueError, RequestError
+from service.errors import InvalidShapeError, InvalidValueError, RequestError, describe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Letters looked at one by one before the whole text is searched: names of fields hold a few.
 MOST_LETTERS = 32
+# What an element of a window may be beside what is named in full.
+KINDS: dict[type, str] = {str: "a string", list: "an array", int: "a number", float: "a number"}
 
 
 def window_from_rows(
@@ -134,15 +136,5 @@ def _is_number(value: object) -> bool:
 
 
 def _name(value: object) -> str:
-    """Name a JSON value as its author would."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return "a string"
-        case dict():
-            return "an object"
-        case _:
-            return "an array" if isinstance(value, list) else "a number"
+    """Name a JSON value as its author would, by its kind where the value itself may be long."""
+    return KINDS.get(type(value)) or describe(value)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from service.errors import SetupError
-from service.runtime.manifest import CHARS_FILE, LABEL_MAP_FILE, bundled_models
+from service.runtime.manifest import BUNDLED_GLYPHS, CHARS_FILE, LABEL_MAP_FILE, bundled_models
 
 NETS = ("phase1_ckpt", "phase2_ckpt", "label_map", "chars_csv")
 REQUIRED = ("rasters_dir", *NETS)
@@ -35,7 +35,7 @@ def parse(arguments: list[str] | None = None, program: str | None = None) -> arg
     if options.bundled:
         if options.config_yaml is not None or options.baseline_phase2:
             parser.error("--config_yaml and --baseline_phase2 are for a --phase2_ckpt of your own")
-        folder = bundled_models() / "glyphs"
+        folder = bundled_models() / BUNDLED_GLYPHS
         options.label_map, options.chars_csv, options.use_openvino = folder / LABEL_MAP_FILE, folder / CHARS_FILE, True
     elif missing:
         names = ", ".join(f"--{name}" for name in missing)

@@ -13,7 +13,8 @@ import numpy as np
 import openvino as ov
 
 from service.errors import ModelRefusedError, SetupError
-from service.runtime.in_force import differences, processor_flags, read_back
+from service.runtime.cpu import processor
+from service.runtime.in_force import differences, read_back
 from service.runtime.profiles import isa_cap, overridden_caps
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class Compiler:
         self._budget = budget
         self._device = device
         self._strict = strict
-        self._flags = processor_flags()
+        self._flags = processor().flags
         self._told: set[str] = set()
         with isa_cap(profile):
             self._core = ov.Core()

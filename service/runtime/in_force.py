@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from service.runtime.cpu import processor
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -64,14 +62,6 @@ def differences(
                 "loaded with in a process; load this model before any other, or in a process of its own"
             )
     return different
-
-
-def processor_flags() -> frozenset[str]:
-    """Return the processor's flags; none in a sandbox without /proc/cpuinfo."""
-    try:
-        return processor().flags
-    except OSError:
-        return frozenset()
 
 
 def _expected(isa_cap: str | None, flags: frozenset[str]) -> tuple[int, int]:

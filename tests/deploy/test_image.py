@@ -253,7 +253,7 @@ def test_image_serves_without_root_and_writes_only_to_tmp(
     status = (program / "status").read_text()
     assert re.search(r"^Uid:\t10001\t10001\t10001\t10001$", status, re.MULTILINE)
     changed = subprocess.run(
-        ["find", f"{program}/root/", "-xdev", "-newermt", f"@{started:.3f}", "-not", "-path", "*/tmp*"],
+        ["find", f"{program / 'root'}/", "-xdev", "-newermt", f"@{started:.3f}", "-not", "-path", "*/tmp*"],
         capture_output=True,
         text=True,
         check=True,

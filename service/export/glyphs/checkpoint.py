@@ -22,6 +22,7 @@ import torch
 from service.errors import SetupError
 from service.export.glyphs.architecture import phase2_architecture
 from service.export.glyphs.nets import Phase1Net, Phase2Net
+from service.export.weights import refuse_pointer
 from service.glyphs.labels import check_label_map
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ PREFIXES = ("model.", "module.", "net.", "_orig_mod.", "state_dict.")
 # One row a label.
 LAST_WEIGHT = "classifier.4.weight"
 UNUSED = ".num_batches_tracked"
-LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 # What the readers of both formats raise for a damaged or foreign file.
 DAMAGE = (
     AttributeError,
@@ -111,6 +111,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         data = path.read_bytes()
     except OSError as error:
         raise SetupError(f"{path}: {error.strerror}") from error
+    refuse_pointer(data, str(path))
     try:
         if path.suffix == ".safetensors":
             content: object = safetensors.torch.load(data)
@@ -127,8 +128,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def _reason(data: bytes, message: str) -> str:
     """Say why a file cannot be read. Of torch's own words none are kept: they advise to load it unsafely."""
-    if data.startswith(LFS_POINTER):
-        return "it is the pointer of a file that Git LFS holds; run 'git lfs pull' where it was cloned"
     if "TorchScript" in message:
         return "it is a TorchScript archive; save the net's state_dict()"
     if strange := re.search(r"GLOBAL (\S+)|Unsupported class (\S+)|instance of <class '(\S+)'>", message):
