@@ -25,6 +25,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from service.runtime.profiles import ISA_CAP_VARIABLES
+
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "models"
 MODEL = "patchtst-etth1"
@@ -56,6 +58,11 @@ def packed(window: Window, **fields: Any) -> Reply:
 def random_windows(count: int, seed: int = 1) -> list[Window]:
     walks = np.random.default_rng(seed).standard_normal((count, 512, 7)).cumsum(axis=1)
     return list((walks + np.arange(10, 80, 10)).astype(np.float32))
+
+
+def uncapped() -> dict[str, str]:
+    """The environment without caps of the user's own, which the program tells of or takes for a choice."""
+    return {name: value for name, value in os.environ.items() if name not in ISA_CAP_VARIABLES}
 
 
 def wait_until(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:

@@ -12,7 +12,7 @@ import openvino as ov
 import orjson
 import pytest
 from openvino import opset13 as op
-from support import MODEL, MODELS, StdioService
+from support import MODEL, MODELS, StdioService, uncapped
 
 from service.errors import ModelRefusedError
 from service.runtime.compiled import Compiler
@@ -72,7 +72,7 @@ def run_embedded(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_a_cap_that_was_in_force_before_is_told_at_every_door() -> None:
-    environment = {name: value for name, value in os.environ.items() if name not in ISA_CAP_VARIABLES}
+    environment = uncapped()
     done = subprocess.run(
         [sys.executable, "-c", USED_BEFORE + DOORS, str(MODELS)],
         capture_output=True,

@@ -16,7 +16,7 @@ import pytest
 from glyph_support import LABELS, STRANGER, GlyphFolder, logits, phase1, phase2, save, write_png
 from numpy.typing import NDArray
 from PIL import Image
-from support import ROOT, VINOCAST
+from support import ROOT, VINOCAST, uncapped
 
 from service.glyphs.chain import plain_cells, rank
 from service.infer_chain.command import main
@@ -468,7 +468,9 @@ def test_the_command_reads_with_the_bundled_model_and_without_torch(tmp_path: Pa
     output = tmp_path / "out.jsonl"
     command = [sys.executable, "-c", code, "infer-chain", "--rasters_dir", str(ROOT / "examples" / "rasters")]
     command += ["--summary", "--quiet", "--output_json", str(output)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=170)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=uncapped(), capture_output=True, text=True, check=False, timeout=170
+    )
     assert (done.returncode, done.stderr) == (0, "")
     right = int(re.findall(r"top1_matches=(\d+)", done.stdout)[0])
     assert right == sum(file.startswith(topk[0]["label"] + "_") for file, topk in read(output).items()) >= 44

@@ -18,6 +18,8 @@ import httpx
 import pytest
 from support import PATIENCE, VINOCAST, Service, StdioService, wait_until
 
+pytestmark = pytest.mark.slow
+
 Ends = tuple[int, int]
 # Linux: prctl(PR_CAPBSET_DROP, ...) of what lets root open any file.
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2
@@ -88,8 +90,6 @@ def without_privileges() -> None:
 WRITER = """
 import logging, select, sys, warnings
 from service.cli import start_service
-
-pytestmark = pytest.mark.slow
 start_service("info")
 log = logging.getLogger("flood")
 for number in range(5000):

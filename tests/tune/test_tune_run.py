@@ -26,6 +26,7 @@ from support import (
     packed,
     random_windows,
     raw_inference,
+    uncapped,
 )
 
 from service.bench.processes import RawModel
@@ -63,7 +64,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def tuned(home: Path, data: Path, run_vinocast: RunVinocast) -> subprocess.CompletedProcess[str]:
     """A run on one core, which halves what there is to try."""
-    env = os.environ | {"XDG_STATE_HOME": str(home)}
+    env = uncapped() | {"XDG_STATE_HOME": str(home)}
     return run_vinocast(
         "tune", "--rounds", "1", "--data", data, env=env, preexec_fn=on_one_core, timeout=PATIENCE_WITH_NNCF
     )
