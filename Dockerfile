@@ -43,7 +43,7 @@ ENV PATH=/opt/vinocast/bin:$PATH \
     VINOCAST_HOST=0.0.0.0
 # Both transports once: an image whose model does not come out right fails here. It also leaves the bytecode of the
 # standard library's modules that a start imports: the base has none, and nobody may write it later.
-RUN export PYTHONDONTWRITEBYTECODE= && echo '{"op": "ping"}' | vinocast stdio && python3 -c 'import service.transports.http'
+RUN export PYTHONDONTWRITEBYTECODE= && echo '{"op": "ping"}' | vinocast stdio && python3 -c 'import vinocast.transports.http.server'
 # A number, so that an orchestrator can see that it is not root.
 USER 10001:10001
 WORKDIR /tmp

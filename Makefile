@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # Rooms whose tests need torch, a C++ compiler or minutes. Elsewhere such a test, or a whole module by its pytestmark, is
 # marked pytest.mark.slow (pyproject.toml says when); what has no mark is run by both.
-SLOW_ROOMS := deploy export scripts training tune
+SLOW_ROOMS := deploy export scripts training measure/tune
 
 .PHONY: serve fast test check wheel venv
 

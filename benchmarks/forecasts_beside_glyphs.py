@@ -17,11 +17,10 @@ import time
 import click
 import numpy as np
 import orjson
-
-from service.bench.processes import HttpService
-from service.bench.requests import forecasts, random_windows, request
-from service.glyphs.recognizer import MOST_GLYPHS
-from service.settings import Settings
+from vinocast.glyphs.recognizer import MOST_GLYPHS
+from vinocast.measure.bench.requests import forecasts, random_windows, request
+from vinocast.measure.children import HttpService
+from vinocast.settings import Settings
 
 FIRST_ID = 10**9
 

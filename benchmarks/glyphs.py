@@ -24,9 +24,8 @@ import click
 import orjson
 import torch
 from PIL import Image, ImageDraw, ImageFont
-
-from service.export.glyphs.nets import VARIANTS, Phase1Net, Phase2Net
-from service.runtime.cpu import processor
+from vinocast.engine.cpu import processor
+from vinocast.export.glyphs.nets import VARIANTS, Phase1Net, Phase2Net
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "infer_chain.py"
 LABELS = 1197

@@ -17,14 +17,13 @@ import click
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
-
-from service.export.graph import build_graph
-from service.export.optimum import export_stock
-from service.export.source import read_source
-from service.runtime.compiled import Compiler
-from service.runtime.cpu import cpu_budget
-from service.runtime.in_force import read_back
-from service.runtime.profiles import DEFAULT_PROFILE, PROFILES, find_profile
+from vinocast.engine.compile import Compiler
+from vinocast.engine.cpu import cpu_budget
+from vinocast.engine.in_force import read_back
+from vinocast.engine.profiles import DEFAULT_PROFILE, PROFILES, find_profile
+from vinocast.export.families.patchtst.graph import build_graph
+from vinocast.export.families.patchtst.optimum import export_stock
+from vinocast.export.families.patchtst.source import read_source
 
 WINDOW_BAR = 0.70
 SERIES_BAR = 0.15

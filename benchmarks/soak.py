@@ -25,17 +25,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 import orjson
-
-from service.bench.figures import quantiles
-from service.bench.load import FIRST_ID, ID_KEY, PATIENCE, Body
-from service.bench.processes import HttpService, Service, StdioService
-from service.bench.requests import forecasts, observations, random_windows, request
-from service.forecast.forecaster import Forecaster
-from service.glyphs.rasters import decode_raster
-from service.glyphs.recognizer import Recognizer
-from service.runtime.compiled import Compiler
-from service.runtime.cpu import cpu_budget
-from service.runtime.manifest import (
+from vinocast.engine.compile import Compiler
+from vinocast.engine.cpu import cpu_budget
+from vinocast.engine.manifest import (
     BUNDLED_FORECASTER,
     GlyphsManifest,
     ModelFolder,
@@ -43,14 +35,20 @@ from service.runtime.manifest import (
     open_forecaster,
     open_model,
 )
-from service.runtime.profiles import find_profile
-from service.settings import Settings
+from vinocast.engine.profiles import find_profile
+from vinocast.forecast.forecaster import Forecaster
+from vinocast.glyphs.rasters import decode_raster
+from vinocast.glyphs.recognizer import Recognizer
+from vinocast.measure.bench.figures import quantiles
+from vinocast.measure.bench.load import FIRST_ID, ID_KEY, PATIENCE, Body
+from vinocast.measure.bench.requests import forecasts, observations, random_windows, request
+from vinocast.measure.children import HttpService, Service, StdioService
+from vinocast.settings import Settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from service.bench.load import Wire
-    from service.bench.requests import Form, Transport
+    from vinocast.measure.bench.load import Wire
+    from vinocast.measure.bench.requests import Form, Transport
 
 RASTERS = Path(__file__).resolve().parent.parent / "examples" / "rasters"
 MARKS = (0, 10_000, 50_000, 100_000)

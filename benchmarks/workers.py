@@ -13,13 +13,12 @@ import itertools
 from contextlib import ExitStack
 
 import click
-
-from service.bench.figures import Cell, Samples, figures
-from service.bench.load import ClosedLoop
-from service.bench.processes import HttpService, sharpen_timers
-from service.bench.requests import forecasts, random_windows
-from service.runtime.manifest import BUNDLED_FORECASTER, bundled_models, open_forecaster
-from service.settings import Settings
+from vinocast.engine.manifest import BUNDLED_FORECASTER, bundled_models, open_forecaster
+from vinocast.measure.bench.figures import Cell, Samples, figures
+from vinocast.measure.bench.load import ClosedLoop
+from vinocast.measure.bench.requests import forecasts, random_windows
+from vinocast.measure.children import HttpService, sharpen_timers
+from vinocast.settings import Settings
 
 CLIENTS = (1, 4, 16)
 ROUNDS = 10

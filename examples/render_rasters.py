@@ -14,11 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-
-from service.training.glyphs.charset import CLASSES, Character, candidates
-from service.training.glyphs.command import TEST
-from service.training.glyphs.fonts import Face, belongs, find_faces, limit_faces, sfnt
-from service.training.glyphs.render import FontRenderer, render
+from vinocast.training.glyphs.charset import CLASSES, Character, candidates
+from vinocast.training.glyphs.command import TEST
+from vinocast.training.glyphs.fonts import Face, belongs, find_faces, limit_faces, sfnt
+from vinocast.training.glyphs.render import FontRenderer, render
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "examples" / "rasters"

@@ -50,7 +50,7 @@ if [[ -x $root/.venv/bin/vinocast ]]; then
 elif command -v vinocast >/dev/null; then
   vinocast=(vinocast)
 else
-  export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
-  vinocast=(python3 -m service)
+  export PYTHONPATH=$root/service${PYTHONPATH:+:$PYTHONPATH}
+  vinocast=(python3 -m vinocast)
 fi
 exec "${vinocast[@]}" convert --output "$output" --precision "$precision" -- "$model"

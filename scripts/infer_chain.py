@@ -11,17 +11,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-if importlib.util.find_spec("service") is None:  # run from a checkout that is not installed
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+if importlib.util.find_spec("vinocast") is None:  # run from a checkout that is not installed
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "service"))
 
-from service.infer_chain.command import main
+from vinocast.recognition.command import main
 
 DOORS = {
-    "export_phase1_to_onnx": "service.export.glyphs.onnx",
-    "export_phase2_to_onnx": "service.export.glyphs.onnx",
-    "convert_onnx_to_openvino": "service.export.glyphs.onnx",
-    "setup_openvino_model": "service.export.glyphs.engine",
-    "OpenVINOInferenceEngine": "service.export.glyphs.engine",
+    "export_phase1_to_onnx": "vinocast.export.glyphs.onnx",
+    "export_phase2_to_onnx": "vinocast.export.glyphs.onnx",
+    "convert_onnx_to_openvino": "vinocast.export.glyphs.onnx",
+    "setup_openvino_model": "vinocast.export.glyphs.engine",
+    "OpenVINOInferenceEngine": "vinocast.export.glyphs.engine",
 }
 
 

@@ -20,15 +20,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-if importlib.util.find_spec("service") is None:  # run from a checkout that is not installed
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+if importlib.util.find_spec("vinocast") is None:  # run from a checkout that is not installed
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "service"))
 
-from service.errors import SetupError
-from service.forecast.forecaster import Forecaster
-from service.runtime.compiled import Compiler
-from service.runtime.cpu import cpu_budget
-from service.runtime.manifest import bundled_models, open_forecaster
-from service.runtime.profiles import DEFAULT_PROFILE, find_profile
+from vinocast.engine.compile import Compiler
+from vinocast.engine.cpu import cpu_budget
+from vinocast.engine.manifest import bundled_models, open_forecaster
+from vinocast.engine.profiles import DEFAULT_PROFILE, find_profile
+from vinocast.errors import SetupError
+from vinocast.forecast.forecaster import Forecaster
 
 CONVERTED = Path(__file__).resolve().parent.parent / "models" / "openvino"
 # What the older guide promised for its stock graph on an EPYC 7763.

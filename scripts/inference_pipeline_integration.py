@@ -10,10 +10,10 @@ import importlib.util
 import sys
 from pathlib import Path
 
-if importlib.util.find_spec("service") is None:  # run from a checkout that is not installed
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+if importlib.util.find_spec("vinocast") is None:  # run from a checkout that is not installed
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "service"))
 
-from service.cli import main as vinocast
+from vinocast.cli import main as vinocast
 
 
 def main() -> None:

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-if importlib.util.find_spec("service") is None:  # run from a checkout that is not installed
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+if importlib.util.find_spec("vinocast") is None:  # run from a checkout that is not installed
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "service"))
 
-from service.errors import SetupError
-from service.glyphs.labels import check_same_labels, read_label_map
-from service.runtime.manifest import BUNDLED_GLYPHS, bundled_models
+from vinocast.engine.manifest import BUNDLED_GLYPHS, bundled_models
+from vinocast.errors import SetupError
+from vinocast.glyphs.labels import check_same_labels, read_label_map
 
 BUNDLED = bundled_models() / BUNDLED_GLYPHS
 BATCHES = (1, 4, 16, 64, 256)
@@ -60,16 +60,15 @@ def check(options: argparse.Namespace) -> None:
     import onnx  # noqa: PLC0415 - after the check above
     import torch  # noqa: PLC0415 - as above
     from onnx.reference import ReferenceEvaluator  # noqa: PLC0415 - as above
-
-    from service.export.glyphs.architecture import read_config_yaml  # noqa: PLC0415 - as above
-    from service.export.glyphs.checkpoint import (  # noqa: PLC0415 - as above
+    from vinocast.export.glyphs.architecture import read_config_yaml  # noqa: PLC0415 - as above
+    from vinocast.export.glyphs.checkpoint import (  # noqa: PLC0415 - as above
         LAST_WEIGHT,
         phase1_net,
         phase2_net,
         read_checkpoint,
     )
-    from service.export.glyphs.engine import OpenVINOInferenceEngine  # noqa: PLC0415 - as above
-    from service.export.glyphs.onnx import (  # noqa: PLC0415 - as above
+    from vinocast.export.glyphs.engine import OpenVINOInferenceEngine  # noqa: PLC0415 - as above
+    from vinocast.export.glyphs.onnx import (  # noqa: PLC0415 - as above
         convert_onnx_to_openvino,
         export_phase1_to_onnx,
         export_phase2_to_onnx,

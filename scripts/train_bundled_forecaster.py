@@ -16,14 +16,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from service.errors import SetupError
-from service.evaluation.accuracy import evaluate
-from service.evaluation.etth1 import CHANNELS, read_etth1
-from service.export.convert import convert_patchtst
-from service.runtime.manifest import open_forecaster
-from service.runtime.profiles import DEFAULT_PROFILE, find_profile
-from service.training.forecast import train_forecaster
-from service.training.recipe import Recipe
+from vinocast.data.etth1 import CHANNELS, read_etth1
+from vinocast.engine.manifest import open_forecaster
+from vinocast.engine.profiles import DEFAULT_PROFILE, find_profile
+from vinocast.errors import SetupError
+from vinocast.evaluation.accuracy import evaluate
+from vinocast.export.convert import convert_patchtst
+from vinocast.training.forecast import train_forecaster
+from vinocast.training.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = "python scripts/train_bundled_forecaster.py --data ETTh1.csv"

@@ -15,11 +15,11 @@ import sys
 import tarfile
 from pathlib import Path
 
-from service.errors import SetupError
-from service.training.glyphs.command import TEST, VALIDATION
-from service.training.glyphs.recipe import Recipe
-from service.training.glyphs.split import HeldOut
-from service.training.glyphs.train import train_chain
+from vinocast.errors import SetupError
+from vinocast.training.glyphs.command import TEST, VALIDATION
+from vinocast.training.glyphs.recipe import Recipe
+from vinocast.training.glyphs.split import HeldOut
+from vinocast.training.glyphs.train import train_chain
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = "python scripts/train_bundled_glyphs.py --fonts FOLDER --work FOLDER --gather"

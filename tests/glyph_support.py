@@ -10,8 +10,7 @@ import orjson
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-
-from service.export.glyphs.nets import Phase1Net, Phase2Architecture, Phase2Net
+from vinocast.export.glyphs.nets import Phase1Net, Phase2Architecture, Phase2Net
 
 SMALL = Phase2Architecture(8, (8, 12), (1, 2), 16, 0.1, 0.2)
 # Codepoints of different classes; the ninth label has no raster, the rasters of the last label no class.

@@ -24,8 +24,7 @@ import httpx
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-
-from service.runtime.profiles import ISA_CAP_VARIABLES
+from vinocast.engine.profiles import ISA_CAP_VARIABLES
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "models"

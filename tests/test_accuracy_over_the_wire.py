@@ -12,8 +12,7 @@ import numpy as np
 import orjson
 import pytest
 from numpy.typing import NDArray
-
-from service.evaluation.etth1 import read_etth1, windows
+from vinocast.data.etth1 import read_etth1, windows
 
 pytestmark = pytest.mark.slow
 

@@ -14,10 +14,9 @@ import numpy as np
 import orjson
 import pytest
 from support import MODEL, ROOT, VINOCAST, HttpService, RunVinocast, StdioService, copy_model, packed
-
-from service import __version__
-from service.cli import main
-from service.variables import SETTINGS, own_variables
+from vinocast import __version__
+from vinocast.cli import main
+from vinocast.variables import SETTINGS, own_variables
 
 
 def commands(group: click.Group, *path: str) -> list[tuple[tuple[str, ...], click.Command]]:
@@ -137,7 +136,7 @@ def test_what_kubernetes_and_docker_set_is_passed_over_with_one_line() -> None:
     with HttpService(env=LINKS) as service:
         log = service.log
     assert len(re.findall(r"VINOCAST_", log)) == 1
-    assert "WARNING service.cli: VINOCAST_PORT=tcp://10.43.7.62:8000 is passed over" in log
+    assert "WARNING vinocast.cli: VINOCAST_PORT=tcp://10.43.7.62:8000 is passed over" in log
 
 
 def test_a_link_where_no_option_is_given_leaves_the_default(run_vinocast: RunVinocast) -> None:
@@ -263,7 +262,7 @@ def test_the_version_is_the_packages(run_vinocast: RunVinocast) -> None:
 @pytest.mark.slow
 def test_the_module_is_the_program() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "service", "stdio"],
+        [sys.executable, "-m", "vinocast", "stdio"],
         input='{"op": "ping", "request_id": 1}\n',
         capture_output=True,
         text=True,
@@ -291,7 +290,7 @@ def test_a_running_stdio_service_imports_no_web_framework_and_nothing_of_the_tra
             service.ask(request)
         assert service.finish() == ([], 0)
         names = imported(service.log)
-    assert {"openvino", "orjson", "service"} <= names
+    assert {"openvino", "orjson", "vinocast"} <= names
     assert not names & (TRAINING_ROOM | WEB)
 
 

@@ -14,11 +14,11 @@ import orjson
 import pytest
 from PIL import Image
 from support import MODEL, MODELS, ROOT, VINOCAST, HttpService, RunVinocast, StdioService
+from vinocast import errors
+from vinocast.cli import main
+from vinocast.recognition.options import build_parser
 
 from examples import record_host
-from service import errors
-from service.cli import main
-from service.infer_chain.options import build_parser
 
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 README = (ROOT / "README.md").read_text()
@@ -66,9 +66,11 @@ def test_every_command_and_option_in_the_documents_exists() -> None:
 
 def test_every_room_of_the_picture_is_there_and_none_is_missing() -> None:
     picture = (ROOT / "docs" / "architecture.md").read_text()
-    rooms = {path.name for path in (ROOT / "service").iterdir() if path.is_dir() and any(path.glob("*.py"))}
-    assert {room for room in rooms if f"service/{room}/" not in picture} == set()
-    assert {room for room in re.findall(r"`service/(\w+)/`", picture) if room not in rooms} == set()
+    rooms = {
+        path.name for path in (ROOT / "service" / "vinocast").iterdir() if path.is_dir() and any(path.glob("*.py"))
+    }
+    assert {room for room in rooms if f"service/vinocast/{room}/" not in picture} == set()
+    assert {room for room in re.findall(r"`service/vinocast/(\w+)/`", picture) if room not in rooms} == set()
 
 
 @pytest.mark.slow

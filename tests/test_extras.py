@@ -18,7 +18,7 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["option
 WITHOUT = """
 import sys
 sys.modules[sys.argv[1]] = None
-from service.cli import main
+from vinocast.cli import main
 main(sys.argv[2:], prog_name="vinocast")
 """
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from service.progress import Lines, progress
+from vinocast.progress import Lines, progress
 
 
 def test_a_line_now_and_then_and_none_for_what_is_quick(capfd: pytest.CaptureFixture[str]) -> None:

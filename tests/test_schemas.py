@@ -10,9 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-
-from service import schemas
-from service.errors import InvalidJsonError, InvalidRequestError
+from vinocast import schemas
+from vinocast.errors import InvalidJsonError, InvalidRequestError
 
 REQUESTS = [
     schemas.ForecastRequest,

@@ -26,10 +26,10 @@ def test_a_wheel_serves_its_own_models_from_any_folder(tmp_path: Path) -> None:
         names = archive.namelist()
         archive.extractall(site)
     assert {name.split("/")[0] for name in names} == {
-        "service",
+        "vinocast",
         f"{wheel.name.removesuffix('-py3-none-any.whl')}.dist-info",
     }
-    assert f"service/models/{MODEL}/model.bin" in names
+    assert f"vinocast/models/{MODEL}/model.bin" in names
     assert "httptools" not in (site / f"{wheel.name.removesuffix('-py3-none-any.whl')}.dist-info/METADATA").read_text()
 
     elsewhere = tmp_path / "elsewhere"
@@ -37,7 +37,7 @@ def test_a_wheel_serves_its_own_models_from_any_folder(tmp_path: Path) -> None:
     # -P keeps the current folder off the path, and PYTHONPATH puts the wheel before the checkout.
     requests = [packed(np.ones((512, 7), np.float32), request_id=1), {"op": "ping", "request_id": 2}]
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "service", "stdio"],
+        [sys.executable, "-P", "-m", "vinocast", "stdio"],
         cwd=elsewhere,
         env=os.environ | {"PYTHONPATH": str(site)},
         input=b"\n".join(map(orjson.dumps, requests)),
@@ -51,7 +51,7 @@ def test_a_wheel_serves_its_own_models_from_any_folder(tmp_path: Path) -> None:
     assert (
         str(site)
         in subprocess.run(
-            [sys.executable, "-P", "-c", "import service.runtime.manifest as m; print(m.bundled_models())"],
+            [sys.executable, "-P", "-c", "import vinocast.engine.manifest as m; print(m.bundled_models())"],
             cwd=elsewhere,
             env=os.environ | {"PYTHONPATH": str(site)},
             capture_output=True,
@@ -63,7 +63,7 @@ def test_a_wheel_serves_its_own_models_from_any_folder(tmp_path: Path) -> None:
     # What serve offers to try works from there too.
     with Service(
         sys.executable,
-        *("-P", "-m", "service", "serve", "--port", "0"),
+        *("-P", "-m", "vinocast", "serve", "--port", "0"),
         cwd=elsewhere,
         env={"PYTHONPATH": str(site)},
     ) as service:
@@ -76,9 +76,9 @@ def test_a_wheel_serves_its_own_models_from_any_folder(tmp_path: Path) -> None:
             assert orjson.loads(tried.stdout)["success"], tried.stdout
 
     # What is damaged in it comes from a wheel again: there is nothing to convert.
-    (site / "service" / "models" / MODEL / "model.bin").write_bytes(b"")
+    (site / "vinocast" / "models" / MODEL / "model.bin").write_bytes(b"")
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "service", "doctor"],
+        [sys.executable, "-P", "-m", "vinocast", "doctor"],
         cwd=elsewhere,
         env=os.environ | {"PYTHONPATH": str(site)},
         capture_output=True,
@@ -90,7 +90,7 @@ def test_a_wheel_serves_its_own_models_from_any_folder(tmp_path: Path) -> None:
 
     # What it lacks is installed from the same file.
     done = subprocess.run(
-        [sys.executable, "-P", "-c", "import service.extras as e; print(e.install_line('convert'))"],
+        [sys.executable, "-P", "-c", "import vinocast.extras as e; print(e.install_line('convert'))"],
         cwd=elsewhere,
         env=os.environ | {"PYTHONPATH": str(site)},
         capture_output=True,

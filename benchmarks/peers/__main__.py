@@ -11,12 +11,12 @@ from pathlib import Path
 
 import click
 import orjson
+from vinocast.engine.profiles import DEFAULT_PROFILE, PROFILES
+from vinocast.errors import SetupError
 
 from benchmarks.peers.catalogue import PEERS, ROOT
 from benchmarks.peers.run import Plan, run
 from benchmarks.peers.table import to_text
-from service.errors import SetupError
-from service.runtime.profiles import DEFAULT_PROFILE, PROFILES
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path, resolve_path=True)
 OURS = "vinocast"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.bench.figures import quantiles
-from service.bench.requests import Transport
+from vinocast.measure.bench.figures import quantiles
+from vinocast.measure.bench.requests import Transport
 
 CLIENTS = (1, 4)
 

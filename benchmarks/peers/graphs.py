@@ -7,10 +7,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import click
+from vinocast.errors import SetupError
 
 from benchmarks.peers.catalogue import PEERS, ROOT, SERVERS
 from benchmarks.peers.venvs import ensure_venv
-from service.errors import SetupError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ EXPORT_SECONDS = 300.0
 EXPORT_STOCK = """
 import sys
 from pathlib import Path
-from service.export.optimum import export_stock
+from vinocast.export.families.patchtst.optimum import export_stock
 export_stock(sys.argv[1], Path(sys.argv[2]))
 """
 

@@ -17,9 +17,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vinocast.measure.bench.load import Client
+from vinocast.measure.children import PR_SET_PDEATHSIG, Connections, Process, cpu_seconds, proc_stat
+
 from benchmarks.peers.catalogue import ROOT
-from service.bench.load import Client
-from service.bench.processes import PR_SET_PDEATHSIG, Connections, Process, cpu_seconds, proc_stat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

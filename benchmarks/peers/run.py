@@ -13,6 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from vinocast.engine.cpu import cpu_budget, processor
+from vinocast.engine.manifest import open_forecaster
+from vinocast.errors import SetupError
+from vinocast.measure.bench.requests import random_windows
+from vinocast.measure.children import sharpen_timers
+from vinocast.settings import Settings
 
 from benchmarks.peers.catalogue import PEERS
 from benchmarks.peers.figures import CLIENTS, Report, bars
@@ -20,12 +26,6 @@ from benchmarks.peers.graphs import Graphs
 from benchmarks.peers.processes import PeerProcess
 from benchmarks.peers.server import Server, start_ours, start_peer
 from benchmarks.peers.venvs import ensure_venv
-from service.bench.processes import sharpen_timers
-from service.bench.requests import random_windows
-from service.errors import SetupError
-from service.runtime.cpu import cpu_budget, processor
-from service.runtime.manifest import open_forecaster
-from service.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import orjson
 from numpy.typing import NDArray
+from vinocast.errors import SetupError
+from vinocast.measure.bench import requests
+from vinocast.measure.bench.load import Body, Client, ClosedLoop
+from vinocast.measure.children import HttpService, Process, Service, StdioService
+from vinocast.settings import Settings
 
 from benchmarks.peers.catalogue import Peer, read_predictions
 from benchmarks.peers.figures import CLIENTS, Row, Samples, load
 from benchmarks.peers.processes import PeerProcess
-from service.bench import requests
-from service.bench.load import Body, Client, ClosedLoop
-from service.bench.processes import HttpService, Process, Service, StdioService
-from service.errors import SetupError
-from service.settings import Settings
 
 # Before each stretch of load: the one before it has filled the caches, and a frozen server has to catch up.
 SETTLE_SECONDS = 0.25

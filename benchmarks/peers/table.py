@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from vinocast.measure.bench.report import table
+
 from benchmarks.peers.figures import CLIENTS, Report
-from service.bench.report import table
 
 
 def to_text(report: Report) -> str:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from service.errors import SetupError
+from vinocast.errors import SetupError
 
 # torch is a gigabyte or, where pip finds the build for GPUs, several.
 BUILD_SECONDS = 1200.0

@@ -24,8 +24,7 @@ import numpy as np
 import pytest
 import yaml
 from numpy.typing import NDArray
-
-from service import __version__
+from vinocast import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD_IMAGE = ROOT.parent / "shared" / "tools" / "build-image"
@@ -177,7 +176,7 @@ def test_health_check_is_0_when_ready_and_1_before(host: str) -> None:
             assert result.result() == 1
     port = free_port()
     with subprocess.Popen(
-        [sys.executable, "-m", "service", "serve", "--host", host, "--port", str(port)], stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "vinocast", "serve", "--host", host, "--port", str(port)], stderr=subprocess.DEVNULL
     ) as process:
         try:
             wait_until_ready(port, process)

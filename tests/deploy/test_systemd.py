@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from service.transports import http, stdio
+from vinocast.transports import stdio
+from vinocast.transports.http import server as http
 
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = ROOT / "deploy" / "systemd" / "vinocast.service"
@@ -108,4 +108,4 @@ def test_service_answers_under_the_units_system_call_filter() -> None:
 
 if __name__ == "__main__":
     confine(sys.argv[1:])
-    os.execv(sys.executable, [sys.executable, "-m", "service", "stdio"])
+    os.execv(sys.executable, [sys.executable, "-m", "vinocast", "stdio"])

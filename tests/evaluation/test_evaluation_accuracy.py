@@ -13,9 +13,8 @@ import numpy as np
 import openvino as ov
 import pytest
 from openvino import opset13 as op
-
-from service.evaluation import etth1
-from service.runtime.manifest import GOLDEN_FILE, IR_FILE, ForecasterManifest, Source, sha256_file, write_manifest
+from vinocast.data import etth1
+from vinocast.engine.manifest import GOLDEN_FILE, IR_FILE, ForecasterManifest, Source, sha256_file, write_manifest
 
 pytestmark = pytest.mark.slow
 

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
-from service.errors import SetupError
-from service.evaluation import etth1
+from vinocast.data import etth1
+from vinocast.errors import SetupError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHARED_DATA = Path(os.environ.get("VINOCAST_SHARED_DATA", ROOT.parent / "shared" / "data"))

@@ -11,9 +11,8 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
-
-from service.errors import SetupError
-from service.evaluation.fetch import fetch
+from vinocast.data.fetch import fetch
+from vinocast.errors import SetupError
 
 BODY = b"date,HUFL\n" + b"2016-07-01,5.827\n" * 20_000
 SHA256 = hashlib.sha256(BODY).hexdigest()

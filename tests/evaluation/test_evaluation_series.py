@@ -8,10 +8,9 @@ from typing import Literal
 import numpy as np
 import pytest
 from support import MODEL, MODELS
-
-from service.errors import SetupError
-from service.evaluation.series import bundled_series, read_series
-from service.runtime.manifest import ForecasterManifest, open_forecaster
+from vinocast.data.series import bundled_series, read_series
+from vinocast.engine.manifest import ForecasterManifest, open_forecaster
+from vinocast.errors import SetupError
 
 
 def manifest(channels: list[str], layout: Literal["series", "window"] = "series") -> ForecasterManifest:

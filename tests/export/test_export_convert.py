@@ -19,11 +19,10 @@ import safetensors.torch
 import torch
 from support import wait_until
 from transformers import PatchTSTForPrediction
-
-from service.errors import SetupError
-from service.export.convert import convert_patchtst
-from service.export.parity import BOUNDS, KINDS, TORCH_FACTOR
-from service.runtime.manifest import Metric, open_forecaster
+from vinocast.engine.manifest import Metric, open_forecaster
+from vinocast.errors import SetupError
+from vinocast.export.convert import convert_patchtst
+from vinocast.export.parity import BOUNDS, KINDS, TORCH_FACTOR
 
 MakeCheckpoint = Callable[..., Path]
 

@@ -13,11 +13,10 @@ from typing import Any
 import orjson
 import pytest
 from support import MODEL, MODELS, VINOCAST, copy_model
-
-from service.errors import SetupError
-from service.export.folder import check_output
-from service.runtime.manifest import mend
-from service.runtime.tuned import PROFILE_FILE
+from vinocast.engine.manifest import mend
+from vinocast.engine.tuned import PROFILE_FILE
+from vinocast.errors import SetupError
+from vinocast.export.folder import check_output
 
 SOURCE = MODELS / MODEL / "source"
 PATIENCE = 150

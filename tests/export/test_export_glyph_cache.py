@@ -9,9 +9,8 @@ from typing import Any
 
 import orjson
 import pytest
-
-from service.errors import SetupError
-from service.export.glyphs.cache import KEEP, Cache
+from vinocast.errors import SetupError
+from vinocast.export.glyphs.cache import KEEP, Cache
 
 
 class Builder:
@@ -122,7 +121,7 @@ def test_a_folder_that_may_only_be_read_serves_what_is_in_it(tmp_path: Path) -> 
 PROCESS = """
 import sys, time
 from pathlib import Path
-from service.export.glyphs.cache import Cache
+from vinocast.export.glyphs.cache import Cache
 
 def build(folder):
     with open(sys.argv[2], "a") as log:

@@ -17,11 +17,10 @@ import pytest
 import safetensors.torch
 import torch
 from glyph_support import LABELS, SMALL, logits, phase1, phase2, random_grids, save
-
-from service.errors import SetupError
-from service.export.glyphs.architecture import read_config_yaml, variant_config
-from service.export.glyphs.checkpoint import phase1_net, phase2_net, read_checkpoint
-from service.export.glyphs.nets import VARIANTS, Phase2Net
+from vinocast.errors import SetupError
+from vinocast.export.glyphs.architecture import read_config_yaml, variant_config
+from vinocast.export.glyphs.checkpoint import phase1_net, phase2_net, read_checkpoint
+from vinocast.export.glyphs.nets import VARIANTS, Phase2Net
 
 
 @pytest.mark.parametrize("prefix", ["", "model.", "module.", "net.", "_orig_mod.", "module._orig_mod.model.net."])

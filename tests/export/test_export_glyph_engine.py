@@ -12,11 +12,11 @@ import pytest
 import torch
 from glyph_support import logits, phase1, phase2, random_grids, save
 from support import ROOT
+from vinocast.errors import SetupError
+from vinocast.export.glyphs.engine import convert_checkpoint
+from vinocast.glyphs.chain import GlyphChain, plain_cells
 
 from scripts import infer_chain
-from service.errors import SetupError
-from service.export.glyphs.engine import convert_checkpoint
-from service.glyphs.chain import GlyphChain, plain_cells
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ import hashlib, sys
 from pathlib import Path
 import numpy as np
 from glyph_support import random_grids
-from service.export.glyphs.engine import convert_checkpoint
+from vinocast.export.glyphs.engine import convert_checkpoint
 grids = random_grids(8).astype(np.uint16)
 entry = convert_checkpoint(Path(sys.argv[1]), Path(sys.argv[2]), calibration=grids)
 print(hashlib.sha256(entry.graph + entry.weights).hexdigest())

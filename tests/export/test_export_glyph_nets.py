@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-
-from service.export.glyphs.nets import VARIANTS, Phase1Net, Phase2Net
+from vinocast.export.glyphs.nets import VARIANTS, Phase1Net, Phase2Net
 
 
 def parameters(net: torch.nn.Module) -> int:

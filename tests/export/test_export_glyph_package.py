@@ -12,15 +12,14 @@ import pytest
 from click.testing import CliRunner
 from glyph_support import LABELS, GlyphFolder, logits, phase2, random_grids, save
 from support import MODELS, fix_hashes
-
-from service.cli import main
-from service.errors import ModelRefusedError, SetupError
-from service.export.glyphs.package import convert_glyphs
-from service.glyphs.recognizer import Recognizer
-from service.runtime.compiled import Compiler
-from service.runtime.cpu import cpu_budget
-from service.runtime.manifest import GlyphsManifest, ModelFolder, open_forecaster, open_model
-from service.runtime.profiles import PROFILES
+from vinocast.cli import main
+from vinocast.engine.compile import Compiler
+from vinocast.engine.cpu import cpu_budget
+from vinocast.engine.manifest import GlyphsManifest, ModelFolder, open_forecaster, open_model
+from vinocast.engine.profiles import PROFILES
+from vinocast.errors import ModelRefusedError, SetupError
+from vinocast.export.glyphs.package import convert_glyphs
+from vinocast.glyphs.recognizer import Recognizer
 
 
 @pytest.fixture

@@ -13,10 +13,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from transformers import PatchTSTForPrediction
-
-from service.errors import SetupError
-from service.export.graph import ACTIVATIONS, INPUT, OUTPUT, build_graph
-from service.export.source import Architecture, Weights, read_source
+from vinocast.errors import SetupError
+from vinocast.export.families.patchtst.graph import ACTIVATIONS, INPUT, OUTPUT, build_graph
+from vinocast.export.families.patchtst.source import Architecture, Weights, read_source
 
 HEADS_READ: list[dict[str, Any]] = [
     {"use_cls_token": True, "pooling_type": None},

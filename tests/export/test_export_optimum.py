@@ -16,8 +16,7 @@ from transformers import PatchTSTForPrediction
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # optimum-intel's imports use what other packages have deprecated
     from optimum.exporters.openvino import main_export
-
-    from service.export import optimum as registration
+    from vinocast.export.families.patchtst import optimum as registration
 
 OVERRIDES: list[dict[str, Any]] = [
     {"use_cls_token": True, "pooling_type": None},

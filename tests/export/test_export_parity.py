@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 import openvino as ov
 import pytest
-
-from service.errors import SetupError
-from service.export.graph import build_graph
-from service.export.parity import (
+from vinocast.errors import SetupError
+from vinocast.export.families.patchtst.graph import build_graph
+from vinocast.export.families.patchtst.source import Architecture, read_source
+from vinocast.export.parity import (
     KINDS,
     as_series,
     as_windows,
@@ -22,7 +22,6 @@ from service.export.parity import (
     scale_of,
     torch_model,
 )
-from service.export.source import Architecture, read_source
 
 BIAS = "head.projection.bias"
 

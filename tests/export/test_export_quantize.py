@@ -11,12 +11,11 @@ import openvino as ov
 import orjson
 import pytest
 from support import MODEL, MODELS, RunVinocast
-
-from service.evaluation.series import bundled_series, read_series
-from service.export.convert import convert_patchtst
-from service.export.parity import BOUNDS, KINDS
-from service.export.quantize import fuse_gelu
-from service.runtime.manifest import open_forecaster
+from vinocast.data.series import bundled_series, read_series
+from vinocast.engine.manifest import open_forecaster
+from vinocast.export.convert import convert_patchtst
+from vinocast.export.parity import BOUNDS, KINDS
+from vinocast.export.quantize import fuse_gelu
 
 MakeCheckpoint = Callable[..., Path]
 

@@ -15,10 +15,9 @@ import pytest
 import safetensors.torch
 import torch
 from transformers import PatchTSTConfig, PatchTSTForPrediction
-
-from service.errors import SetupError
-from service.export.parity import torch_model
-from service.export.source import Architecture, read_source
+from vinocast.errors import SetupError
+from vinocast.export.families.patchtst.source import Architecture, read_source
+from vinocast.export.parity import torch_model
 
 ROOT = Path(__file__).parents[2]
 HEAD = "head.projection.weight"
@@ -218,7 +217,7 @@ def test_the_script_refuses_other_arguments(tmp_path: Path, arguments: list[str]
 
 
 def test_no_telemetry(tmp_path: Path) -> None:
-    code = "import service.export.convert, openvino, sys; print([m for m in sys.modules if 'openvino_telemetry' in m])"
+    code = "import vinocast.export.convert, openvino, sys; print([m for m in sys.modules if 'openvino_telemetry' in m])"
     environment = {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "PATH": os.environ["PATH"]}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "['openvino_telemetry']\n"  # the mark of absence alone

@@ -17,10 +17,9 @@ import pytest
 import safetensors.torch
 import torch
 from torch import nn
-
-from service.errors import SetupError
-from service.export.source import read_source
-from service.export.weights import load_checkpoint
+from vinocast.errors import SetupError
+from vinocast.export.families.patchtst.source import read_source
+from vinocast.export.weights import load_checkpoint
 
 State = dict[str, torch.Tensor]
 MakeCheckpoint = Callable[..., Path]

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from support import MODEL, MODELS, StdioService, Window, in_threads, packed, random_windows, raw_inference
-
-from service.forecast.forecaster import Forecaster
-from service.runtime.compiled import Compiler
-from service.runtime.cpu import CpuBudget, cpu_budget
-from service.runtime.manifest import open_forecaster
-from service.runtime.profiles import PROFILES
+from vinocast.engine.compile import Compiler
+from vinocast.engine.cpu import CpuBudget, cpu_budget
+from vinocast.engine.manifest import open_forecaster
+from vinocast.engine.profiles import PROFILES
+from vinocast.forecast.forecaster import Forecaster
 
 EVERY = range(7)
 

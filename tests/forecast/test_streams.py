@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from service.errors import (
+from vinocast.errors import (
     InvalidShapeError,
     NotEnoughHistoryError,
     OverloadedError,
@@ -15,7 +14,7 @@ from service.errors import (
     TimestampAheadError,
     UnknownStreamError,
 )
-from service.forecast.streams import Stream, Streams
+from vinocast.forecast.streams import Stream, Streams
 
 
 def rows(start: int, stop: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:

@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
-
-from service.errors import InvalidShapeError, InvalidValueError, RequestError
-from service.forecast.windows import MOST_LETTERS, may_hold_booleans, window_from_base64, window_from_rows
+from vinocast.errors import InvalidShapeError, InvalidValueError, RequestError
+from vinocast.forecast.windows import MOST_LETTERS, may_hold_booleans, window_from_base64, window_from_rows
 
 CONTEXT, CHANNELS = 5, 3
 FLOAT32_MAX = float(np.finfo(np.float32).max)

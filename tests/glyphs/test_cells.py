@@ -1,8 +1,7 @@
 """Cells of a raster: their order, and that packing loses nothing of a binary one."""
 
 import numpy as np
-
-from service.glyphs.cells import pack_cells, split_cells, unpack_cells
+from vinocast.glyphs.cells import pack_cells, split_cells, unpack_cells
 
 
 def test_cells_are_row_major_and_their_pixels_too() -> None:

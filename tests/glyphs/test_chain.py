@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
-from service.glyphs.cells import pack_cells, pack_rasters, split_cells
-from service.glyphs.chain import GlyphChain, plain_cells, rank
+from vinocast.glyphs.cells import pack_cells, pack_rasters, split_cells
+from vinocast.glyphs.chain import GlyphChain, plain_cells, rank
 
 WEIGHTS = np.random.default_rng(5).standard_normal((64, 1024)).astype(np.float32)
 # So that darker cells get other ids.

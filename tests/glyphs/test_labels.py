@@ -6,9 +6,8 @@ from pathlib import Path
 
 import orjson
 import pytest
-
-from service.errors import SetupError
-from service.glyphs.labels import label_of_file, read_bases, read_label_map, read_labels
+from vinocast.errors import SetupError
+from vinocast.glyphs.labels import label_of_file, read_bases, read_label_map, read_labels
 
 HEH = "\u0647"
 HEADER = "codepoint,base_unicode,joining_group,char_class,label\n"

@@ -10,11 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFont
 from support import ROOT
-
-from service.errors import RasterError, RasterSizeError
-from service.glyphs.normalize import fit, raster_of_character, raster_of_image, raster_of_png
-from service.training.glyphs.charset import candidates
-from service.training.glyphs.render import FontRenderer, render
+from vinocast.errors import RasterError, RasterSizeError
+from vinocast.glyphs.normalize import fit, raster_of_character, raster_of_image, raster_of_png
+from vinocast.training.glyphs.charset import candidates
+from vinocast.training.glyphs.render import FontRenderer, render
 
 Colour = tuple[int, ...]
 EXAMPLES = sorted((ROOT / "examples" / "rasters").glob("*.png"))

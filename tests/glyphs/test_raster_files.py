@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 from support import ROOT, RunVinocast
-
-from service.glyphs.rasters import decode_raster, suspicions
+from vinocast.glyphs.rasters import decode_raster, suspicions
 
 EXAMPLE = ROOT / "examples" / "rasters" / "65_latin_866.png"
 

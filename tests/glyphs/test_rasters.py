@@ -11,11 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFont
 from support import ROOT
-
-from service.errors import RasterError
-from service.glyphs.rasters import decode_raster, suspicions
-from service.training.glyphs.charset import candidates
-from service.training.glyphs.render import FontRenderer, render
+from vinocast.errors import RasterError
+from vinocast.glyphs.rasters import decode_raster, suspicions
+from vinocast.training.glyphs.charset import candidates
+from vinocast.training.glyphs.render import FontRenderer, render
 
 EXAMPLES = sorted((ROOT / "examples" / "rasters").glob("*.png"))
 PIXELS = np.random.default_rng(3).choice(np.array([0, 255], np.uint8), (128, 128))

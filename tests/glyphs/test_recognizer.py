@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from support import MODELS, in_threads
-
-from service.glyphs.recognizer import Recognizer
-from service.runtime.compiled import Compiler
-from service.runtime.cpu import cpu_budget
-from service.runtime.manifest import GlyphsManifest, ModelFolder, open_model
-from service.runtime.profiles import PROFILES
+from vinocast.engine.compile import Compiler
+from vinocast.engine.cpu import cpu_budget
+from vinocast.engine.manifest import GlyphsManifest, ModelFolder, open_model
+from vinocast.engine.profiles import PROFILES
+from vinocast.glyphs.recognizer import Recognizer
 
 
 def load() -> Recognizer:

@@ -17,10 +17,9 @@ from glyph_support import LABELS, STRANGER, GlyphFolder, logits, phase1, phase2,
 from numpy.typing import NDArray
 from PIL import Image
 from support import ROOT, VINOCAST, uncapped
-
-from service.glyphs.chain import plain_cells, rank
-from service.infer_chain.command import main
-from service.infer_chain.inputs import MAGIC
+from vinocast.glyphs.chain import plain_cells, rank
+from vinocast.recognition.command import main
+from vinocast.recognition.inputs import MAGIC
 
 SCRIPT = ROOT / "scripts" / "infer_chain.py"
 Answers = dict[str, list[dict[str, Any]]]
@@ -409,7 +408,7 @@ def test_a_device_that_is_not_there_is_an_error(glyphs: GlyphFolder, run: Run) -
 
 IMPORTS = """
 import sys
-from service.infer_chain.command import main
+from vinocast.recognition.command import main
 for name in {hidden!r}:
     sys.modules[name] = None
 code = main(sys.argv[1:])
@@ -464,7 +463,7 @@ def test_rasters_that_look_wrong_are_said_one_by_one_and_together(
 
 
 def test_the_command_reads_with_the_bundled_model_and_without_torch(tmp_path: Path) -> None:
-    code = "import sys; sys.modules.update(torch=None, tqdm=None, nncf=None); from service.cli import main; main()"
+    code = "import sys; sys.modules.update(torch=None, tqdm=None, nncf=None); from vinocast.cli import main; main()"
     output = tmp_path / "out.jsonl"
     command = [sys.executable, "-c", code, "infer-chain", "--rasters_dir", str(ROOT / "examples" / "rasters")]
     command += ["--summary", "--quiet", "--output_json", str(output)]

@@ -11,9 +11,9 @@ import numpy as np
 import orjson
 import pytest
 from support import MODEL, MODELS, ROOT, StdioService, Window, in_threads, near, packed, random_windows, raw_inference
+from vinocast.errors import SetupError
 
 from scripts.inference_openvino import PatchTSTOpenVINOInference
-from service.errors import SetupError
 
 
 @pytest.fixture(scope="module")

@@ -18,13 +18,12 @@ import numpy as np
 import pytest
 import torch
 from transformers import PatchTSTForPrediction
-
-from service.errors import SetupError
-from service.evaluation import etth1
-from service.training import checkpoint
-from service.training.forecast import CHECKPOINT_FILE, train_forecaster
-from service.training.recipe import Recipe
-from service.training.run import Run, Windows
+from vinocast.data import etth1
+from vinocast.errors import SetupError
+from vinocast.training import checkpoint
+from vinocast.training.forecast import CHECKPOINT_FILE, train_forecaster
+from vinocast.training.recipe import Recipe
+from vinocast.training.run import Run, Windows
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHARED_DATA = Path(os.environ.get("VINOCAST_SHARED_DATA", ROOT.parent / "shared" / "data"))
@@ -161,9 +160,9 @@ def test_every_field_of_the_recipe_is_an_option(run_vinocast: Vinocast) -> None:
 
 def test_a_service_never_imports_the_training_room() -> None:
     program = """
-import sys, service.cli
-import service.transports.stdio, service.runtime.repository
-print([name for name in sys.modules if name.split(".")[0] == "torch" or name.startswith("service.training")])
+import sys, vinocast.cli
+import vinocast.transports.stdio, vinocast.engine.repository
+print([name for name in sys.modules if name.split(".")[0] == "torch" or name.startswith("vinocast.training")])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -20,21 +20,20 @@ from fontTools.feaLib.builder import addOpenTypeFeaturesFromString
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from numpy.typing import NDArray
-
-from service.errors import SetupError
-from service.export.glyphs.nets import VARIANTS, Phase1Net, Phase2Net
-from service.glyphs.cells import pack_cells, split_cells, unpack_cells
-from service.training import checkpoint
-from service.training.glyphs.charset import CLASSES, JOINING_GROUPS, Character, candidates
-from service.training.glyphs.classify import Examples, Run, first_embedding, rank, rate
-from service.training.glyphs.corpus import Copies, Corpus, FaceRasters
-from service.training.glyphs.fonts import Face, belongs, find_faces, limit_faces, sfnt
-from service.training.glyphs.groups import find_groups, to_pixels
-from service.training.glyphs.measure import measure
-from service.training.glyphs.primitives import identify, nearest, to_grids
-from service.training.glyphs.recipe import Recipe
-from service.training.glyphs.render import Distortion, FontRenderer, render
-from service.training.glyphs.split import HeldOut, kinship
+from vinocast.errors import SetupError
+from vinocast.export.glyphs.nets import VARIANTS, Phase1Net, Phase2Net
+from vinocast.glyphs.cells import pack_cells, split_cells, unpack_cells
+from vinocast.training import checkpoint
+from vinocast.training.glyphs.charset import CLASSES, JOINING_GROUPS, Character, candidates
+from vinocast.training.glyphs.classify import Examples, Run, first_embedding, rank, rate
+from vinocast.training.glyphs.corpus import Copies, Corpus, FaceRasters
+from vinocast.training.glyphs.fonts import Face, belongs, find_faces, limit_faces, sfnt
+from vinocast.training.glyphs.groups import find_groups, to_pixels
+from vinocast.training.glyphs.measure import measure
+from vinocast.training.glyphs.primitives import identify, nearest, to_grids
+from vinocast.training.glyphs.recipe import Recipe
+from vinocast.training.glyphs.render import Distortion, FontRenderer, render
+from vinocast.training.glyphs.split import HeldOut, kinship
 
 Box = tuple[int, int, int, int]
 
@@ -386,7 +385,7 @@ def test_training_learns_and_the_rate_rises_and_falls() -> None:
 
 
 def run_vinocast(*arguments: str | Path) -> CompletedProcess[str]:
-    command = [sys.executable, "-m", "service", *map(str, arguments)]
+    command = [sys.executable, "-m", "vinocast", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
 
 

@@ -12,14 +12,13 @@ import pytest
 import safetensors.torch
 from PIL import Image
 from support import ROOT
-
-from service.export.glyphs.nets import VARIANTS, Phase1Net, Phase2Net
-from service.glyphs.cells import pack_cells, split_cells
-from service.training.glyphs.bundle import to_config
-from service.training.glyphs.charset import CLASSES, COLUMNS, candidates
-from service.training.glyphs.classify import rank
-from service.training.glyphs.fonts import belongs
-from service.training.glyphs.primitives import identify
+from vinocast.export.glyphs.nets import VARIANTS, Phase1Net, Phase2Net
+from vinocast.glyphs.cells import pack_cells, split_cells
+from vinocast.training.glyphs.bundle import to_config
+from vinocast.training.glyphs.charset import CLASSES, COLUMNS, candidates
+from vinocast.training.glyphs.classify import rank
+from vinocast.training.glyphs.fonts import belongs
+from vinocast.training.glyphs.primitives import identify
 
 BUNDLE = ROOT / "models" / "glyphs"
 RASTERS = sorted((ROOT / "examples" / "rasters").glob("*.png"))

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 from transformers import PatchTSTForPrediction
-
-from service.training.patchtst import Dropout, forward, new_model, standardise
-from service.training.recipe import Recipe
+from vinocast.training.patchtst import Dropout, forward, new_model, standardise
+from vinocast.training.recipe import Recipe
 
 
 @pytest.fixture

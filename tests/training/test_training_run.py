@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
-from service.errors import SetupError
-from service.evaluation import etth1
-from service.training import checkpoint
-from service.training.patchtst import new_model, standardise
-from service.training.recipe import Recipe
-from service.training.run import Evaluation, Progress, Run, Windows, one_cycle, validate
-from service.training.teacher import Teacher, fit_ridge
+from vinocast.data import etth1
+from vinocast.errors import SetupError
+from vinocast.training import checkpoint
+from vinocast.training.patchtst import new_model, standardise
+from vinocast.training.recipe import Recipe
+from vinocast.training.run import Evaluation, Progress, Run, Windows, one_cycle, validate
+from vinocast.training.teacher import Teacher, fit_ridge
 
 # In f32: a CPU without bf16 takes ten times as long to compute in it.
 TINY = Recipe(steps=6, batch=4, evaluate_every=2, teacher=0.3, bf16=False)

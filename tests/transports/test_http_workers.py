@@ -15,9 +15,8 @@ import numpy as np
 import orjson
 import pytest
 from support import PATIENCE, HttpService, RunVinocast, copy_model, error_of, near, packed, random_windows, wait_until
-
-from service.transports.connections import listen
-from service.transports.workers import share_out
+from vinocast.transports.http.connections import listen
+from vinocast.transports.workers.supervisor import share_out
 
 pytestmark = pytest.mark.slow
 

@@ -6,9 +6,8 @@ import itertools
 
 from hypothesis import example, given
 from hypothesis import strategies as st
-
-from service.errors import LineTooLongError
-from service.transports.lines import LineSplitter
+from vinocast.errors import LineTooLongError
+from vinocast.transports.lines import LineSplitter
 
 LIMIT = 8
 

@@ -21,8 +21,7 @@ from support import (
     raw_inference,
     rows,
 )
-
-from service import __version__
+from vinocast import __version__
 
 
 @pytest.fixture(scope="module")

@@ -29,16 +29,15 @@ from support import (
     wait_until,
 )
 from transformers import PatchTSTConfig, PatchTSTForPrediction
-
-from service.dataplane import DataPlane
-from service.errors import RequestError
-from service.forecast.forecaster import Forecaster
-from service.runtime.compiled import Compiler
-from service.runtime.cpu import cpu_budget
-from service.runtime.lane import SERIES_A_PART
-from service.runtime.manifest import open_forecaster
-from service.runtime.profiles import PROFILES
-from service.settings import Settings
+from vinocast.dataplane import DataPlane
+from vinocast.engine.compile import Compiler
+from vinocast.engine.cpu import cpu_budget
+from vinocast.engine.lane import SERIES_A_PART
+from vinocast.engine.manifest import open_forecaster
+from vinocast.engine.profiles import PROFILES
+from vinocast.errors import RequestError
+from vinocast.forecast.forecaster import Forecaster
+from vinocast.settings import Settings
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,1 @@
+"""Series from files, the published data set ETTh1, and what comes with the package."""

@@ -1,0 +1,190 @@
+"""``vinocast doctor``: what this machine offers, what was asked for, and whether that is what is in force."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+import orjson
+
+from vinocast import __version__
+from vinocast.engine import cpu
+from vinocast.engine.compile import Compiler
+from vinocast.engine.manifest import GlyphsManifest, ModelFolder, bundled_models, find_models, open_model
+from vinocast.engine.profiles import Profile, find_profile, overridden_caps
+from vinocast.engine.repository import choose_default
+from vinocast.errors import ModelRefusedError, SetupError
+from vinocast.forecast.forecaster import Forecaster
+from vinocast.glyphs.recognizer import Recognizer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from vinocast.engine.lifecycle import Engine
+    from vinocast.settings import Settings
+
+RUNTIME_PACKAGES = ("openvino", "numpy", "orjson", "pydantic", "fastapi", "uvicorn")
+NOTABLE_FLAGS = ("avx2", "fma", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+# Prefixes of variables that older guides set. OpenVINO's wheel runs on TBB, which reads none of them.
+IDLE_VARIABLES = ("KMP_", "OMP_", "GOMP_", "MKL_")
+TIMED_RUNS = 50
+
+State = Literal["", "ok", "WARN", "FAIL"]
+
+
+class Finding(NamedTuple):
+    """One line of the report."""
+
+    state: State
+    subject: str
+    text: str
+
+
+def to_json(findings: Sequence[Finding]) -> str:
+    """Return the report as one JSON object; what is neither right nor wrong has the state ``info``."""
+    report = {
+        "failed": any(finding.state == "FAIL" for finding in findings),
+        "findings": [finding._asdict() | {"state": finding.state.lower() or "info"} for finding in findings],
+    }
+    return orjson.dumps(report, option=orjson.OPT_INDENT_2).decode()
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Yield the report line by line, models compiled and timed on the way."""
+    profile, budget = find_profile(settings.profile), cpu.cpu_budget()
+    yield from _machine(budget)
+    yield from _versions()
+    yield from _environment(profile)
+    yield from _profile(profile, budget)
+    compiler = Compiler(profile, budget, strict=settings.strict_profile)
+    yield Finding("", "plugin", f"element types {' '.join(compiler.capabilities())}")
+    root = settings.models or bundled_models()
+    yield from _models(root, settings.default_model, compiler)
+
+
+def _machine(budget: cpu.CpuBudget) -> Iterator[Finding]:
+    processor = cpu.processor()
+    if processor.flags:
+        yield Finding("", "cpu", f"{processor.name} ({', '.join(f for f in NOTABLE_FLAGS if f in processor.flags)})")
+    else:
+        yield Finding(
+            "WARN",
+            "cpu",
+            f"unknown: {cpu.CPUINFO} cannot be read (systemd: ProcSubset=all), so no --profile tuned",
+        )
+    if processor.flags and "avx2" not in processor.flags:
+        yield Finding("WARN", "cpu", "no AVX2: forecasts will be several times slower")
+    quota = "no quota" if budget.quota is None else f"a quota of {budget.quota:g} cores, so threads are not pinned"
+    yield Finding("", "budget", f"{budget.cores} cores: affinity {sorted(budget.affinity)}, {quota}")
+    if budget.cores < 2:
+        yield Finding("WARN", "budget", "one core: a 7-channel forecast takes about twice as long as on two")
+
+
+def _versions() -> Iterator[Finding]:
+    found = []
+    for name in RUNTIME_PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            yield Finding("FAIL", "versions", f"{name} is not installed: run 'make serve' or 'pip install vinocast'")
+    yield Finding("", "versions", f"vinocast {__version__}, Python {platform.python_version()}, {', '.join(found)}")
+
+
+def _environment(profile: Profile) -> Iterator[Finding]:
+    for name, value in sorted(os.environ.items()):
+        if name.startswith(IDLE_VARIABLES):
+            yield Finding(
+                "WARN", "environment", f"{name}={value} has no effect here: OpenVINO runs on TBB; use --profile"
+            )
+        if name == "ONEDNN_VERBOSE":
+            yield Finding("WARN", "environment", f"{name}={value} now and then makes an inference fail: unset it")
+    for overridden in overridden_caps(profile):
+        yield Finding("WARN", "environment", overridden)
+
+
+def _profile(profile: Profile, budget: cpu.CpuBudget) -> Iterator[Finding]:
+    yield Finding("", "profile", f"{profile.name}: {profile.summary}")
+    asked = profile.plugin_config(budget)
+    yield Finding("", "asked", ", ".join(f"{name}={value}" for name, value in asked.items()))
+
+
+def _models(root: Path, wanted: str | None, compiler: Compiler) -> Iterator[Finding]:
+    try:
+        folders = find_models(root)
+    except SetupError as error:
+        yield Finding("FAIL", "models", str(error))
+        return
+    names = []
+    for name, path in folders.items():
+        try:
+            folder = open_model(path)
+            if isinstance(folder.manifest, GlyphsManifest):
+                yield from _recognizer(ModelFolder(path, folder.manifest), compiler)
+                continue
+            forecaster = Forecaster(ModelFolder(path, folder.manifest))
+            forecaster.load(compiler)
+            forecaster.load_rest(compiler)
+        except ModelRefusedError as error:
+            yield Finding("FAIL", name, str(error))
+            continue
+        names.append(name)
+        yield from _forecaster(name, forecaster)
+    try:
+        yield Finding("ok", "models", f"default model {choose_default(root, names, wanted)} of {root}")
+    except SetupError as error:
+        yield Finding("FAIL", "models", str(error))
+
+
+def _forecaster(name: str, forecaster: Forecaster) -> Iterator[Finding]:
+    manifest, precision = forecaster.manifest, forecaster.served.manifest.precision
+    yield Finding(
+        "ok",
+        name,
+        f"context {manifest.context}, {len(manifest.channels)} channels, {manifest.horizon} ahead; weights "
+        f"{precision}; hashes and golden vectors right; compiled for {forecaster.compiled_counts} series",
+    )
+    yield from _in_force(name, forecaster)
+    for metric in manifest.metrics:
+        yield Finding("", name, f"{metric.dataset} {metric.split}: MSE {metric.mse:.4f}, MAE {metric.mae:.4f}")
+    yield Finding("", name, _timing(forecaster))
+
+
+def _recognizer(folder: ModelFolder[GlyphsManifest], compiler: Compiler) -> Iterator[Finding]:
+    name, manifest = folder.path.name, folder.manifest
+    recognizer = Recognizer(folder)
+    recognizer.load(compiler)
+    yield Finding(
+        "ok",
+        name,
+        f"{manifest.labels} labels of glyphs; weights {manifest.precision}; hashes and golden vectors right; "
+        f"compiled for {recognizer.compiled_counts} glyphs",
+    )
+    yield from _in_force(name, recognizer)
+    for metric, value in manifest.metrics.items():
+        yield Finding("", name, f"{metric}: {value:.4f}")
+
+
+def _in_force(name: str, engine: Engine) -> Iterator[Finding]:
+    for warning in engine.warnings:
+        yield Finding("WARN", name, warning)
+    read, all_as_asked = engine.in_force, "" if engine.warnings else "all as asked, "
+    yield Finding(
+        "" if engine.warnings else "ok",
+        name,
+        f"in force: {all_as_asked}{read['INFERENCE_PRECISION_HINT']}, kernels for {read['KERNEL_ISA']}",
+    )
+
+
+def _timing(forecaster: Forecaster) -> str:
+    channels = len(forecaster.manifest.channels)
+    window = np.random.default_rng(0).standard_normal((forecaster.manifest.context, channels)).astype(np.float32)
+    figures = []
+    for targets in dict.fromkeys((range(channels), range(1))):
+        seconds = [forecaster.forecast(window, targets)[1] for _ in range(TIMED_RUNS)]
+        p50, p99 = np.quantile(seconds, (0.5, 0.99)) * 1e3
+        figures.append(f"{len(targets)} series p50 {p50:.2f} ms, p99 {p99:.2f} ms")
+    return "infer(): " + "; ".join(figures)

@@ -1,0 +1,250 @@
+"""``vinocast convert``: from a checkpoint to a model folder that is complete and checked, or not there at all."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+import openvino as ov
+
+from vinocast import __version__
+from vinocast.data.series import bundled_series, read_series
+from vinocast.engine.manifest import (
+    GOLDEN_FILE,
+    IR_FILE,
+    WEIGHTS_FILE,
+    ForecasterFolder,
+    ForecasterManifest,
+    Metric,
+    Source,
+    open_forecaster,
+    sha256_file,
+    write_manifest,
+)
+from vinocast.errors import ModelRefusedError, SetupError, shown
+from vinocast.export.families.patchtst.graph import build_graph
+from vinocast.export.families.patchtst.source import SourceFiles, read_source
+from vinocast.export.files import CONFIG_FILE, WEIGHT_FILES
+from vinocast.export.folder import check_output, files_below, replace_folder, save_ir, workspace
+from vinocast.export.parity import as_windows, check_parity, golden_series, torch_model
+from vinocast.export.quantize import quantize
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from vinocast.data.series import Series
+    from vinocast.engine.manifest import Precision
+
+SOURCE_FOLDER = "source"
+GOLDEN_SERIES = 10
+# Kernels of other instruction sets differ by some 1e-6 of a series' deviation. In int8 a value may fall on the other
+# side of a step, which makes 1e-2; weights that are not the model's make 1.
+GOLDEN_TOLERANCES: dict[Precision, float] = {"f32": 1e-4, "f16": 1e-4, "int8": 0.05}
+TOOLS = ("numpy", "openvino", "torch", "transformers")
+OWN_FILES = {IR_FILE, WEIGHTS_FILE, GOLDEN_FILE, *(f"{SOURCE_FOLDER}/{name}" for name in (CONFIG_FILE, *WEIGHT_FILES))}
+
+
+def convert_patchtst(
+    source: str,
+    output: Path,
+    *,
+    precision: str = "f32",
+    calibration: Path | None = None,
+    channels: list[str] | None = None,
+    keep_source: bool = False,
+    metrics: Sequence[Metric] = (),
+    command: str | None = None,
+) -> Path:
+    """Convert a PatchTSTForPrediction to the model folder ``output``, and return it.
+
+    The folder appears, or replaces an older model, in one step once everything is written and compared with the source
+    (see ``vinocast.export.parity``). When the folder already holds what would be made, nothing is done.
+
+    Args:
+        source: a Hugging Face folder, or a hub id.
+        output: the model's own folder; its name is the model's name.
+        precision: of the stored weights, ``f32``, ``f16`` or ``int8``; the arithmetic is f32 but for ``int8``.
+        calibration: a CSV of values like those to be served, for ``int8`` (see ``vinocast.data.series``);
+            default: the recording that comes along.
+        channels: their names in the order of a window's columns; default ``channel_0``, ``channel_1``, …
+        keep_source: keep the checkpoint in ``output/source``, for a model that exists nowhere else.
+        metrics: accuracy figures for the manifest.
+        command: what made the weights, for the manifest.
+
+    Raises:
+        SetupError: the source cannot be read or converted, the result differs from it, or ``output`` holds other files
+            than a model's. An older model is then left as it was.
+    """
+    output = output.resolve()
+    steps = itertools.count(1)
+
+    def step(what: str) -> None:
+        click.echo(f"{next(steps)}/{6 + (precision == 'int8')} {what}", err=True)
+
+    step("read the source")
+    files = read_source(source)
+    plan = _plan(
+        files,
+        output.name,
+        precision=precision,
+        channels=channels,
+        keep_source=keep_source,
+        metrics=metrics,
+        command=command,
+    )
+    series = None
+    if plan.precision == "int8":
+        series = read_series(calibration or bundled_series(), plan)
+        plan.source.options["calibration"] = series.sha256
+        plan.tools["nncf"] = version("nncf")
+    if _is_current(output, plan):
+        click.echo(f"{shown(output)} is made from this source with these options already: nothing to do", err=True)
+        return output
+    check_output(output, OWN_FILES | _listed(output), sum(map(len, files.files.values())))
+    step("rewrite the graph")
+    weights = files.weights()
+    graph = build_graph(files.architecture, weights)
+    if series is not None:
+        step("quantize")
+        graph = quantize(graph, series.calibration(plan.context), plan)
+    with workspace(output) as folder:
+        step("store the model")
+        _write_model(folder, files, graph, plan)
+        compiled = ov.Core().compile_model(folder / IR_FILE, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        step("compute golden vectors")
+        _write_golden(folder, files, compiled)
+        step("compare with the source model")
+        parity = check_parity(compiled, files, torch_model(files, weights), plan.precision)
+        hashes = {path.relative_to(folder).as_posix(): sha256_file(path) for path in files_below(folder)}
+        write_manifest(folder, plan.model_copy(update={"files": hashes, "parity": parity}))
+        step(f"put it in place: {shown(output)}")
+        replace_folder(output, folder)
+    return output
+
+
+def quantize_folder(folder: ForecasterFolder, series: Series, root: Path) -> ForecasterFolder:
+    """Return an int8 form of a model folder, made below ``root`` unless it is there; needs no source and no torch.
+
+    The name of its folder is made of everything that decides it: the model's graph and weights, the values that
+    calibrate, the versions of the tools. Raises SetupError when it cannot be written.
+    """
+    tools = {"vinocast": __version__} | {tool: version(tool) for tool in ("nncf", "numpy", "openvino")}
+    options = {"precision": "int8", "calibration": series.sha256}
+    decided = hashlib.sha256(f"{folder.content} {sorted({**tools, **options}.items())}".encode()).hexdigest()
+    output = root.resolve() / f"{folder.path.name}-{decided[:16]}"
+    manifest = folder.manifest.model_copy(
+        update={
+            "name": output.name,
+            "precision": "int8",
+            "golden_tolerance": GOLDEN_TOLERANCES["int8"],
+            "source": Source(name=folder.path.name, sha256=folder.manifest.files, options=options),
+            "tools": tools,
+            # Those of the model it was made from, which it does not keep to.
+            "parity": {},
+            "metrics": [],
+            "command": None,
+        }
+    )
+    if _is_current(output, manifest):
+        return open_forecaster(output)
+    check_output(output, OWN_FILES, sum(path.stat().st_size for path in files_below(folder.path)))
+    with workspace(output) as made:
+        core = ov.Core()
+        graph = quantize(core.read_model(folder.path / IR_FILE), series.calibration(manifest.context), manifest)
+        save_ir(graph, made / IR_FILE)
+        inputs, _ = folder.golden("inputs", "outputs")
+        compiled = core.compile_model(made / IR_FILE, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        np.savez(made / GOLDEN_FILE, inputs=inputs, outputs=compiled(inputs)[0])
+        hashes = {path.name: sha256_file(path) for path in files_below(made)}
+        write_manifest(made, manifest.model_copy(update={"files": hashes}))
+        replace_folder(output, made)
+    return open_forecaster(output)
+
+
+def _plan(
+    files: SourceFiles,
+    name: str,
+    *,
+    precision: str,
+    channels: list[str] | None,
+    keep_source: bool,
+    metrics: Sequence[Metric],
+    command: str | None,
+) -> ForecasterManifest:
+    """Return the manifest but for what only a conversion can tell: files and parity."""
+    architecture = files.architecture
+    if precision not in GOLDEN_TOLERANCES:
+        raise SetupError(f"no precision {precision!r}: choose one of {', '.join(GOLDEN_TOLERANCES)}")
+    names = channels or [f"channel_{index}" for index in range(architecture.num_input_channels)]
+    if len(names) != architecture.num_input_channels or len(set(names)) < len(names) or "" in names:
+        raise SetupError(
+            f"channels: the model has {architecture.num_input_channels}, each needs one name of its own; got {names}"
+        )
+    if strange := [name for name in names if not name.isprintable()]:
+        raise SetupError(f"channels: a name must be printable UTF-8, got {strange[0]!a}")
+    return ForecasterManifest(
+        name=name,
+        layout=architecture.layout,
+        context=architecture.context_length,
+        horizon=architecture.prediction_length,
+        channels=names,
+        precision=precision,
+        golden_tolerance=GOLDEN_TOLERANCES[precision],
+        files={},
+        source=Source(
+            name=shown(files.name),
+            sha256=files.sha256,
+            options={"precision": precision, "channels": ",".join(names), "keep_source": str(keep_source).lower()},
+        ),
+        tools={"vinocast": __version__} | {tool: version(tool) for tool in TOOLS},
+        metrics=list(metrics),
+        command=command,
+    )
+
+
+def _listed(output: Path) -> set[str]:
+    """Return the files that the manifest of an older model names."""
+    try:
+        return set(open_forecaster(output).manifest.files)
+    except ModelRefusedError:
+        return set()
+
+
+def _is_current(output: Path, plan: ForecasterManifest) -> bool:
+    """Whether a whole model of this plan is there; under what name its source was found makes no difference."""
+    try:
+        existing = open_forecaster(output)
+        existing.verify()
+    except ModelRefusedError:
+        return False
+    return _decided(existing.manifest) == _decided(plan)
+
+
+def _decided(manifest: ForecasterManifest) -> dict[str, Any]:
+    return manifest.model_dump(exclude={"files": True, "parity": True, "source": {"name": True}})
+
+
+def _write_model(folder: Path, files: SourceFiles, graph: ov.Model, plan: ForecasterManifest) -> None:
+    save_ir(graph, folder / IR_FILE, f16=plan.precision == "f16")
+    if plan.source.options["keep_source"] == "true":
+        (folder / SOURCE_FOLDER).mkdir()
+        for name, data in files.files.items():
+            (folder / SOURCE_FOLDER / name).write_bytes(data)
+
+
+def _write_golden(folder: Path, files: SourceFiles, compiled: ov.CompiledModel) -> None:
+    """Store at least GOLDEN_SERIES generated series and what the stored IR answers, in the shapes of its layout."""
+    architecture = files.architecture
+    if architecture.layout == "series":
+        inputs = golden_series(GOLDEN_SERIES, architecture.context_length)
+    else:
+        channels = architecture.num_input_channels
+        count = channels * -(-GOLDEN_SERIES // channels)
+        inputs = as_windows(golden_series(count, architecture.context_length), channels)
+    np.savez(folder / GOLDEN_FILE, inputs=inputs, outputs=compiled(inputs)[0])

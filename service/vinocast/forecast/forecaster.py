@@ -1,0 +1,241 @@
+"""A forecast model as the data plane sees it: a window and targets in, [horizon, targets] out.
+
+Hides the two layouts of an IR: in ``series`` every channel is one row of a batch, so asking for one target computes
+one; in ``window`` the channels go through together and targets are picked afterwards.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vinocast.engine.compile import infer_together
+from vinocast.engine.lane import SERIES_A_PART
+from vinocast.engine.manifest import IR_FILE, ForecasterFolder, ForecasterManifest, mend
+from vinocast.errors import ModelRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from vinocast.engine.compile import CompiledShape, Compiler, Slot
+    from vinocast.engine.in_force import Property
+    from vinocast.engine.profiles import Profile
+
+log = logging.getLogger(__name__)
+
+# Deviation floor of the golden check: the same constant the models' scaler adds to the variance.
+MINIMUM_VARIANCE = 1e-5
+# What bf16 may add to the difference from golden vectors: seen are 0.02 of a deviation in f32 weights, 0.09 in int8.
+BF16_TOLERANCE = 0.2
+
+
+def series_counts(channels: int) -> list[int]:
+    """Return the batch sizes to compile for a model of so many channels, at most SERIES_A_PART, the most wanted first.
+
+    All channels and a single target are what clients ask for. Between them every count up to eight has its own shape,
+    as a row of padding costs as much as a wanted one; above eight each is at most a quarter more than the one before.
+    """
+    channels = min(channels, SERIES_A_PART)
+    between = list(range(2, min(channels, 9)))
+    while between and between[-1] * 5 // 4 < channels and between[-1] >= 8:
+        between.append(between[-1] * 5 // 4)
+    return list(dict.fromkeys([channels, 1, *between]))
+
+
+class Forecaster:
+    """One forecast model, compiled for the batch sizes that occur. For any thread: one computes, others wait.
+
+    Loading is in steps so that the first answer need not wait for every shape: :meth:`load` makes the model usable,
+    :meth:`load_rest` adds the shapes that make small requests cheap. ``load_rest`` may run beside :meth:`forecast`.
+    A forked process must load a model of its own: the threads of OpenVINO stay in its parent.
+
+    Attributes:
+        folder: the model's own folder.
+        manifest: of that folder.
+        profile: how it is compiled, once :meth:`load` is done.
+        served: the files that are served: those of ``folder``, or what a tuned profile made of them.
+        warnings: what a user should know of the profile's choice, and how what is in force differs from it.
+        in_force: the properties read back from the compiled model.
+    """
+
+    profile: Profile
+    served: ForecasterFolder
+    warnings: list[str]
+    in_force: dict[str, Property]
+
+    def __init__(self, folder: ForecasterFolder) -> None:
+        self.folder = folder
+        self.manifest: ForecasterManifest = folder.manifest
+        self._shapes: dict[int, CompiledShape] = {}
+        # Replaced as a whole, as other threads may read it.
+        self._counts: list[int] = []
+        self._lock = threading.Lock()
+
+    @property
+    def compiled_counts(self) -> list[int]:
+        """The batch sizes that are compiled, ascending."""
+        return self._counts
+
+    @property
+    def most_series(self) -> int:
+        """The most series that are computed together; none, where channels go through the net as a window."""
+        return self._counts[-1] * self._streams if self.manifest.layout == "series" else 0
+
+    @property
+    def _streams(self) -> int:
+        return len(self._shapes[self._counts[-1]].slots)
+
+    @property
+    def precision(self) -> str:
+        """Of the weights that are served, which a tuned profile may have chosen."""
+        return self.served.manifest.precision
+
+    def load(self, compiler: Compiler) -> None:
+        """Verify the files, compile the main shape and pass the self-test; raises ModelRefusedError."""
+        self.folder.verify()
+        self.profile, self.served, warning = compiler.profile.choose(self.folder)
+        if warning:
+            log.warning("%s", warning)
+        try:
+            self._model = compiler.read(self.served.path / IR_FILE)
+            self._golden = self.served.golden("inputs", "outputs")
+            main = self._add(compiler, self._wanted()[0])
+        except (RuntimeError, OSError, KeyError, ValueError) as error:
+            raise ModelRefusedError(f"{self.folder.path}: {error}") from error
+        self.in_force, self.warnings = main.in_force, [*([warning] if warning else []), *main.warnings]
+
+    def load_rest(self, compiler: Compiler, stop: Callable[[], bool] = lambda: False) -> None:
+        """Compile and self-test the other shapes, each usable as soon as it is ready, until ``stop`` says True."""
+        for count in self._wanted()[1:]:
+            if stop():
+                return
+            self._add(compiler, count)
+
+    def forecast(self, window: NDArray[np.float32], targets: Sequence[int]) -> tuple[NDArray[np.float32], float]:
+        """Forecast some channels of one window, in as many inferences as it takes.
+
+        Args:
+            window: float32 [context, channels], oldest row first.
+            targets: channel indices, each at most once.
+
+        Returns:
+            float32 [horizon, targets] in the units of the input, owned by the caller, and the seconds spent in
+            ``infer()``.
+        """
+        count = len(targets) or 1
+        most = self.most_series or count
+        parts = [self.forecast_together([(window, targets[start : start + most])]) for start in range(0, count, most)]
+        if len(parts) == 1:
+            ((forecast,), seconds) = parts[0]
+            return forecast, seconds
+        return np.concatenate([forecast for (forecast,), _ in parts], axis=1), sum(seconds for _, seconds in parts)
+
+    def forecast_together(
+        self, requests: Sequence[tuple[NDArray[np.float32], Sequence[int]]]
+    ) -> tuple[list[NDArray[np.float32]], float]:
+        """Forecast several windows, each with targets of its own, in one inference; see :meth:`forecast`.
+
+        The targets of all together must be at most ``most_series``; where that is none, one request alone goes. Where
+        there are several streams, the series are dealt out to them and computed side by side.
+        """
+        with self._lock:
+            return self._forecast_together(requests)
+
+    def _forecast_together(
+        self, requests: Sequence[tuple[NDArray[np.float32], Sequence[int]]]
+    ) -> tuple[list[NDArray[np.float32]], float]:
+        if self.manifest.layout == "window":
+            ((window, targets),) = requests
+            shape = self._shapes[1]
+            shape.inputs[0] = window
+            seconds = shape.infer()
+            return [np.ascontiguousarray(shape.outputs[0][:, targets])], seconds
+        count = sum(len(targets) for _, targets in requests)
+        slots = self._slots(count)
+        # Of one slot its own memory is filled, of several it is dealt out from here.
+        inputs = slots[0][0].inputs if len(slots) == 1 else np.empty((count, self.manifest.context), np.float32)
+        start = 0
+        for window, targets in requests:
+            # A slice copies without an index where all channels are wanted, which is the usual request.
+            every = len(targets) == window.shape[1] and targets == range(window.shape[1])
+            inputs[start : start + len(targets)] = window.T if every else window.T[list(targets)]
+            start += len(targets)
+        if len(slots) > 1:
+            for slot, rows in slots:
+                slot.inputs[: rows.stop - rows.start] = inputs[rows]
+        seconds = infer_together([slot for slot, _ in slots])
+        outputs = (
+            slots[0][0].outputs
+            if len(slots) == 1
+            else np.concatenate([slot.outputs[: rows.stop - rows.start] for slot, rows in slots])
+        )
+        forecasts, start = [], 0
+        for _, targets in requests:
+            forecasts.append(outputs[start : start + len(targets)].T.copy())
+            start += len(targets)
+        return forecasts, seconds
+
+    def _slots(self, count: int) -> list[tuple[Slot, slice]]:
+        """Return the slots that so many series are computed in, one a stream, and the series of each."""
+        parts = min(count, self._streams)
+        bounds = [count * part // parts for part in range(parts + 1)]
+        counts = self._counts
+        return [
+            (self._shapes[counts[bisect.bisect_left(counts, stop - start)]].slots[part], slice(start, stop))
+            for part, (start, stop) in enumerate(itertools.pairwise(bounds))
+        ]
+
+    def _wanted(self) -> list[int]:
+        return [1] if self.manifest.layout == "window" else series_counts(len(self.manifest.channels))
+
+    def _add(self, compiler: Compiler, count: int) -> CompiledShape:
+        manifest = self.manifest
+        series = manifest.layout == "series"
+        shape = compiler.compile(
+            self._model,
+            (count, manifest.context) if series else (count, manifest.context, len(manifest.channels)),
+            self.profile,
+        )
+        self._self_test(shape, count)
+        self._shapes[count] = shape
+        self._counts = sorted({*self._counts, count})
+        return shape
+
+    def _mend(self) -> str:
+        return mend(self.folder.path) if self.served is self.folder else "tune the model again"
+
+    def _self_test(self, shape: CompiledShape, count: int) -> None:
+        """Run the golden vectors through a compiled shape; raises ModelRefusedError when they do not come out."""
+        inputs, expected = self._golden
+        manifest = self.manifest
+        tolerance = self.served.manifest.golden_tolerance + (BF16_TOLERANCE if self.profile.precision == "bf16" else 0)
+        channels = () if manifest.layout == "series" else (len(manifest.channels),)
+        shapes = (shape.outputs.shape[1:], inputs.shape[1:], expected.shape[1:])
+        if shapes != (
+            (manifest.horizon, *channels),
+            (manifest.context, *channels),
+            (manifest.horizon, *channels),
+        ) or not (0 < len(inputs) == len(expected)):
+            raise ModelRefusedError(
+                f"{self.folder.path}: the IR or the golden vectors have another shape than the manifest says; "
+                f"{mend(self.folder.path)}"
+            )
+        for start in range(0, len(inputs), count):
+            batch = inputs[start : start + count]
+            shape.inputs[: len(batch)] = batch
+            shape.infer()
+            scale = np.sqrt(batch.astype(np.float64).var(axis=1, keepdims=True) + MINIMUM_VARIANCE)
+            difference = np.abs(shape.outputs[: len(batch)] - expected[start : start + count]) / scale
+            worst = float(difference.max())
+            if not worst <= tolerance:
+                raise ModelRefusedError(
+                    f"{self.served.path}: the golden vectors come out {worst:.3g} of a series' deviation away, "
+                    f"more than {tolerance:.3g}; {self._mend()}"
+                )

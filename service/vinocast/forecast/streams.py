@@ -1,0 +1,225 @@
+"""Windows kept by the service, so that a client sends one new row instead of the whole window.
+
+A stream is a ring of the last ``context`` rows. Its forecast takes a copy of the window at the moment of the request,
+so rows observed while the request waits do not reach it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vinocast.errors import (
+    InvalidShapeError,
+    NotEnoughHistoryError,
+    NotFoundError,
+    OverloadedError,
+    StaleTimestampError,
+    TimestampAheadError,
+    UnknownStreamError,
+    quote,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+DAY_MS = 86_400_000
+# How far the second timestamp of a stream may lie ahead of the first, when nothing is known yet of its steps.
+MOST_DAYS_AHEAD = 366
+FORGET = 'if the newest is wrong, drop the stream: op "forget", or DELETE /streams/{stream}'
+NO_STREAMS = "stream: none is kept where several workers share a port: send past_values, or serve with --workers 1"
+
+
+class Stream:
+    """The last ``context`` rows of one multivariate series, and the timestamp of the newest."""
+
+    def __init__(self, context: int, channels: int, max_steps_ahead: int) -> None:
+        self._max_steps_ahead = max_steps_ahead
+        self._ring = np.zeros((context, channels), np.float32)
+        self._next = 0  # where the next row goes; once the ring is full, also where the oldest row is
+        self.rows = 0
+        self.newest_ms: int | None = None
+        self.rows_since_newest = 0  # rows without a timestamp that came after the newest that has one
+        self._first_ms = 0  # the first timestamp, once there is a newest
+        self._steps = 0  # rows from the first timestamp to the newest
+
+    @property
+    def context(self) -> int:
+        """Rows the ring holds."""
+        return self._ring.shape[0]
+
+    @property
+    def channels(self) -> int:
+        """Values of a row."""
+        return self._ring.shape[1]
+
+    @property
+    def missing(self) -> int:
+        """Rows still to come before there is a whole window."""
+        return self.context - self.rows
+
+    def observe(self, values: NDArray[np.float32], timestamp_ms: int | None) -> None:
+        """Append rows [n, channels], oldest first.
+
+        ``timestamp_ms`` is that of the last row. It must rise: one row with the timestamp of the newest replaces it.
+        Without one the order of arrival counts. Rows that are refused leave the stream as it was.
+
+        Raises:
+            InvalidShapeError: rows of another width.
+            StaleTimestampError: rows not newer than the stream's newest.
+            TimestampAheadError: rows so far ahead of the stream's newest that their timestamp must be wrong.
+        """
+        if values.shape[1] != self.channels:
+            raise InvalidShapeError(f"values: expected {self.channels} channels, got {values.shape[1]}", "values")
+        if timestamp_ms is not None and self.newest_ms is not None and timestamp_ms <= self.newest_ms:
+            if timestamp_ms < self.newest_ms or len(values) > 1 or self.rows_since_newest >= self.context:
+                raise StaleTimestampError(
+                    f"timestamp_ms: expected more than the stream's newest, {self.newest_ms}, got {timestamp_ms}; "
+                    f"{FORGET}",
+                    "timestamp_ms",
+                )
+            self._ring[self._next - 1 - self.rows_since_newest] = values[0]
+            return
+        steps = self.rows_since_newest + len(values)
+        if timestamp_ms is not None and self.newest_ms is not None:
+            self._check_ahead(timestamp_ms, self.newest_ms, steps)
+        kept = values[-self.context :]
+        first = min(len(kept), self.context - self._next)
+        self._ring[self._next : self._next + first] = kept[:first]
+        self._ring[: len(kept) - first] = kept[first:]
+        self._next = (self._next + len(kept)) % self.context
+        self.rows = min(self.context, self.rows + len(kept))
+        if timestamp_ms is None:
+            self.rows_since_newest = steps
+            return
+        if self.newest_ms is None:
+            self._first_ms = timestamp_ms
+        else:
+            self._steps += steps
+        self.newest_ms, self.rows_since_newest = timestamp_ms, 0
+
+    def _check_ahead(self, timestamp_ms: int, newest_ms: int, steps: int) -> None:
+        """Refuse rows that lie too far ahead, of which the last is ``steps`` rows behind the newest that has a time.
+
+        A step is the mean of all so far: a stream of trades has bursts and quiet nights, which a recent few would not
+        tell from a fault.
+        """
+        if self._steps:
+            span = newest_ms - self._first_ms
+            most = (self._max_steps_ahead + steps - 1) * span // self._steps
+            bound = f"{self._max_steps_ahead} steps of {span / self._steps:g} ms (--max-steps-ahead)"
+        else:
+            most = MOST_DAYS_AHEAD * DAY_MS * steps
+            bound = f"{MOST_DAYS_AHEAD} days"
+        if timestamp_ms - newest_ms > most:
+            raise TimestampAheadError(
+                f"timestamp_ms: expected milliseconds within {bound} of the stream's newest, {newest_ms}, "
+                f"got {timestamp_ms}; {FORGET}",
+                "timestamp_ms",
+            )
+
+    def window(self, context: int, channels: int) -> NDArray[np.float32]:
+        """Return a copy of the window that a model wants, [context, channels], oldest row first.
+
+        Raises:
+            InvalidShapeError: the stream was made for a model of another shape.
+            NotEnoughHistoryError: rows are missing; the message says how many.
+        """
+        if (context, channels) != self._ring.shape:
+            raise InvalidShapeError(
+                f"stream: expected one of {context} rows of {channels} channels, got {self.context} of {self.channels}",
+                "stream",
+            )
+        if self.missing:
+            raise NotEnoughHistoryError(
+                f"stream: expected {self.context} rows, holds {self.rows}; {self.missing} are missing", "stream"
+            )
+        return np.concatenate((self._ring[self._next :], self._ring[: self._next]))
+
+
+class Streams:
+    """The streams of a service, bounded in number; those that get no row for a time are dropped."""
+
+    def __init__(
+        self, limit: int, idle_seconds: float, max_steps_ahead: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._limit = limit
+        self._idle_seconds = idle_seconds
+        self._max_steps_ahead = max_steps_ahead
+        self._clock = clock
+        # In the order of the last observation, so that the idle ones stand first.
+        self._streams: dict[str, tuple[Stream, float]] = {}
+
+    def find(self, name: str) -> Stream:
+        """Return a stream by name; raises UnknownStreamError."""
+        self._drop_idle()
+        try:
+            return self._streams[name][0]
+        except KeyError:
+            raise UnknownStreamError(
+                f"stream: expected one that has been observed, got {quote(name)}", "stream"
+            ) from None
+
+    def observe(
+        self, name: str, context: int, channels: int, values: NDArray[np.float32], timestamp_ms: int | None
+    ) -> Stream:
+        """Append rows to a stream, new on first use, which keeps it from being idle; return it.
+
+        Raises:
+            OverloadedError: there are too many streams for another.
+            InvalidShapeError, StaleTimestampError, TimestampAheadError: as :meth:`Stream.observe` does.
+        """
+        self._drop_idle()
+        if name in self._streams:
+            stream, _ = self._streams[name]
+        elif len(self._streams) < self._limit:
+            stream = Stream(context, channels, self._max_steps_ahead)
+        else:
+            raise OverloadedError(
+                f"stream: there are {self._limit} streams already, the most there may be; forget drops one", "stream"
+            )
+        stream.observe(values, timestamp_ms)
+        self._streams.pop(name, None)
+        self._streams[name] = (stream, self._clock())
+        return stream
+
+    def forget(self, name: str) -> Stream:
+        """Drop a stream by name and return what it was; raises UnknownStreamError."""
+        stream = self.find(name)
+        del self._streams[name]
+        return stream
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return name, rows, missing rows and newest timestamp of every stream, the most recently observed last."""
+        self._drop_idle()
+        return [
+            {"stream": name, "rows": stream.rows, "missing": stream.missing, "timestamp_ms": stream.newest_ms}
+            for name, (stream, _) in self._streams.items()
+        ]
+
+    def _drop_idle(self) -> None:
+        oldest_allowed = self._clock() - self._idle_seconds
+        while self._streams:
+            name, (_, observed) = next(iter(self._streams.items()))
+            if observed >= oldest_allowed:
+                return
+            del self._streams[name]
+
+
+class NoStreams(Streams):
+    """Stands where several processes share a port: a stream would be known to the one that its rows came to."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 0, 0)
+
+    def find(self, name: str) -> Stream:  # noqa: ARG002 - the base's signature
+        """Raise UnknownStreamError."""
+        raise UnknownStreamError(NO_STREAMS, "stream")
+
+    def observe(self, *_: object) -> Stream:
+        """Raise NotFoundError."""
+        raise NotFoundError(NO_STREAMS, "stream")

@@ -1,0 +1,140 @@
+"""From the wire to a float32 window, in bulk: rows of numbers, or base64 of little-endian float32.
+
+A window is [context, channels], oldest row first. Checked here and nowhere else: shape, type of every element, finite
+in float32. What is right takes the fast way; only a window with a fault is looked at element by element, to name it.
+"""
+
+from __future__ import annotations
+
+import binascii
+import math
+import struct
+from array import array
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vinocast.errors import InvalidShapeError, InvalidValueError, RequestError, describe
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Letters looked at one by one before the whole text is searched: names of fields hold a few.
+MOST_LETTERS = 32
+# What an element of a window may be beside what is named in full.
+KINDS: dict[type, str] = {str: "a string", list: "an array", int: "a number", float: "a number"}
+
+
+def window_from_rows(
+    rows: list[Any], context: int, channels: int, *, may_hold_booleans: bool = True, field: str = "past_values"
+) -> NDArray[np.float32]:
+    """Return [context, channels] from parsed JSON rows.
+
+    ``may_hold_booleans`` is False when the caller knows that the JSON text holds neither ``true`` nor ``false``: a
+    boolean is the one wrong element that converts to a number in silence.
+
+    Raises:
+        InvalidShapeError: not ``context`` rows of ``channels`` elements.
+        InvalidValueError: an element that is no number, or beyond float32.
+    """
+    if len(rows) != context:
+        raise InvalidShapeError(f"{field}: expected {context} rows, got {len(rows)}", field)
+    return rows_to_array(rows, channels, may_hold_booleans=may_hold_booleans, field=field)
+
+
+def rows_to_array(
+    rows: list[Any], channels: int, *, may_hold_booleans: bool, field: str, one_row: bool = False
+) -> NDArray[np.float32]:
+    """Return [rows, channels] from parsed JSON rows, however many; see :func:`window_from_rows` for the rest.
+
+    With ``one_row`` the field itself was the row, so that faults in it have one index less.
+    """
+    values: list[Any] = []
+    try:
+        for row in rows:
+            values += row
+        # Packing refuses what is no number, and is the fastest way from Python's floats to float32.
+        flat = np.frombuffer(struct.pack(f"{len(values)}f", *values), np.float32)
+    except (TypeError, struct.error):
+        raise _fault(rows, channels, field, one_row=one_row) from None
+    if set(map(len, rows)) != {channels} or not np.isfinite(flat).all() or (may_hold_booleans and _holds_boolean(rows)):
+        raise _fault(rows, channels, field, one_row=one_row)
+    return flat.reshape(len(rows), channels)
+
+
+def may_hold_booleans(body: bytes) -> bool:
+    """Whether JSON text may hold ``true`` or ``false``.
+
+    Looks for one letter that no number has, which is a memchr; to look for a word takes 40 times as long.
+    """
+    for letter, word in ((b"u", b"true"), (b"l", b"false")):
+        position = body.find(letter)
+        for _ in range(MOST_LETTERS):
+            if position < 0:
+                break
+            if body.startswith(word, position - 2):
+                return True
+            position = body.find(letter, position + 1)
+        else:
+            if word in body:
+                return True
+    return False
+
+
+def window_from_base64(
+    text: str, shape: tuple[int, int], context: int, channels: int, *, field: str = "past_values_b64"
+) -> NDArray[np.float32]:
+    """Return [context, channels] from base64 of little-endian float32, row by row.
+
+    Raises:
+        InvalidShapeError: ``shape`` is not the model's, or the bytes are not of that length.
+        InvalidValueError: not base64, or a value that is not finite.
+    """
+    if shape != (context, channels):
+        raise InvalidShapeError(f"shape: expected [{context}, {channels}], got [{shape[0]}, {shape[1]}]", "shape")
+    try:
+        raw = binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
+    except (binascii.Error, UnicodeEncodeError) as error:
+        raise InvalidValueError(f"{field}: expected base64 of float32 values: {error}", field) from None
+    if len(raw) != context * channels * 4:
+        raise InvalidShapeError(f"{field}: expected {context * channels * 4} bytes, got {len(raw)}", field)
+    window = np.frombuffer(raw, "<f4").reshape(context, channels)
+    finite = np.isfinite(window)
+    if not finite.all():
+        row, channel = np.argwhere(~finite)[0]
+        path = f"{field}[{row}][{channel}]"
+        raise InvalidValueError(f"{path}: expected a finite number, got {window[row, channel]}", path)
+    return window
+
+
+def _holds_boolean(rows: list[list[Any]]) -> bool:
+    return any(value is True or value is False for row in rows for value in row)
+
+
+def _fault(rows: list[Any], channels: int, field: str, *, one_row: bool) -> RequestError:
+    """Find the first fault of rows that are known to hold one, and say where it is."""
+    for i, row in enumerate(rows):
+        path = field if one_row else f"{field}[{i}]"
+        if not isinstance(row, list):
+            kind = InvalidShapeError if _is_number(row) else InvalidValueError
+            return kind(f"{path}: expected a row of {channels} numbers, got {_name(row)}", path)
+        if len(row) != channels:
+            return InvalidShapeError(f"{path}: expected {channels} channels, got {len(row)}", path)
+        for j, value in enumerate(row):
+            element = f"{path}[{j}]"
+            if isinstance(value, list):
+                return InvalidShapeError(f"{element}: expected a number, got an array", element)
+            if not _is_number(value):
+                return InvalidValueError(f"{element}: expected a number, got {_name(value)}", element)
+            if not math.isfinite(array("f", [value])[0]):
+                return InvalidValueError(f"{element}: expected a number within float32, got {value!r}", element)
+    return InvalidValueError(f"{field}: expected numbers within float32", field)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _name(value: object) -> str:
+    """Name a JSON value as its author would, by its kind where the value itself may be long."""
+    return KINDS.get(type(value)) or describe(value)

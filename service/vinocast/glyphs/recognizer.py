@@ -1,0 +1,143 @@
+"""A glyph model as the data plane sees it: grids or rasters in, ranked labels out."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vinocast.engine.batches import BatchedModel
+from vinocast.engine.manifest import (
+    CHARS_FILE,
+    LABEL_MAP_FILE,
+    PHASE1_IR_FILE,
+    PHASE2_IR_FILE,
+    GlyphsManifest,
+    ModelFolder,
+    mend,
+)
+from vinocast.errors import ModelRefusedError, SetupError
+from vinocast.glyphs.chain import GlyphChain
+from vinocast.glyphs.compiled import PHASE1_BATCHES
+from vinocast.glyphs.labels import Labels, read_labels
+from vinocast.glyphs.rasters import suspicions
+from vinocast.glyphs.wire import grid_from_rows, raster_from_base64
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from vinocast.engine.compile import Compiler
+    from vinocast.glyphs.chain import Ranking
+
+# A forecast that comes while glyphs are recognized waits for so many of them at most. Of 8 together each takes a tenth
+# less, which is not worth twice the wait.
+MOST_GLYPHS = 4
+PHASE2_BATCHES = (1, MOST_GLYPHS)
+
+
+class Recognizer:
+    """One glyph chain, compiled and warm. For any thread: one computes, others wait.
+
+    Attributes:
+        most_glyphs: the most that one call may recognize.
+    """
+
+    most_glyphs = MOST_GLYPHS
+    # Here and not imported by who decodes: a service without glyphs need not load what reads a PNG.
+    grid = staticmethod(grid_from_rows)
+    raster = staticmethod(raster_from_base64)
+    suspicions = staticmethod(suspicions)
+
+    def __init__(self, folder: ModelFolder[GlyphsManifest]) -> None:
+        self._folder = folder
+        self._labels: Labels
+        self._phase1: BatchedModel
+        self._phase2: BatchedModel
+        self._chain: GlyphChain
+        self._lock = threading.Lock()
+
+    @property
+    def compiled_counts(self) -> list[int]:
+        """The numbers of glyphs that Phase 2 is compiled for, ascending."""
+        return list(PHASE2_BATCHES)
+
+    @property
+    def precision(self) -> str:
+        """Of the weights that are served."""
+        return self._folder.manifest.precision
+
+    @property
+    def in_force(self) -> dict[str, Any]:
+        """The properties read back from the compiled Phase 2."""
+        return self._phase2.in_force
+
+    @property
+    def warnings(self) -> list[str]:
+        """How what is in force in either net differs from what the profile asks for."""
+        return list(dict.fromkeys([*self._phase1.warnings, *self._phase2.warnings]))
+
+    def load(self, compiler: Compiler) -> None:
+        """Verify the files, compile both nets and pass the self-test; raises ModelRefusedError."""
+        path = self._folder.path
+        self._folder.verify()
+        try:
+            self._labels = read_labels(path / LABEL_MAP_FILE, path / CHARS_FILE)
+            self._phase1 = BatchedModel(compiler, compiler.read(path / PHASE1_IR_FILE), PHASE1_BATCHES)
+            self._phase2 = BatchedModel(compiler, compiler.read(path / PHASE2_IR_FILE), PHASE2_BATCHES)
+            self._self_test(*self._folder.golden("cells", "ids", "grids", "logits"))
+        except (RuntimeError, OSError, KeyError, ValueError, SetupError) as error:
+            raise ModelRefusedError(f"{path}: {error}") from error
+        self._chain = GlyphChain(self._phase1, self._phase2)
+
+    def load_rest(self, compiler: Compiler, stop: Callable[[], bool]) -> None:
+        """Do nothing: :meth:`load` has compiled every shape."""
+
+    def recognize_rasters(self, rasters: NDArray[np.uint8], topk: int) -> tuple[list[dict[str, Any]], float]:
+        """Return what :meth:`recognize_grids` does, for rasters [n, 128, 128]."""
+        with self._lock:
+            before = self._phase1.seconds
+            grids = self._chain.grids(rasters)
+            seconds = self._phase1.seconds - before
+        results, more = self.recognize_grids(grids, topk)
+        return results, seconds + more
+
+    def recognize_grids(self, grids: NDArray[np.uint16], topk: int) -> tuple[list[dict[str, Any]], float]:
+        """Return the ``topk`` best labels of each grid [n, 16, 16], and the seconds of infer().
+
+        Each result is as the reply has it. Of fewer labels than ``topk``, all are returned.
+        """
+        with self._lock:
+            before = self._phase2.seconds
+            ranking = self._chain.rank(grids, topk)
+            seconds = self._phase2.seconds - before
+        return [{"topk": topk} for topk in self._candidates(ranking)], seconds
+
+    def _candidates(self, ranking: Ranking) -> list[list[dict[str, Any]]]:
+        names, bases = self._labels.names, self._labels.bases
+        return [
+            [
+                {"rank": rank, "label": names[label], "base": bases[label], "prob": probability}
+                for rank, (label, probability) in enumerate(zip(labels, probabilities, strict=True), 1)
+            ]
+            for labels, probabilities in zip(ranking.indices.tolist(), ranking.probabilities.tolist(), strict=True)
+        ]
+
+    def _self_test(
+        self, cells: NDArray[np.float32], ids: NDArray[np.int64], grids: NDArray[np.int64], logits: NDArray[np.float32]
+    ) -> None:
+        """Run the golden vectors through both nets; raises ModelRefusedError when they do not come out."""
+        path, tolerance = self._folder.path, self._folder.manifest.golden_tolerance
+        if logits.shape[1:] != (len(self._labels),) or not (0 < len(grids) == len(logits) and len(cells) > 0):
+            raise ModelRefusedError(
+                f"{path}: {len(self._labels)} labels, golden vectors of shape {list(logits.shape)}; {mend(path)}"
+            )
+        if not np.array_equal(self._phase1(cells).argmax(axis=1), ids):
+            raise ModelRefusedError(f"{path}: the golden cells come out as other primitives; {mend(path)}")
+        worst = float(np.abs(self._phase2(grids) - logits).max())
+        if not worst <= tolerance:
+            raise ModelRefusedError(
+                f"{path}: the golden grids come out {worst:.3g} away, more than {tolerance:.3g}; {mend(path)}"
+            )

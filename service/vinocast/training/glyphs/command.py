@@ -1,0 +1,86 @@
+"""``vinocast train glyphs``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vinocast.cli import Command, settings_options
+from vinocast.engine.cpu import cpu_budget
+from vinocast.extras import missing_extra
+from vinocast.training.glyphs.recipe import Recipe
+
+# Families of Debian's packages and of freely licensed web fonts: two of naskh, two of kufi, two of Latin serif and two
+# of Latin sans for the test, and others of each for the validation.
+TEST = (
+    "Noto Naskh Arabic", "Scheherazade", "Noto Kufi Arabic", "Cairo", "Linux Libertine", "Gentium", "Lato", "Roboto",
+)  # fmt: skip
+VALIDATION = ("Harmattan", "KacstOne", "Tajawal", "EB Garamond", "Cantarell")
+
+
+@click.command(cls=Command, group="train_")
+@click.option("--fonts", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder of fonts.")
+@click.option("--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder to write.")
+@click.option(
+    "--work", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder of what lies between; 3 GB."
+)
+@click.option(
+    "--test-family",
+    multiple=True,
+    default=TEST,
+    show_default=False,
+    metavar="NAME",
+    help="Hold the families that begin so out, to measure on; may be repeated. Default: " + ", ".join(TEST) + ".",
+)
+@click.option(
+    "--validation-family",
+    multiple=True,
+    default=VALIDATION,
+    show_default=False,
+    metavar="NAME",
+    help="Hold them out to choose by; may be repeated. Default: " + ", ".join(VALIDATION) + ".",
+)
+@click.option("--unused-family", multiple=True, metavar="NAME", help="Pass the families over; may be repeated.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=lambda: cpu_budget().cores,
+    show_default="the cores there are",
+    help="Threads to compute with, and processes to render with; another number of threads rounds differently.",
+)
+@settings_options(Recipe)
+def glyphs(
+    fonts: Path,
+    output: Path,
+    work: Path,
+    test_family: tuple[str, ...],
+    validation_family: tuple[str, ...],
+    unused_family: tuple[str, ...],
+    threads: int,
+    **recipe: Any,
+) -> None:
+    """Train the glyph chain on rasters of fonts: TrueType, OpenType and WOFF2 files, searched for in a whole folder.
+
+    Writes a model folder: the IR of both phases, in int8 too, the weights, label_map.json, chars.csv and metrics.json,
+    which says what was held out and how well unseen fonts are read. After an interruption the same command goes on
+    where it was.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("fontTools").setLevel(logging.ERROR)
+    try:
+        from vinocast.training.glyphs.split import HeldOut  # noqa: PLC0415 - the help page needs no torch
+        from vinocast.training.glyphs.train import train_chain  # noqa: PLC0415 - as above
+    except ModuleNotFoundError as error:
+        raise missing_extra("train", error) from error
+
+    held_out = HeldOut(test_family, validation_family, unused_family)
+    metrics = train_chain(fonts, output, work, held_out, Recipe(**recipe), threads, workers=threads)
+    test = metrics["test"]
+    click.echo(
+        f"{output}: {metrics['protocol']['labels']} labels, unseen fonts: top-1 {test['top1_grouped']:.4f} with labels "
+        f"of one shape as one, {test['top1']:.4f} plain, top-5 {test['top5']:.4f}, over {test['rasters']} rasters"
+    )

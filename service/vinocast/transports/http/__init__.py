@@ -1,0 +1,1 @@
+"""HTTP: one event loop that reads, infers and writes in turn."""

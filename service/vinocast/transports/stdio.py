@@ -1,0 +1,186 @@
+"""JSON lines on standard input and output, for a parent process.
+
+One thread does everything in turn: read what has come, run one inference, write what fits. So a request meets no
+hand-over between threads, the reader never waits for the writer, and a parent that writes without reading cannot lock
+it up. What this transport promises:
+
+- Standard output carries replies only: file descriptor 1 is copied and then points at standard error, so that no
+  library can break a line.
+- Every request line gets exactly one reply line, also garbage and lines over the limit.
+- Replies that nobody reads are kept up to a limit; beyond it, reading pauses until some are read.
+- At end of input, and at SIGTERM, SIGINT or SIGHUP, what was read is answered; then the process ends with code 0.
+- When the parent dies the process ends, even if another process still holds the pipe open.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+from vinocast import schemas
+from vinocast.dataplane import DataPlane
+from vinocast.errors import (
+    InternalError,
+    InvalidRequestError,
+    LineTooLongError,
+    RequestError,
+    UnknownOpError,
+    describe,
+    quote,
+)
+from vinocast.transports.descriptors import STDIN, write_some
+from vinocast.transports.lines import LineSplitter
+from vinocast.transports.signals import on_end
+
+if TYPE_CHECKING:
+    from vinocast.settings import StdioSettings
+    from vinocast.transports.reply_queue import Replies
+
+# What a pipe holds, unless its owner has enlarged it, and what it then can hold at most.
+READ_BYTES, LARGEST_PIPE = 1 << 16, 1 << 20
+PARENT_CHECK_SECONDS = 0.5
+# After a signal, how long a client that does not read its last replies is waited for.
+DRAIN_SECONDS = 4.0
+
+log = logging.getLogger(__name__)
+
+
+def serve_stdio(settings: StdioSettings, replies: Replies, parent: int) -> int:
+    """Serve until end of input, a signal, or the death of the process ``parent``; return the exit code."""
+    return _StdioServer(settings, replies, parent).run()
+
+
+class _StdioServer:
+    def __init__(self, settings: StdioSettings, replies: Replies, parent: int) -> None:
+        self._parent = parent
+        self._replies = replies
+        self._max_unread = settings.max_unread_reply_bytes
+        self._plane = DataPlane(settings)
+        self._splitter = LineSplitter(self._plane.max_request_bytes)
+        # Pings that came before the default model settled.
+        self._waiting_pings: list[dict[str, Any]] = []
+        # What was parsed is kept until the replies are out: to free the numbers of a window takes 25 us.
+        self._parsed: list[dict[str, Any]] = []
+        self._reading = True
+        self._signalled = False
+        self._last_progress = 0.0
+
+    def run(self) -> int:
+        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        # Python writes the number of each signal into the pipe; the loader writes a zero when a model has settled.
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        on_end(lambda *_: None)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        # A pipeline of forecasts should not pay for the glyph model in memory, nor in its first second.
+        self._plane.start(lambda: write_some(wake_write, b"\0"), glyphs_on_demand=True)
+        try:
+            return self._loop(wake_read)
+        except OSError as error:
+            log.error("standard input or standard output failed: %s", error.strerror)
+            return 1
+        finally:
+            self._plane.close()
+
+    def _loop(self, wake_read: int) -> int:
+        next_parent_check = 0.0
+        while True:
+            if self._plane.default_model.settled:
+                self._answer_pings()
+            busy = self._plane.lane.step()
+            wrote = self._replies.write()
+            self._parsed.clear()
+            if not self._reading and not len(self._plane.lane) and not self._waiting_pings and not self._replies.unread:
+                return 0 if self._plane.default_model.refused is None else 1
+            now = time.monotonic()
+            if now >= next_parent_check:
+                next_parent_check = now + PARENT_CHECK_SECONDS
+                if os.getppid() != self._parent:
+                    log.warning("the parent process is gone")
+                    # Nobody is left to answer, so do not wait for a model that is still being compiled either.
+                    os._exit(1)
+            if busy or wrote or not self._replies.unread:
+                self._last_progress = now
+            if self._signalled and now - self._last_progress > DRAIN_SECONDS:
+                log.error(
+                    "%d requests and %d bytes of replies are left behind", len(self._plane.lane), self._replies.unread
+                )
+                return 1
+            self._poll(wake_read, 0 if busy else PARENT_CHECK_SECONDS)
+
+    def _poll(self, wake_read: int, timeout: float) -> None:
+        """Wait for input, for room for output, or for a wake-up; take in what has come."""
+        poller = select.poll()
+        poller.register(wake_read, select.POLLIN)
+        if self._reading and self._replies.unread < self._max_unread:
+            poller.register(STDIN, select.POLLIN)
+        if self._replies.unread:
+            poller.register(self._replies.fd, select.POLLOUT)
+        for fd, _ in poller.poll(timeout * 1e3):
+            if fd == wake_read:
+                woken = os.read(wake_read, 4096)
+                if any(woken):
+                    self._stop_reading()
+            elif fd == STDIN and self._reading:
+                self._read()
+
+    def _read(self) -> None:
+        data = os.read(STDIN, READ_BYTES)
+        received = time.monotonic()
+        lines = self._splitter.feed(data) if data else self._splitter.finish()
+        if not data:
+            self._reading = False
+        for line in lines:
+            self._accept(line, received)
+
+    def _stop_reading(self) -> None:
+        """On a signal: take what stands in the pipe at this moment, at most the largest pipe full, then no more."""
+        for _ in range(LARGEST_PIPE // READ_BYTES):
+            if self._reading and select.select([STDIN], [], [], 0)[0]:
+                self._read()
+        self._reading = False
+        self._signalled = True
+        self._last_progress = time.monotonic()
+
+    def _accept(self, line: bytes | LineTooLongError, received: float) -> None:
+        """Start on one line; its reply is written now or when the lane comes to it."""
+        echoed: dict[str, Any] = schemas.echo({})
+        try:
+            if isinstance(line, LineTooLongError):
+                raise line
+            fields = schemas.parse_json(line)
+            self._parsed.append(fields)
+            echoed = schemas.echo(fields)
+            match fields.get("op"):
+                case None | "forecast":
+                    self._plane.forecast(fields, line, received, self._replies.append)
+                case "observe":
+                    self._plane.observe(fields, line, self._replies.append)
+                case "glyphs":
+                    self._plane.glyphs(fields, line, self._replies.append)
+                case "forget":
+                    self._plane.forget(fields, self._replies.append)
+                case "ping":
+                    schemas.validate(schemas.PingRequest, fields)
+                    self._waiting_pings.append(echoed)
+                case "stats":
+                    schemas.validate(schemas.StatsRequest, fields)
+                    self._plane.succeed("stats", echoed, self._plane.stats(), self._replies.append)
+                case str() as op:
+                    raise UnknownOpError(
+                        f"op: expected forecast, glyphs, observe, forget, ping or stats, got {quote(op)}", "op"
+                    )
+                case op:
+                    raise InvalidRequestError(f"op: expected a string, got {describe(op)}", "op")
+        except RequestError as error:
+            self._plane.refuse(echoed, error, self._replies.append)
+        except Exception as error:  # noqa: BLE001 - one line must not end the service
+            self._plane.refuse(echoed, InternalError.logged(error), self._replies.append)
+
+    def _answer_pings(self) -> None:
+        for echoed in self._waiting_pings:
+            self._plane.succeed("ping", echoed, self._plane.ping(), self._replies.append)
+        self._waiting_pings.clear()

@@ -1,0 +1,324 @@
+"""Folders of models: what is damaged is refused with a message that says which, and does not stop the others."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from support import (
+    MODEL,
+    PATIENCE,
+    ROOT,
+    RunVinocast,
+    StdioService,
+    change_manifest,
+    copy_model,
+    error_of,
+    fix_hashes,
+    packed,
+)
+from vinocast.engine.cpu import cpu_budget
+from vinocast.engine.manifest import bundled_models, find_models, open_forecaster, open_model
+from vinocast.engine.profiles import PROFILES
+from vinocast.engine.repository import Repository
+from vinocast.errors import ModelRefusedError, SetupError, UnknownModelError
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    return tmp_path / "models"
+
+
+def change_golden(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    with np.load(folder / "golden.npz") as arrays:
+        values = {name: arrays[name].copy() for name in arrays.files}
+    change(values)
+    np.savez(folder / "golden.npz", **values)
+    fix_hashes(folder)
+
+
+def flip_a_weight(folder: Path) -> None:
+    weights = bytearray((folder / "model.bin").read_bytes())
+    weights[len(weights) // 2] ^= 0x40
+    (folder / "model.bin").write_bytes(weights)
+
+
+def flip_weights_and_hash(folder: Path) -> None:
+    weights = np.fromfile(folder / "model.bin", np.float32)
+    weights[(abs(weights) > 1e-3) & (abs(weights) < 10)] *= 1.1  # not the integers between them
+    weights.tofile(folder / "model.bin")
+    fix_hashes(folder)
+
+
+def shift_golden_outputs(folder: Path) -> None:
+    change_golden(folder, lambda values: values["outputs"].__iadd__(np.float32(0.5)))
+
+
+def golden_without_outputs(folder: Path) -> None:
+    change_golden(folder, lambda values: values.pop("outputs"))
+
+
+def golden_of_another_context(folder: Path) -> None:
+    change_golden(folder, lambda values: values.update(inputs=values["inputs"][:, 1:]))
+
+
+def replace(name: str, data: bytes) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        (folder / name).write_bytes(data)
+        fix_hashes(folder)
+
+    return change
+
+
+def remove(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+def forget_hash(name: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        files = orjson.loads((folder / "manifest.json").read_bytes())["files"]
+        change_manifest(folder, files={key: value for key, value in files.items() if key != name})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        pytest.param(flip_a_weight, "model.bin", id="one altered weight"),
+        pytest.param(remove("model.bin"), "model.bin", id="no weights"),
+        pytest.param(remove("model.xml"), "model.xml", id="no graph"),
+        pytest.param(remove("golden.npz"), "golden.npz", id="no golden vectors"),
+        pytest.param(forget_hash("model.bin"), "model.bin", id="weights without a hash"),
+        pytest.param(forget_hash("golden.npz"), "golden.npz", id="golden vectors without a hash"),
+        pytest.param(flip_weights_and_hash, "golden", id="other weights, hash and all"),
+        pytest.param(shift_golden_outputs, "golden", id="other golden values, hash and all"),
+        pytest.param(golden_without_outputs, "outputs", id="golden vectors without outputs"),
+        pytest.param(golden_of_another_context, MODEL, id="golden vectors of another shape"),
+        pytest.param(replace("golden.npz", b""), MODEL, id="empty golden vectors"),
+        pytest.param(replace("golden.npz", b"PK\3\4 no more"), MODEL, id="golden vectors cut off"),
+        pytest.param(replace("model.xml", b"<net"), MODEL, id="a graph that is none"),
+        pytest.param(replace("model.bin", b""), MODEL, id="empty weights"),
+    ],
+)
+def test_a_damaged_model_is_refused_with_a_message_that_says_which(
+    models: Path, damage: Callable[[Path], None], named: str
+) -> None:
+    damage(copy_model(models))
+    repository, settled = Repository(models, None), Event()
+    repository.load(PROFILES["native"], cpu_budget(), lambda _: settled.set())
+    assert settled.wait(PATIENCE)
+    assert repository.forecaster(None).engine is None
+    assert named in str(repository.forecaster(None).refused)
+
+
+def test_a_damaged_default_model_is_told_and_ends_the_service_with_code_1(models: Path) -> None:
+    flip_a_weight(copy_model(models))
+    with StdioService("--models", models) as service:
+        ping = service.ask({"op": "ping"})
+        assert ping["ready"] is False
+        assert ping["models"][0]["state"] == "failed"
+        assert "model.bin" in ping["models"][0]["error"]
+        assert error_of(service.ask(packed(np.zeros((512, 7), np.float32)))) == ("unknown_model", "model")
+        assert service.finish() == ([], 1)
+        assert "model.bin" in service.log
+
+
+@pytest.mark.slow
+def test_a_damaged_model_does_not_stop_the_others(models: Path) -> None:
+    copy_model(models)
+    for name, damage in {"altered": flip_a_weight, "empty": replace("golden.npz", b"")}.items():
+        damage(copy_model(models, name))
+    (copy_model(models, "unreadable") / "manifest.json").write_text("{")
+    change_manifest(copy_model(models, "strange"), layout="sideways")
+    copy_model(models, "zealous")
+    window = np.zeros((512, 7), np.float32)
+    with StdioService("--models", models) as service:
+        ping = service.ask({"op": "ping"})
+        assert ping["ready"] is True
+        assert {model["name"] for model in ping["models"]} == {MODEL, "altered", "empty", "zealous"}
+        assert service.ask(packed(window))["model"] == MODEL
+        assert service.ask(packed(window, model="zealous"))["model"] == "zealous"
+        for name in ("altered", "empty"):
+            assert error_of(service.ask(packed(window, model=name))) == ("unknown_model", "model")
+        for name in ("unreadable", "strange", "", "absent"):
+            assert error_of(service.ask(packed(window, model=name))) == ("unknown_model", "model")
+        assert service.finish() == ([], 0)
+        assert "unreadable" in service.log
+        assert "strange" in service.log
+
+
+@pytest.mark.slow
+def test_a_model_goes_by_the_name_of_its_folder(models: Path, window: Any) -> None:
+    copy_model(models).rename(models / "renamed")
+    with StdioService("--models", models) as service:
+        ping = service.ask({"op": "ping"})
+        assert (ping["default_model"], ping["models"][0]["name"]) == ("renamed", "renamed")
+        assert service.ask(packed(window, model="renamed"))["model"] == "renamed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["stdio", "serve"])
+def test_no_service_starts_without_a_model_it_can_name(run_vinocast: RunVinocast, models: Path, command: str) -> None:
+    absent = run_vinocast(command, "--models", models)
+    assert (absent.returncode, str(models) in absent.stderr) == (1, True)
+    models.mkdir()
+    empty = run_vinocast(command, "--models", models)
+    assert empty.returncode == 1
+    assert "vinocast convert" in empty.stderr
+    copy_model(models, "one")
+    copy_model(models, "two")
+    several = run_vinocast(command, "--models", models)
+    assert several.returncode == 1
+    assert "--default-model" in several.stderr
+    assert "one, two" in several.stderr
+    unknown = run_vinocast(command, "--models", models, "--default-model", "three")
+    assert unknown.returncode == 1
+    assert "'three'" in unknown.stderr
+    assert "one, two" in unknown.stderr
+    (models / "one" / "manifest.json").write_text("{}")
+    damaged = run_vinocast(command, "--models", models, "--default-model", "one")
+    assert damaged.returncode == 1
+    assert "manifest.json" in damaged.stderr
+    for done in (absent, empty, several, unknown, damaged):
+        assert "Traceback" not in done.stderr
+        assert done.stdout == ""
+
+
+def test_the_only_model_is_the_default_and_so_is_the_bundled_one_among_several(models: Path) -> None:
+    copy_model(models, "only")
+    assert Repository(models, None).default == "only"
+    copy_model(models, MODEL)
+    assert Repository(models, None).default == MODEL
+    assert Repository(models, "only").default == "only"
+
+
+def test_no_other_model_stands_in_for_a_damaged_bundled_default(models: Path) -> None:
+    copy_model(models, "other")
+    (copy_model(models) / "manifest.json").write_text("{}")
+    with pytest.raises(ModelRefusedError, match=MODEL):
+        Repository(models, None)
+    assert Repository(models, "other").default == "other"
+
+
+def test_an_unknown_model_is_refused_with_the_names_there_are(models: Path) -> None:
+    copy_model(models, "one")
+    with pytest.raises(UnknownModelError, match=r"expected one of one, got 'two'"):
+        Repository(models, None).forecaster("two")
+
+
+def test_a_manifest_that_cannot_be_read_says_where_and_why(models: Path) -> None:
+    folder = copy_model(models)
+    change_manifest(folder, context=0)
+    with pytest.raises(ModelRefusedError, match=r"(?s)manifest\.json.*context"):
+        open_forecaster(folder)
+    (folder / "manifest.json").unlink()
+    with pytest.raises(ModelRefusedError, match=r"no readable manifest\.json"):
+        open_forecaster(folder)
+    with pytest.raises(SetupError):
+        find_models(models)
+
+
+def test_every_file_of_a_bundled_model_matches_its_hash() -> None:
+    found = find_models(bundled_models())
+    assert MODEL in found
+    for path in found.values():
+        open_model(path).verify()
+
+
+def test_an_openvino_that_cannot_be_imported_is_reported_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    (tmp_path / "openvino").mkdir()
+    (tmp_path / "openvino" / "__init__.py").write_text("raise ImportError('libtbb.so: no such file')")
+    with StdioService(env={"PYTHONPATH": str(tmp_path)}) as service:
+        ping = service.ask({"op": "ping"})
+        assert ping["ready"] is False
+        assert "libtbb.so" in ping["models"][0]["error"]
+        assert service.finish() == ([], 1)
+
+
+@pytest.mark.slow
+def test_the_folder_of_one_model_is_told_from_a_folder_of_models(models: Path, run_vinocast: RunVinocast) -> None:
+    folder = copy_model(models)
+    with pytest.raises(SetupError, match=f"{folder} is the folder of one model: name its parent, --models {models}$"):
+        find_models(folder)
+    for command in ("stdio", "serve", "doctor"):
+        done = run_vinocast(command, "--models", ".", cwd=folder)
+        assert done.returncode == 1
+        assert f"name its parent, --models {models}" in done.stderr + done.stdout
+        assert "Traceback" not in done.stderr
+
+
+def test_what_is_no_folder_of_a_model_is_no_model(models: Path) -> None:
+    folder = copy_model(models)
+    for name in (".ipynb_checkpoints", ".half.xyz", "no\ntext"):
+        shutil.copytree(folder, models / name)
+    shutil.copytree(folder, models / ".patchtst.x1" / "new")  # of a conversion that was killed
+    (models / "file").write_text("manifest.json")
+    (models / "empty").mkdir()
+    (models / "loop").symlink_to("loop")
+    (models / "itself").symlink_to(".")
+    (models / "linked").symlink_to(folder)
+    assert set(find_models(models)) == {MODEL, "linked"}
+
+
+@pytest.mark.parametrize("kind", ["absent", "file", "loop"])
+def test_what_is_no_folder_at_all_says_so(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
+    reason = {"absent": "No such file", "file": "Not a directory", "loop": "Too many levels of symbolic links"}[kind]
+    with pytest.raises(SetupError, match=rf"no folder of models {tmp_path / kind} \({reason}.*--models"):
+        find_models(tmp_path / kind)
+
+
+def test_a_manifest_that_is_there_and_cannot_be_read_is_told(models: Path, caplog: pytest.LogCaptureFixture) -> None:
+    copy_model(models)
+    (copy_model(models, "lost") / "manifest.json").unlink()
+    (models / "lost" / "manifest.json").symlink_to("/nowhere/manifest.json")
+    assert Repository(models, None).default == MODEL
+    assert "lost: no readable manifest.json (No such file or directory)" in caplog.text
+
+
+AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from vinocast.errors import SetupError
+from vinocast.engine.manifest import find_models
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+try:
+    print(sorted(find_models(Path(sys.argv[1]))))
+except SetupError as error:
+    print(error)
+"""
+
+
+def test_folders_that_may_not_be_read_are_told() -> None:
+    with tempfile.TemporaryDirectory() as parent:  # which another user may enter, unlike pytest's own
+        Path(parent).chmod(0o755)
+        models = Path(parent) / "models"
+        copy_model(models)
+        closed = copy_model(models, "closed")
+
+        def listed() -> str:
+            command = [sys.executable, "-c", AS_NOBODY, str(models)]
+            return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+
+        try:
+            closed.chmod(0)
+            assert listed() == f"{['closed', MODEL]}\n"  # so that opening it says why it is refused
+            models.chmod(0)
+            assert f"no folder of models {models} (Permission denied)" in listed()
+        finally:
+            models.chmod(0o755)
+            closed.chmod(0o755)
