@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
 from vinocast.engine.in_force import read_back
-from vinocast.engine.profiles import DEFAULT_PROFILE, PROFILES, find_profile
+from vinocast.engine.profiles import DEFAULT_PROFILE, PROFILES
+from vinocast.engine.tuned import find_profile
 from vinocast.export.families.patchtst.graph import build_graph
 from vinocast.export.families.patchtst.optimum import export_stock
 from vinocast.export.families.patchtst.source import read_source

@@ -25,20 +25,17 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 import orjson
+from vinocast.data.bundled import BUNDLED_FORECASTER, bundled_models
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
-from vinocast.engine.manifest import (
-    BUNDLED_FORECASTER,
-    GlyphsManifest,
-    ModelFolder,
-    bundled_models,
-    open_forecaster,
-    open_model,
-)
-from vinocast.engine.profiles import find_profile
+from vinocast.engine.manifest import ModelFolder
+from vinocast.engine.tuned import find_profile
 from vinocast.forecast.forecaster import Forecaster
+from vinocast.forecast.manifest import open_forecaster
+from vinocast.glyphs.manifest import GlyphsManifest
 from vinocast.glyphs.rasters import decode_raster
 from vinocast.glyphs.recognizer import Recognizer
+from vinocast.kinds import open_model
 from vinocast.measure.bench.figures import quantiles
 from vinocast.measure.bench.load import FIRST_ID, ID_KEY, PATIENCE, Body
 from vinocast.measure.bench.requests import forecasts, observations, random_windows, request

@@ -13,7 +13,8 @@ import itertools
 from contextlib import ExitStack
 
 import click
-from vinocast.engine.manifest import BUNDLED_FORECASTER, bundled_models, open_forecaster
+from vinocast.data.bundled import BUNDLED_FORECASTER, bundled_models
+from vinocast.forecast.manifest import open_forecaster
 from vinocast.measure.bench.figures import Cell, Samples, figures
 from vinocast.measure.bench.load import ClosedLoop
 from vinocast.measure.bench.requests import forecasts, random_windows

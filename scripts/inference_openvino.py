@@ -23,12 +23,14 @@ from numpy.typing import ArrayLike, NDArray
 if importlib.util.find_spec("vinocast") is None:  # run from a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "service"))
 
+from vinocast.data.bundled import bundled_models
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
-from vinocast.engine.manifest import bundled_models, open_forecaster
-from vinocast.engine.profiles import DEFAULT_PROFILE, find_profile
+from vinocast.engine.profiles import DEFAULT_PROFILE
+from vinocast.engine.tuned import find_profile
 from vinocast.errors import SetupError
 from vinocast.forecast.forecaster import Forecaster
+from vinocast.forecast.manifest import open_forecaster
 
 CONVERTED = Path(__file__).resolve().parent.parent / "models" / "openvino"
 # What the older guide promised for its stock graph on an EPYC 7763.

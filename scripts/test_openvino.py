@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 if importlib.util.find_spec("vinocast") is None:  # run from a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "service"))
 
-from vinocast.engine.manifest import BUNDLED_GLYPHS, bundled_models
+from vinocast.data.bundled import BUNDLED_GLYPHS, bundled_models
 from vinocast.errors import SetupError
 from vinocast.glyphs.labels import check_same_labels, read_label_map
 

@@ -17,11 +17,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from vinocast.data.etth1 import CHANNELS, read_etth1
-from vinocast.engine.manifest import open_forecaster
-from vinocast.engine.profiles import DEFAULT_PROFILE, find_profile
+from vinocast.engine.profiles import DEFAULT_PROFILE
+from vinocast.engine.tuned import find_profile
 from vinocast.errors import SetupError
 from vinocast.evaluation.accuracy import evaluate
 from vinocast.export.convert import convert_patchtst
+from vinocast.forecast.manifest import open_forecaster
 from vinocast.training.forecast import train_forecaster
 from vinocast.training.recipe import Recipe
 

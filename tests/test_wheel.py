@@ -51,7 +51,7 @@ def test_a_wheel_serves_its_own_models_from_any_folder(tmp_path: Path) -> None:
     assert (
         str(site)
         in subprocess.run(
-            [sys.executable, "-P", "-c", "import vinocast.engine.manifest as m; print(m.bundled_models())"],
+            [sys.executable, "-P", "-c", "import vinocast.data.bundled as m; print(m.bundled_models())"],
             cwd=elsewhere,
             env=os.environ | {"PYTHONPATH": str(site)},
             capture_output=True,

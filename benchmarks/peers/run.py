@@ -14,8 +14,8 @@ from pathlib import Path
 
 import click
 from vinocast.engine.cpu import cpu_budget, processor
-from vinocast.engine.manifest import open_forecaster
 from vinocast.errors import SetupError
+from vinocast.forecast.manifest import open_forecaster
 from vinocast.measure.bench.requests import random_windows
 from vinocast.measure.children import sharpen_timers
 from vinocast.settings import Settings

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
 import click
 
 from vinocast import __version__
-from vinocast.engine.profiles import find_profile
+from vinocast.engine.tuned import find_profile
 from vinocast.errors import SetupError
 from vinocast.extras import missing_extra
 from vinocast.settings import HttpSettings, Settings, StdioSettings

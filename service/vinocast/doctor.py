@@ -7,31 +7,30 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import numpy as np
 import orjson
 
 from vinocast import __version__
+from vinocast.data.bundled import bundled_models
 from vinocast.engine import cpu
 from vinocast.engine.compile import Compiler
-from vinocast.engine.manifest import GlyphsManifest, ModelFolder, bundled_models, find_models, open_model
-from vinocast.engine.profiles import Profile, find_profile, overridden_caps
+from vinocast.engine.manifest import find_models
+from vinocast.engine.profiles import Profile, overridden_caps
 from vinocast.engine.repository import choose_default
+from vinocast.engine.tuned import find_profile
 from vinocast.errors import ModelRefusedError, SetupError
-from vinocast.forecast.forecaster import Forecaster
-from vinocast.glyphs.recognizer import Recognizer
+from vinocast.kinds import KINDS, open_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from vinocast.engine.lifecycle import Engine
+    from vinocast.engine.kinds import Engine
     from vinocast.settings import Settings
 
 RUNTIME_PACKAGES = ("openvino", "numpy", "orjson", "pydantic", "fastapi", "uvicorn")
 NOTABLE_FLAGS = ("avx2", "fma", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 # Prefixes of variables that older guides set. OpenVINO's wheel runs on TBB, which reads none of them.
 IDLE_VARIABLES = ("KMP_", "OMP_", "GOMP_", "MKL_")
-TIMED_RUNS = 50
 
 State = Literal["", "ok", "WARN", "FAIL"]
 
@@ -118,54 +117,29 @@ def _models(root: Path, wanted: str | None, compiler: Compiler) -> Iterator[Find
     except SetupError as error:
         yield Finding("FAIL", "models", str(error))
         return
+    lead = next(iter(KINDS.values()))
     names = []
     for name, path in folders.items():
         try:
             folder = open_model(path)
-            if isinstance(folder.manifest, GlyphsManifest):
-                yield from _recognizer(ModelFolder(path, folder.manifest), compiler)
-                continue
-            forecaster = Forecaster(ModelFolder(path, folder.manifest))
-            forecaster.load(compiler)
-            forecaster.load_rest(compiler)
+            kind = KINDS[folder.manifest.kind]
+            engine = kind.create(folder)
+            engine.load(compiler)
+            engine.load_rest(compiler, lambda: False)
         except ModelRefusedError as error:
             yield Finding("FAIL", name, str(error))
             continue
-        names.append(name)
-        yield from _forecaster(name, forecaster)
+        if kind is lead:
+            names.append(name)
+        what, *figures = engine.summary()
+        yield Finding("ok", name, what)
+        yield from _in_force(name, engine)
+        for figure in figures:
+            yield Finding("", name, figure)
     try:
-        yield Finding("ok", "models", f"default model {choose_default(root, names, wanted)} of {root}")
+        yield Finding("ok", "models", f"default model {choose_default(root, lead, names, wanted)} of {root}")
     except SetupError as error:
         yield Finding("FAIL", "models", str(error))
-
-
-def _forecaster(name: str, forecaster: Forecaster) -> Iterator[Finding]:
-    manifest, precision = forecaster.manifest, forecaster.served.manifest.precision
-    yield Finding(
-        "ok",
-        name,
-        f"context {manifest.context}, {len(manifest.channels)} channels, {manifest.horizon} ahead; weights "
-        f"{precision}; hashes and golden vectors right; compiled for {forecaster.compiled_counts} series",
-    )
-    yield from _in_force(name, forecaster)
-    for metric in manifest.metrics:
-        yield Finding("", name, f"{metric.dataset} {metric.split}: MSE {metric.mse:.4f}, MAE {metric.mae:.4f}")
-    yield Finding("", name, _timing(forecaster))
-
-
-def _recognizer(folder: ModelFolder[GlyphsManifest], compiler: Compiler) -> Iterator[Finding]:
-    name, manifest = folder.path.name, folder.manifest
-    recognizer = Recognizer(folder)
-    recognizer.load(compiler)
-    yield Finding(
-        "ok",
-        name,
-        f"{manifest.labels} labels of glyphs; weights {manifest.precision}; hashes and golden vectors right; "
-        f"compiled for {recognizer.compiled_counts} glyphs",
-    )
-    yield from _in_force(name, recognizer)
-    for metric, value in manifest.metrics.items():
-        yield Finding("", name, f"{metric}: {value:.4f}")
 
 
 def _in_force(name: str, engine: Engine) -> Iterator[Finding]:
@@ -177,14 +151,3 @@ def _in_force(name: str, engine: Engine) -> Iterator[Finding]:
         name,
         f"in force: {all_as_asked}{read['INFERENCE_PRECISION_HINT']}, kernels for {read['KERNEL_ISA']}",
     )
-
-
-def _timing(forecaster: Forecaster) -> str:
-    channels = len(forecaster.manifest.channels)
-    window = np.random.default_rng(0).standard_normal((forecaster.manifest.context, channels)).astype(np.float32)
-    figures = []
-    for targets in dict.fromkeys((range(channels), range(1))):
-        seconds = [forecaster.forecast(window, targets)[1] for _ in range(TIMED_RUNS)]
-        p50, p99 = np.quantile(seconds, (0.5, 0.99)) * 1e3
-        figures.append(f"{len(targets)} series p50 {p50:.2f} ms, p99 {p99:.2f} ms")
-    return "infer(): " + "; ".join(figures)

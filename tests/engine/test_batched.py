@@ -10,7 +10,7 @@ from support import in_threads
 from vinocast.engine.batches import BatchedModel, cut
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
-from vinocast.engine.profiles import find_profile
+from vinocast.engine.tuned import find_profile
 from vinocast.errors import SetupError
 
 WEIGHTS = np.random.default_rng(0).standard_normal((3, 2)).astype(np.float32)

@@ -38,7 +38,9 @@ from vinocast.export.glyphs.engine import OpenVINOInferenceEngine
 from vinocast.glyphs.recognizer import Recognizer
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
-from vinocast.engine.manifest import GlyphsManifest, ModelFolder, open_model
+from vinocast.glyphs.manifest import GlyphsManifest
+from vinocast.engine.manifest import ModelFolder
+from vinocast.kinds import open_model
 from vinocast.engine.profiles import PROFILES
 models, strict = Path(sys.argv[1]), {}
 for profile in ("epyc-7763", "native"):

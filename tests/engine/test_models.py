@@ -26,11 +26,15 @@ from support import (
     fix_hashes,
     packed,
 )
+from vinocast.data.bundled import bundled_models
 from vinocast.engine.cpu import cpu_budget
-from vinocast.engine.manifest import bundled_models, find_models, open_forecaster, open_model
+from vinocast.engine.manifest import find_models
 from vinocast.engine.profiles import PROFILES
 from vinocast.engine.repository import Repository
 from vinocast.errors import ModelRefusedError, SetupError, UnknownModelError
+from vinocast.forecast.kind import FORECASTER
+from vinocast.forecast.manifest import open_forecaster
+from vinocast.kinds import KINDS, open_model
 
 
 @pytest.fixture
@@ -114,11 +118,11 @@ def test_a_damaged_model_is_refused_with_a_message_that_says_which(
     models: Path, damage: Callable[[Path], None], named: str
 ) -> None:
     damage(copy_model(models))
-    repository, settled = Repository(models, None), Event()
+    repository, settled = Repository(models, None, KINDS), Event()
     repository.load(PROFILES["native"], cpu_budget(), lambda _: settled.set())
     assert settled.wait(PATIENCE)
-    assert repository.forecaster(None).engine is None
-    assert named in str(repository.forecaster(None).refused)
+    assert repository.find(FORECASTER, None).engine is None
+    assert named in str(repository.find(FORECASTER, None).refused)
 
 
 def test_a_damaged_default_model_is_told_and_ends_the_service_with_code_1(models: Path) -> None:
@@ -196,24 +200,24 @@ def test_no_service_starts_without_a_model_it_can_name(run_vinocast: RunVinocast
 
 def test_the_only_model_is_the_default_and_so_is_the_bundled_one_among_several(models: Path) -> None:
     copy_model(models, "only")
-    assert Repository(models, None).default == "only"
+    assert Repository(models, None, KINDS).default == "only"
     copy_model(models, MODEL)
-    assert Repository(models, None).default == MODEL
-    assert Repository(models, "only").default == "only"
+    assert Repository(models, None, KINDS).default == MODEL
+    assert Repository(models, "only", KINDS).default == "only"
 
 
 def test_no_other_model_stands_in_for_a_damaged_bundled_default(models: Path) -> None:
     copy_model(models, "other")
     (copy_model(models) / "manifest.json").write_text("{}")
     with pytest.raises(ModelRefusedError, match=MODEL):
-        Repository(models, None)
-    assert Repository(models, "other").default == "other"
+        Repository(models, None, KINDS)
+    assert Repository(models, "other", KINDS).default == "other"
 
 
 def test_an_unknown_model_is_refused_with_the_names_there_are(models: Path) -> None:
     copy_model(models, "one")
     with pytest.raises(UnknownModelError, match=r"expected one of one, got 'two'"):
-        Repository(models, None).forecaster("two")
+        Repository(models, None, KINDS).find(FORECASTER, "two")
 
 
 def test_a_manifest_that_cannot_be_read_says_where_and_why(models: Path) -> None:
@@ -283,7 +287,7 @@ def test_a_manifest_that_is_there_and_cannot_be_read_is_told(models: Path, caplo
     copy_model(models)
     (copy_model(models, "lost") / "manifest.json").unlink()
     (models / "lost" / "manifest.json").symlink_to("/nowhere/manifest.json")
-    assert Repository(models, None).default == MODEL
+    assert Repository(models, None, KINDS).default == MODEL
     assert "lost: no readable manifest.json (No such file or directory)" in caplog.text
 
 

@@ -10,7 +10,8 @@ import orjson
 import pytest
 from support import MODEL, MODELS
 from vinocast.engine.cpu import CpuBudget, cpu_budget
-from vinocast.engine.profiles import DEFAULT_PROFILE, ISA_CAP_VARIABLES, PROFILES, find_profile
+from vinocast.engine.profiles import DEFAULT_PROFILE, ISA_CAP_VARIABLES, PROFILES
+from vinocast.engine.tuned import find_profile
 from vinocast.errors import SetupError
 
 # The plugin reads the cap when it loads, so each profile gets a process of its own; environment variables that were

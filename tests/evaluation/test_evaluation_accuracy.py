@@ -14,7 +14,8 @@ import openvino as ov
 import pytest
 from openvino import opset13 as op
 from vinocast.data import etth1
-from vinocast.engine.manifest import GOLDEN_FILE, IR_FILE, ForecasterManifest, Source, sha256_file, write_manifest
+from vinocast.engine.manifest import GOLDEN_FILE, IR_FILE, Source, sha256_file, write_manifest
+from vinocast.forecast.manifest import ForecasterManifest
 
 pytestmark = pytest.mark.slow
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from support import MODEL, MODELS
 from vinocast.data.series import bundled_series, read_series
-from vinocast.engine.manifest import ForecasterManifest, open_forecaster
 from vinocast.errors import SetupError
+from vinocast.forecast.manifest import ForecasterManifest, open_forecaster
 
 
 def manifest(channels: list[str], layout: Literal["series", "window"] = "series") -> ForecasterManifest:

@@ -19,10 +19,10 @@ import safetensors.torch
 import torch
 from support import wait_until
 from transformers import PatchTSTForPrediction
-from vinocast.engine.manifest import Metric, open_forecaster
 from vinocast.errors import SetupError
 from vinocast.export.convert import convert_patchtst
 from vinocast.export.parity import BOUNDS, KINDS, TORCH_FACTOR
+from vinocast.forecast.manifest import Metric, open_forecaster
 
 MakeCheckpoint = Callable[..., Path]
 

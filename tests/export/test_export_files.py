@@ -18,10 +18,10 @@ import pytest
 import safetensors.torch
 import torch
 from support import RunVinocast
-from vinocast.engine.manifest import open_forecaster
 from vinocast.errors import SetupError
 from vinocast.export.convert import convert_patchtst
 from vinocast.export.families.patchtst.source import read_source
+from vinocast.forecast.manifest import open_forecaster
 
 MakeCheckpoint = Callable[..., Path]
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22e\nsize 2464312\n"

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import pytest
 from support import MODEL, MODELS, VINOCAST, copy_model
-from vinocast.engine.manifest import mend
+from vinocast.data.bundled import mend
 from vinocast.engine.tuned import PROFILE_FILE
 from vinocast.errors import SetupError
 from vinocast.export.folder import check_output

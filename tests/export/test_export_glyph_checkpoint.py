@@ -99,7 +99,7 @@ def test_what_cannot_be_read_is_said_without_the_advice_of_torch(tmp_path: Path)
         ("none.pt", b"", "it is empty"),
         ("lfs.pt", pointer, "run 'git lfs pull'"),
         ("lfs.safetensors", pointer, "run 'git lfs pull'"),
-        ("net.pt", None, r"it holds service\.export\.glyphs\.nets\.Phase2Net"),
+        ("net.pt", None, r"it holds vinocast\.export\.glyphs\.nets\.Phase2Net"),
         ("script.pt", None, "TorchScript archive; save the net's state_dict"),
     ):
         if data is not None:

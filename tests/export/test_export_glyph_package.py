@@ -15,11 +15,14 @@ from support import MODELS, fix_hashes
 from vinocast.cli import main
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
-from vinocast.engine.manifest import GlyphsManifest, ModelFolder, open_forecaster, open_model
+from vinocast.engine.manifest import ModelFolder
 from vinocast.engine.profiles import PROFILES
 from vinocast.errors import ModelRefusedError, SetupError
 from vinocast.export.glyphs.package import convert_glyphs
+from vinocast.forecast.manifest import open_forecaster
+from vinocast.glyphs.manifest import GlyphsManifest
 from vinocast.glyphs.recognizer import Recognizer
+from vinocast.kinds import open_model
 
 
 @pytest.fixture
@@ -57,8 +60,8 @@ def test_what_was_converted_answers_as_the_checkpoint_does(output: Path, source:
     results, seconds = load(output).recognize_grids(grids.astype(np.uint16), 100)
     assert seconds > 0
     for result, probabilities in zip(results, expected, strict=True):
-        for candidate in result["topk"]:
-            assert candidate["prob"] == pytest.approx(probabilities[source.label_map[candidate["label"]]], abs=1e-5)
+        for candidate in result:
+            assert candidate.prob == pytest.approx(probabilities[source.label_map[candidate.label]], abs=1e-5)
 
 
 def test_a_second_conversion_does_nothing_and_another_checkpoint_converts_again(

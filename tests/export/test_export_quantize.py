@@ -12,10 +12,10 @@ import orjson
 import pytest
 from support import MODEL, MODELS, RunVinocast
 from vinocast.data.series import bundled_series, read_series
-from vinocast.engine.manifest import open_forecaster
 from vinocast.export.convert import convert_patchtst
 from vinocast.export.parity import BOUNDS, KINDS
 from vinocast.export.quantize import fuse_gelu
+from vinocast.forecast.manifest import open_forecaster
 
 MakeCheckpoint = Callable[..., Path]
 

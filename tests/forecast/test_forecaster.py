@@ -9,9 +9,9 @@ import pytest
 from support import MODEL, MODELS, StdioService, Window, in_threads, packed, random_windows, raw_inference
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import CpuBudget, cpu_budget
-from vinocast.engine.manifest import open_forecaster
 from vinocast.engine.profiles import PROFILES
 from vinocast.forecast.forecaster import Forecaster
+from vinocast.forecast.manifest import open_forecaster
 
 EVERY = range(7)
 

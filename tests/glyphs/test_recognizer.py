@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 from support import MODELS, in_threads
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
-from vinocast.engine.manifest import GlyphsManifest, ModelFolder, open_model
+from vinocast.engine.manifest import ModelFolder
 from vinocast.engine.profiles import PROFILES
+from vinocast.glyphs.manifest import GlyphsManifest
 from vinocast.glyphs.recognizer import Recognizer
+from vinocast.kinds import open_model
 
 
 def load() -> Recognizer:
@@ -40,9 +42,9 @@ def test_threads_get_the_labels_of_their_own_rasters() -> None:
     for results, own in zip(answers, expected, strict=True):
         for result, seconds in results:
             assert seconds > 0
-            assert [[best["label"] for best in glyph["topk"]] for glyph in result] == [
-                [best["label"] for best in glyph["topk"]] for glyph in own
+            assert [[best.label for best in glyph] for glyph in result] == [
+                [best.label for best in glyph] for glyph in own
             ]
             for glyph, expected_glyph in zip(result, own, strict=True):
-                probabilities = [best["prob"] for best in glyph["topk"]]
-                assert probabilities == pytest.approx([best["prob"] for best in expected_glyph["topk"]], abs=1e-4)
+                probabilities = [best.prob for best in glyph]
+                assert probabilities == pytest.approx([best.prob for best in expected_glyph], abs=1e-4)

@@ -33,10 +33,14 @@ from vinocast.dataplane import DataPlane
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
 from vinocast.engine.lane import SERIES_A_PART
-from vinocast.engine.manifest import open_forecaster
 from vinocast.engine.profiles import PROFILES
 from vinocast.errors import RequestError
 from vinocast.forecast.forecaster import Forecaster
+from vinocast.forecast.job import WideForecastJob
+from vinocast.forecast.manifest import open_forecaster
+from vinocast.handlers import pong
+from vinocast.ops import OPS
+from vinocast.protocols.json import JsonProtocol, Message
 from vinocast.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -134,16 +138,17 @@ class Plane:
     """The data plane of a service whose lane is stepped by hand; what was answered, in order."""
 
     def __init__(self, models: Path) -> None:
-        self.plane = DataPlane(Settings(models=models, profile="native"))
+        self.plane = DataPlane(Settings(models=models, profile="native"), OPS)
+        self.protocol = JsonProtocol(self.plane, OPS)
         self.answers: list[tuple[Any, str | None]] = []
         self.plane.start(lambda: None)
-        wait_until(lambda: ready(self.plane.ping()), "the models")
+        wait_until(lambda: ready(pong(self.plane)), "the models")
 
     def forecast(self, fields: Reply, received: float = 1e12) -> Any:
         def answer(reply: bytes, error: RequestError | None) -> None:
             self.answers.append((orjson.loads(reply)["request_id"], error.code if error else None))
 
-        return self.plane.forecast(fields, orjson.dumps(fields), received, answer)
+        return self.protocol.start(Message(orjson.dumps(fields)), received, answer)
 
     def drain(self) -> None:
         while self.plane.lane.step():
@@ -183,10 +188,12 @@ def test_what_waits_of_wide_forecasts_is_bounded_and_leaves_others_their_room(pl
 
 def test_a_deadline_that_passes_ends_a_wide_forecast_between_two_parts(plane: Plane, window: Window) -> None:
     plane.forecast(wide(window, request_id="late", deadline_ms=0), received=0.0)
-    job = plane.forecast(wide(window, request_id="in time", deadline_ms=3_600_000))
+    plane.forecast(wide(window, request_id="in time", deadline_ms=3_600_000))
     assert plane.plane.lane.step()
     assert plane.answers == [("late", "deadline_exceeded")]
     assert plane.plane.lane.step()
+    ((job,),) = plane.plane.lane._long_jobs.values()
+    assert isinstance(job, WideForecastJob)
     job._job.deadline = 0.0  # time goes on
     assert plane.plane.lane.step()
     assert plane.answers[1:] == [("in time", "deadline_exceeded")]
@@ -258,7 +265,7 @@ def test_a_target_that_is_none_is_told_with_some_of_the_names(plane: Plane, wind
     told: list[Reply] = []
     for targets in (["sensor 862"], [CHANNELS], [*every, "sensor 3"]):
         fields = wide(window, targets=targets)
-        plane.plane.forecast(fields, orjson.dumps(fields), 0.0, lambda reply, _: told.append(orjson.loads(reply)))
+        plane.protocol.start(Message(orjson.dumps(fields)), 0.0, lambda reply, _: told.append(orjson.loads(reply)))
     assert [error_of(reply) for reply in told] == [
         ("unknown_target", "targets[0]"),
         ("unknown_target", "targets[0]"),

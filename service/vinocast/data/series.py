@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vinocast.data.bundled import bundled_examples
 from vinocast.data.etth1 import windows
-from vinocast.engine.manifest import bundled_examples
 from vinocast.errors import SetupError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vinocast.engine.manifest import ForecasterManifest
+    from vinocast.forecast.manifest import ForecasterManifest
 
 # Of the rows, oldest first, those that calibrate; what comes after is held back to measure by.
 CALIBRATION_SHARE = 0.7

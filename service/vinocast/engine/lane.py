@@ -84,6 +84,11 @@ class Lane:
         return len(self._jobs) + sum(map(len, self._long_jobs.values()))
 
     @property
+    def computing(self) -> int:
+        """How many of the jobs that wait are there to be computed, as opposed to those that wait for a model alone."""
+        return sum(job.rows > 0 for job in self._jobs) + sum(map(len, self._long_jobs.values()))
+
+    @property
     def only_parts(self) -> bool:
         """Whether nothing waits but parts of long jobs, which whatever is on its way should overtake."""
         return not self._jobs and bool(self._long_jobs)

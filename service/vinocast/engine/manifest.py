@@ -4,36 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vinocast.errors import ModelRefusedError, SetupError
+from vinocast.data.bundled import mend
+from vinocast.errors import ModelRefusedError, SetupError, describe
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 MANIFEST_FILE = "manifest.json"
 IR_FILE = "model.xml"
 WEIGHTS_FILE = "model.bin"
-PHASE1_IR_FILE = "phase1.xml"
-PHASE2_IR_FILE = "phase2.xml"
-LABEL_MAP_FILE = "label_map.json"
-CHARS_FILE = "chars.csv"
 GOLDEN_FILE = "golden.npz"
-
-BUNDLED_FORECASTER = "patchtst-etth1"
-BUNDLED_GLYPHS = "glyphs"
-BUNDLED = (BUNDLED_FORECASTER, BUNDLED_GLYPHS)
-
-# A number of 17 digits with sign, point, exponent and comma takes 25; there is room for an indent.
-BYTES_A_NUMBER = 32
-BYTES_BESIDE = 1 << 16
-
-Precision = Literal["f32", "f16", "int8"]
 
 
 class Source(BaseModel):
@@ -46,19 +34,6 @@ class Source(BaseModel):
     options: dict[str, str] = Field(description="conversion options that decide the result")
 
 
-class Metric(BaseModel):
-    """An accuracy figure and the protocol it was measured by."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    dataset: str
-    split: str
-    protocol: str
-    windows: int
-    mse: float
-    mae: float
-
-
 class Manifest(BaseModel):
     """What every ``manifest.json`` holds."""
 
@@ -66,6 +41,8 @@ class Manifest(BaseModel):
 
     # Files that a model of this kind cannot do without.
     required: ClassVar[tuple[str, ...]]
+    # Those of them that decide what it computes: its graphs and their weights.
+    computes: ClassVar[tuple[str, ...]]
 
     kind: str
     name: str
@@ -77,80 +54,17 @@ class Manifest(BaseModel):
     tools: dict[str, str] = Field(description="versions of the tools that made the model")
     command: str | None = Field(default=None, description="the command that made the weights, for a model trained here")
 
+    @property
+    def request_bytes(self) -> int:
+        """The most bytes that one request of this model takes as JSON, where that is known; else 0."""
+        return 0
+
     def described(self) -> dict[str, Any]:
         """Return what a client must know to ask."""
         raise NotImplementedError
 
 
-class ForecasterManifest(Manifest):
-    """``manifest.json`` of a forecaster. Shapes are counts of time steps, channels in the order of a window's columns.
-
-    ``layout`` is ``series`` where channels are independent and share one net: the IR maps [n, context] to
-    [n, horizon] for any n series. It is ``window`` where they cannot stand for each other: [b, context, channels] to
-    [b, horizon, channels]. ``golden_tolerance`` is relative to a series' deviation.
-    """
-
-    required = (IR_FILE, WEIGHTS_FILE, GOLDEN_FILE)
-
-    kind: Literal["forecaster"] = "forecaster"
-    layout: Literal["series", "window"]
-    context: int = Field(gt=0)
-    horizon: int = Field(gt=0)
-    channels: list[str] = Field(min_length=1)
-    precision: Precision = Field(description="of the stored weights; int8 computes in 8 bits too")
-    parity: dict[str, float] = Field(
-        default_factory=dict,
-        description="largest difference from the source model by kind of window, relative to its scale",
-    )
-    metrics: list[Metric] = Field(default_factory=list)
-
-    @field_validator("channels")
-    @classmethod
-    def _distinct(cls, channels: list[str]) -> list[str]:
-        if len(set(channels)) != len(channels):
-            raise ValueError("each channel needs a name of its own")
-        return channels
-
-    @cached_property
-    def places(self) -> dict[str, int]:
-        """The index of each channel by its name."""
-        return {name: index for index, name in enumerate(self.channels)}
-
-    @property
-    def window_bytes(self) -> int:
-        """The most bytes that a request with one window takes as JSON."""
-        return self.context * len(self.channels) * BYTES_A_NUMBER + BYTES_BESIDE
-
-    def described(self) -> dict[str, Any]:
-        """Return what a client must know to ask."""
-        return {"context": self.context, "horizon": self.horizon, "channels": self.channels}
-
-
-class GlyphsManifest(Manifest):
-    """``manifest.json`` of a glyph chain. ``golden_tolerance`` is of the logits of Phase 2, absolute."""
-
-    required = (
-        PHASE1_IR_FILE,
-        PHASE1_IR_FILE.replace(".xml", ".bin"),
-        PHASE2_IR_FILE,
-        PHASE2_IR_FILE.replace(".xml", ".bin"),
-        LABEL_MAP_FILE,
-        CHARS_FILE,
-        GOLDEN_FILE,
-    )
-
-    kind: Literal["glyphs"] = "glyphs"
-    labels: int = Field(gt=0, description="how many labels Phase 2 tells apart")
-    precision: Literal["f32"] = "f32"
-    metrics: dict[str, float] = Field(
-        default_factory=dict, description="accuracy on fonts that training has not seen; metrics.json has the whole"
-    )
-
-    def described(self) -> dict[str, Any]:
-        """Return what a client must know to ask."""
-        return {"labels": self.labels}
-
-
+M = TypeVar("M", bound=Manifest)
 M_co = TypeVar("M_co", bound=Manifest, covariant=True)
 
 
@@ -163,9 +77,9 @@ class ModelFolder(Generic[M_co]):
 
     @property
     def content(self) -> str:
-        """A hash of what the model computes: of its graph and weights, as the manifest has them."""
+        """A hash of what the model computes: of its graphs and weights, as the manifest has them."""
         files = self.manifest.files
-        return hashlib.sha256(f"{files.get(IR_FILE)} {files.get(WEIGHTS_FILE)}".encode()).hexdigest()
+        return hashlib.sha256(" ".join(files.get(name, "") for name in self.manifest.computes).encode()).hexdigest()
 
     def verify(self) -> None:
         """Compare every file with its hash; raises ModelRefusedError that names the first file that differs."""
@@ -193,38 +107,28 @@ class ModelFolder(Generic[M_co]):
             return [arrays[name] for name in names]
 
 
-ForecasterFolder: TypeAlias = ModelFolder[ForecasterManifest]
-
-# Without the default of a kind, a manifest must say which it is.
-_ANY_MANIFEST: TypeAdapter[ForecasterManifest | GlyphsManifest] = TypeAdapter(
-    Annotated[ForecasterManifest | GlyphsManifest, Field(discriminator="kind")]
-)
-
-
-def open_model(path: Path) -> ModelFolder[ForecasterManifest] | ModelFolder[GlyphsManifest]:
-    """Read the manifest of a model of any kind; raises ModelRefusedError that says what is wrong with it."""
+def read_manifest(path: Path, kinds: Mapping[str, type[M]]) -> ModelFolder[M]:
+    """Read the manifest of a model of one of some kinds; raises ModelRefusedError that says what is wrong with it."""
     try:
-        manifest = _ANY_MANIFEST.validate_json((path / MANIFEST_FILE).read_bytes())
+        fields = orjson.loads((path / MANIFEST_FILE).read_bytes())
     except OSError as error:
         raise ModelRefusedError(f"{path}: no readable {MANIFEST_FILE} ({error.strerror}); {mend(path)}") from error
+    except orjson.JSONDecodeError as error:
+        raise ModelRefusedError(f"{path / MANIFEST_FILE}: {error}; {mend(path)}") from error
+    kind = fields.get("kind") if isinstance(fields, dict) else None
+    schema = kinds.get(kind) if isinstance(kind, str) else None
+    if schema is None:
+        raise ModelRefusedError(
+            f"{path / MANIFEST_FILE}: kind: expected {' or '.join(kinds)}, got {describe(kind)}; {mend(path)}"
+        )
+    try:
+        return ModelFolder(path, schema.model_validate(fields))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise ModelRefusedError(
             f"{path / MANIFEST_FILE}: {f'{where}: ' if where else ''}{first['msg']}; {mend(path)}"
         ) from error
-    # Told apart only for the type checker.
-    if isinstance(manifest, GlyphsManifest):
-        return ModelFolder(path, manifest)
-    return ModelFolder(path, manifest)
-
-
-def open_forecaster(path: Path) -> ForecasterFolder:
-    """Read the manifest of a forecaster; raises ModelRefusedError also when it is one of another kind."""
-    manifest = open_model(path).manifest
-    if not isinstance(manifest, ForecasterManifest):
-        raise ModelRefusedError(f"{path}: a model of kind {manifest.kind}, not a forecaster")
-    return ModelFolder(path, manifest)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -238,32 +142,6 @@ def sha256_file(path: Path) -> str:
     """Return the hexadecimal sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def bundled_models() -> Path:
-    """Return the folder of the models that come with the package: inside a wheel, or beside it in a checkout."""
-    return _bundled("models")
-
-
-def bundled_examples() -> Path:
-    """Return the folder of the example requests and data that come with the package."""
-    return _bundled("examples")
-
-
-def _bundled(name: str) -> Path:
-    package = Path(__file__).resolve().parent.parent
-    inside = package / name
-    return inside if inside.is_dir() else package.parent.parent / name
-
-
-def mend(path: Path) -> str:
-    """Return what to do about a model whose files are not what they should be."""
-    bundled = bundled_models()
-    if path.resolve().parent != bundled or path.name not in BUNDLED:
-        return "convert the model again"
-    if bundled.parent == Path(__file__).resolve().parent.parent:
-        return "it came with Vinocast: install the wheel again (pip install --force-reinstall --no-deps)"
-    return f"it came with Vinocast: restore it (git checkout models/{path.name})"
 
 
 def find_models(root: Path) -> dict[str, Path]:

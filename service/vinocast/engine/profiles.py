@@ -1,19 +1,16 @@
-"""How a model is compiled: the named profiles, what they set, and what came out of it."""
+"""How models are compiled: the named profiles, what they set, and the cap on the instruction set."""
 
 from __future__ import annotations
 
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
-
-from vinocast.errors import SetupError
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vinocast.engine.cpu import CpuBudget
-    from vinocast.engine.manifest import ForecasterFolder
 
 # Both caps are needed: the first binds oneDNN's kernels only, the second the CPU plugin's own. Each is read once in a
 # process, when the plugin loads, and a misspelt value is ignored in silence: vinocast.engine.in_force reads the effect.
@@ -22,14 +19,6 @@ ISA_CAP_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "OV_CPU_MAX_ISA")
 
 # Threads of one inference, where the CPU budget has so many.
 MOST_THREADS = 2
-
-
-class Choice(NamedTuple):
-    """How one model is compiled under a profile: the profile of its own, the files, and what a user should know."""
-
-    profile: Profile
-    folder: ForecasterFolder
-    warning: str | None = None
 
 
 @dataclass(frozen=True)
@@ -54,10 +43,6 @@ class Profile:
     stream_per_core: bool = False
     precision: Literal["f32", "bf16"] = "f32"
     pinned: bool = True
-
-    def choose(self, folder: ForecasterFolder) -> Choice:
-        """Return how a model is compiled under this profile: as any other, from its own files."""
-        return Choice(self, folder)
 
     def plugin_config(self, budget: CpuBudget) -> dict[str, str | int | bool]:
         """Return the OpenVINO CPU properties of this profile under a CPU budget.
@@ -88,18 +73,6 @@ DEFAULT_PROFILE = "epyc-7763"
 # The one that is no constant: what `vinocast tune` found on this machine.
 TUNED = "tuned"
 PROFILE_NAMES = (*PROFILES, TUNED)
-
-
-def find_profile(name: str) -> Profile:
-    """Return a profile by name; raises SetupError that lists the names, or says why there is no ``tuned``."""
-    if name == TUNED:
-        from vinocast.engine.tuned import read_tuned  # noqa: PLC0415 - built on this module
-
-        return read_tuned()
-    try:
-        return PROFILES[name]
-    except KeyError:
-        raise SetupError(f"no profile named {name!r}; choose one of {', '.join(PROFILE_NAMES)}") from None
 
 
 @contextmanager

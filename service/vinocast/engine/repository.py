@@ -1,4 +1,4 @@
-"""The models of a service: which there are, which is the default, and how far each has come in loading."""
+"""The models of a service: which there are, which is the default, and the thread that loads them."""
 
 from __future__ import annotations
 
@@ -7,46 +7,52 @@ import gc
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
-from vinocast.engine.lifecycle import served_forecaster, served_recognizer
-from vinocast.engine.manifest import (
-    BUNDLED_FORECASTER,
-    BUNDLED_GLYPHS,
-    GlyphsManifest,
-    ModelFolder,
-    find_models,
-    open_model,
-)
+from vinocast.engine.kinds import Engine, Kind, ServedModel
+from vinocast.engine.lifecycle import ModelState
+from vinocast.engine.manifest import Manifest, find_models, read_manifest
 from vinocast.errors import ModelRefusedError, SetupError, UnknownModelError, quote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from vinocast.engine.compile import Compiler
     from vinocast.engine.cpu import CpuBudget
-    from vinocast.engine.lifecycle import AnyServedModel, ServedForecaster, ServedRecognizer
+    from vinocast.engine.kinds import AnyKind, AnyServedModel
     from vinocast.engine.profiles import Profile
+
+M = TypeVar("M", bound=Manifest)
+E = TypeVar("E", bound=Engine)
 
 log = logging.getLogger(__name__)
 
 
-def choose_default(root: Path, names: list[str], wanted: str | None, others: Sequence[str] = ()) -> str:
-    """Return the name of the default among the forecasters ``names``; raises SetupError when the choice is not clear.
+def choose_default(
+    root: Path, lead: AnyKind, names: Sequence[str], wanted: str | None, others: Mapping[str, AnyKind] | None = None
+) -> str:
+    """Return the name of the default among the models ``names`` of the leading kind.
 
-    ``others`` are the models that are no forecasters.
+    Args:
+        root: the folder of models, for messages.
+        lead: the kind whose models can be the default of a service.
+        names: of its models.
+        wanted: the name that was asked for.
+        others: the models of other kinds.
+
+    Raises:
+        SetupError: the choice is not clear.
     """
-    if wanted is None and BUNDLED_FORECASTER in names:
-        return BUNDLED_FORECASTER
-    if wanted is None and len(names) == 1:
-        return names[0]
-    if wanted in names:
+    others = others or {}
+    if wanted is None:
+        wanted = lead.bundled if lead.bundled in names else names[0] if len(names) == 1 else None
+    if wanted is not None and wanted in names:
         return wanted
-    if wanted in others:
-        raise SetupError(f"{wanted} is a glyph model: --default-model names a forecaster")
+    if wanted is not None and wanted in others:
+        raise SetupError(f"{wanted} is a {others[wanted].noun}: --default-model names a {lead.noun}")
     if not names and others:
-        raise SetupError(f"no forecaster in {root}, only {', '.join(others)}: put one beside, such as the bundled one")
+        raise SetupError(f"no {lead.noun} in {root}, only {', '.join(others)}: put one beside, such as the bundled one")
     if not names:
         raise SetupError(f"no model in {root} can be read: mend or remove those named above")
     what = f"no model {wanted!r} in {root}" if wanted else f"several models in {root}: name one with --default-model"
@@ -56,80 +62,69 @@ def choose_default(root: Path, names: list[str], wanted: str | None, others: Seq
 class Repository:
     """Finds the models of a folder at once and loads them in a thread, the default model first.
 
-    Raises SetupError when the folder has no model, or none of the default's name.
+    The first of the kinds leads: the default is one of its models. Raises SetupError when the folder has no model of
+    it, or none of the default's name.
+
+    Attributes:
+        default: the name of the default model.
+        models: every model in the order of loading: the default, those of other kinds, the others of the leading kind.
     """
 
-    def __init__(self, root: Path, default: str | None) -> None:
+    def __init__(self, root: Path, default: str | None, kinds: Mapping[str, AnyKind]) -> None:
         self._closing = threading.Event()
         self._loader: threading.Thread | None = None
         self._compiler: Compiler | None = None
-        self._forecasters: dict[str, ServedForecaster] = {}
-        self._recognizers: dict[str, ServedRecognizer] = {}
         # Folders whose manifest cannot be read: no more is known of them.
-        self._unreadable: dict[str, ModelRefusedError] = {}
+        self._unreadable: dict[str, str] = {}
+        self._lead = next(iter(kinds.values()))
+        found: list[AnyServedModel] = []
         for name, path in find_models(root).items():
             try:
-                folder = open_model(path)
+                folder = read_manifest(path, {kind.name: kind.manifest for kind in kinds.values()})
             except ModelRefusedError as error:
                 # One damaged manifest must not stop the others; it is an error when it is the default's.
                 log.error("%s", error)
-                if name == (default or BUNDLED_FORECASTER):
+                if name == (default or self._lead.bundled):
                     raise
-                self._unreadable[name] = error
+                self._unreadable[name] = str(error)
                 continue
-            if isinstance(folder.manifest, GlyphsManifest):
-                self._recognizers[name] = served_recognizer(ModelFolder(path, folder.manifest))
-            else:
-                self._forecasters[name] = served_forecaster(ModelFolder(path, folder.manifest))
-        self.default = choose_default(root, sorted(self._forecasters), default, sorted(self._recognizers))
+            found.append(ServedModel(kinds[folder.manifest.kind], folder))
+        leading = [model.name for model in found if model.kind is self._lead]
+        others = {model.name: model.kind for model in found if model.kind is not self._lead}
+        self.default = choose_default(root, self._lead, leading, default, others)
+        self.models = sorted(found, key=lambda model: (model.name != self.default, model.kind is self._lead))
 
     @property
-    def models(self) -> list[AnyServedModel]:
-        """Every model in the order of loading: the default, glyph models, the other forecasters."""
-        forecasters = sorted(self._forecasters.values(), key=lambda model: model.name != self.default)
-        return [forecasters[0], *self._recognizers.values(), *forecasters[1:]]
+    def widest(self) -> AnyServedModel:
+        """The model whose requests take the most bytes."""
+        return max(self.models, key=lambda model: model.manifest.request_bytes)
 
     @property
-    def widest(self) -> ServedForecaster:
-        """The forecaster whose window takes the most bytes."""
-        return max(self._forecasters.values(), key=lambda model: model.manifest.window_bytes)
-
-    @property
-    def recognizers(self) -> list[ServedRecognizer]:
-        """The glyph models."""
-        return list(self._recognizers.values())
-
-    @property
-    def refused(self) -> dict[str, ModelRefusedError]:
+    def refused(self) -> dict[str, str]:
         """The models that are not served, and why."""
-        return self._unreadable | {model.name: model.refused for model in self.models if model.refused}
+        return self._unreadable | {model.name: model.refused for model in self.models if model.refused is not None}
 
-    def forecaster(self, name: str | None) -> ServedForecaster:
-        """Return a forecaster by name, or the default; raises UnknownModelError."""
-        try:
-            return self._forecasters[self.default if name is None else name]
-        except KeyError:
-            self._check_readable(name)
-            raise UnknownModelError(
-                f"model: expected one of {', '.join(sorted(self._forecasters))}, got {quote(name)}", "model"
-            ) from None
+    def of(self, kind: Kind[M, E]) -> list[ServedModel[M, E]]:
+        """Return the models of a kind."""
+        # The kind says what its models hold and what computes them.
+        return [cast("ServedModel[M, E]", model) for model in self.models if model.kind.name == kind.name]
 
-    def recognizer(self, name: str | None) -> ServedRecognizer:
-        """Return a glyph chain by name, or the bundled or only one there is; raises UnknownModelError."""
-        names = sorted(self._recognizers)
+    def find(self, kind: Kind[M, E], name: str | None) -> ServedModel[M, E]:
+        """Return a model of a kind by name; raises UnknownModelError.
+
+        Without a name it is the default, or, of a kind that does not lead, the only one there is or the bundled one.
+        """
+        models = {model.name: model for model in self.of(kind)}
         if name is None:
-            name = names[0] if len(names) == 1 else BUNDLED_GLYPHS
-        if name in self._recognizers:
-            return self._recognizers[name]
-        self._check_readable(name)
-        if not names:
-            raise UnknownModelError("model: no glyph model is served here", "model")
-        raise UnknownModelError(f"model: expected one of {', '.join(names)}, got {quote(name)}", "model")
-
-    def _check_readable(self, name: str | None) -> None:
-        """Raise UnknownModelError for a model whose manifest cannot be read."""
-        if name in self._unreadable:
-            raise UnknownModelError(f"model: {name} is not served: {self._unreadable[name]}", "model") from None
+            leads = kind.name == self._lead.name
+            name = self.default if leads else next(iter(models)) if len(models) == 1 else kind.bundled
+        if name is not None and name in models:
+            return models[name]
+        if name is not None and name in self._unreadable:
+            raise UnknownModelError(f"model: {name} is not served: {self._unreadable[name]}", "model")
+        if not models:
+            raise UnknownModelError(f"model: no {kind.noun} is served here", "model")
+        raise UnknownModelError(f"model: expected one of {', '.join(sorted(models))}, got {quote(name)}", "model")
 
     def load(
         self,
@@ -143,15 +138,14 @@ class Repository:
         """Start loading in the background; ``settled`` is called in that thread after each model.
 
         With ``strict`` a model is refused in which something else is in force than the profile asks for. With
-        ``on_demand`` a glyph model is loaded when :meth:`demand` first asks for it.
+        ``on_demand`` the models of some kinds are loaded when :meth:`demand` first asks for them.
         """
         self._start = (profile, budget, strict, settled)
-        later = set(self._recognizers) if on_demand else set()
-        self._load_behind([model for model in self.models if model.name not in later])
+        self._load_behind([model for model in self.models if not (on_demand and model.kind.on_demand)])
 
     def demand(self, model: AnyServedModel) -> None:
-        """Have a model loaded that is not yet; for the thread that called :meth:`load`."""
-        if not model.demanded:
+        """Have a model loaded that is not yet, beside those that serve; for the thread that called :meth:`load`."""
+        if model.lifecycle.state is ModelState.REGISTERED:
             self._load_behind([model])
 
     def close(self) -> None:
@@ -161,7 +155,7 @@ class Repository:
     def _load_behind(self, models: list[AnyServedModel]) -> None:
         """Load models in a thread that begins when the one before it has ended."""
         for model in models:
-            model.demanded = True
+            model.lifecycle.become(ModelState.LOADING)
         # No daemon: an interpreter that ends in the middle of a compile may crash. close() makes it end soon.
         self._loader = threading.Thread(target=self._load, args=(models, self._loader), name="loader")
         self._loader.start()
@@ -194,8 +188,7 @@ class Repository:
             # Whatever it is, nobody may wait for it for ever.
             log.exception("loading failed")
             for model in models:
-                if not model.settled:
-                    model.refused = ModelRefusedError(f"{model.folder.path}: {error}")
+                if model.lifecycle.become(ModelState.REFUSED, f"{model.folder.path}: {error}"):
                     settled(model)
 
     def _load_one(self, model: AnyServedModel, compiler: Compiler) -> None:
@@ -203,11 +196,11 @@ class Repository:
         try:
             model.load(compiler)
         except ModelRefusedError as error:
-            model.refused = error
+            model.lifecycle.become(ModelState.REFUSED, str(error))
             log.error("model %s is refused: %s", model.name, error)
         except Exception as error:
             # Whatever it is, it is this model's fault alone, and nobody may wait for it for ever.
-            model.refused = ModelRefusedError(f"{model.folder.path}: {error}")
+            model.lifecycle.become(ModelState.REFUSED, f"{model.folder.path}: {error}")
             log.exception("model %s is refused", model.name)
         else:
             log.info("model %s is ready after %.0f ms", model.name, (time.monotonic() - start) * 1e3)

@@ -3,60 +3,58 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # Enough for a p99 of some tens of samples, small enough to be summarised in microseconds.
 RECENT = 4096
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
-class Latencies:
-    """The times of the recent answers of one kind, in milliseconds."""
-
-    def __init__(self) -> None:
-        self.inference: deque[float] = deque(maxlen=RECENT)
-        self.queue: deque[float] = deque(maxlen=RECENT)
-
-    def summary(self, prefix: str) -> dict[str, dict[str, float] | None]:
-        """Return quantiles, null before the first answer."""
-        return {
-            f"{prefix}inference_time_ms": _quantiles(self.inference),
-            f"{prefix}queue_time_ms": _quantiles(self.queue),
-        }
-
-
 class Statistics:
-    """What happened since the start, and how long the recent requests took. For one thread."""
+    """What happened since the start, and how long the recent requests took. For one thread.
 
-    def __init__(self) -> None:
-        self.answered: Counter[str] = Counter()
-        self.failed: Counter[str] = Counter()
-        self._latencies = {"forecast": Latencies(), "glyphs": Latencies()}
+    Args:
+        computing: the names of the ops whose answers a model computes; the first is that of which the times have no
+            name before theirs in the summary.
+    """
 
-    def success(self, op: str, inference_ms: float | None = None, queue_ms: float | None = None) -> None:
-        """Count an answer and keep the times of one that was computed."""
-        self.answered[op] += 1
-        if inference_ms is not None and queue_ms is not None:
-            self._latencies[op].inference.append(inference_ms)
-            self._latencies[op].queue.append(queue_ms)
+    def __init__(self, computing: Iterable[str]) -> None:
+        self._answered: Counter[str] = Counter()
+        self._failed: Counter[str] = Counter()
+        # Milliseconds of the recent answers by op.
+        self._inference: dict[str, deque[float]] = {op: deque(maxlen=RECENT) for op in computing}
+        self._queue: dict[str, deque[float]] = {op: deque(maxlen=RECENT) for op in self._inference}
+
+    def success(self, op: str) -> None:
+        """Count an answer."""
+        self._answered[op] += 1
+
+    def computed(self, op: str, inference_seconds: float, queue_seconds: float) -> None:
+        """Count an answer that a model has computed, and keep its times."""
+        self._answered[op] += 1
+        self._inference[op].append(inference_seconds * 1e3)
+        self._queue[op].append(queue_seconds * 1e3)
 
     def failure(self, code: str) -> None:
         """Count a refused request by its error code."""
-        self.failed[code] += 1
+        self._failed[code] += 1
 
     def summary(self) -> dict[str, Any]:
-        """Return counts, and quantiles over the recent answers: of forecasts, and with ``glyphs_`` before of glyphs.
+        """Return counts, and quantiles over the recent answers, null before the first.
 
         The name of an op or a code stands in it once, so that it can be looked for.
         """
-        return {
-            "answered": dict(self.answered),
-            "failed": dict(self.failed),
-            **self._latencies["forecast"].summary(""),
-            **self._latencies["glyphs"].summary("glyphs_"),
-        }
+        summary: dict[str, Any] = {"answered": dict(self._answered), "failed": dict(self._failed)}
+        for place, op in enumerate(self._inference):
+            prefix = f"{op}_" if place else ""
+            summary[f"{prefix}inference_time_ms"] = _quantiles(self._inference[op])
+            summary[f"{prefix}queue_time_ms"] = _quantiles(self._queue[op])
+        return summary
 
 
 def _quantiles(samples: deque[float]) -> dict[str, float] | None:

@@ -9,14 +9,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vinocast.engine.cpu import CPUINFO, CpuBudget, cpu_budget, processor
-from vinocast.engine.manifest import ForecasterFolder, open_forecaster
-from vinocast.engine.profiles import MOST_THREADS, TUNED, Choice, Profile
+from vinocast.engine.manifest import Manifest, ModelFolder, read_manifest
+from vinocast.engine.profiles import MOST_THREADS, PROFILE_NAMES, PROFILES, TUNED, Profile
 from vinocast.errors import ModelRefusedError, SetupError
+
+M = TypeVar("M", bound=Manifest)
 
 PROFILE_FILE = "tuned.json"
 # Of which a profile of many models is some thousand.
@@ -56,7 +58,7 @@ class TunedModel(BaseModel):
 
 
 class TunedFile(BaseModel):
-    """``tuned.json``. Models are known by :attr:`ForecasterFolder.content`, so that one which changed is not known."""
+    """``tuned.json``. Models are known by :attr:`ModelFolder.content`, so that one which changed is not known."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -67,32 +69,57 @@ class TunedFile(BaseModel):
 
 @dataclass(frozen=True)
 class TunedProfile(Profile):
-    """A profile that compiles each model as it was measured to be fastest, and others in f32 under the same cap."""
+    """A profile under which each model is compiled as it was measured to be fastest, others in f32; one cap for all."""
 
     state: Path = Path()
     models: Mapping[str, TunedModel] = field(default_factory=dict)
 
-    def choose(self, folder: ForecasterFolder) -> Choice:
-        """Return how to compile a model, and from which files; with a warning where it was not tuned as it is."""
-        tuned = self.models.get(folder.content)
-        if tuned is None:
-            return Choice(self, folder, f"{folder.path} was not tuned, or has changed since, and runs in f32: {MEND}")
-        profile = Profile(
-            self.name,
-            self.summary,
-            isa_cap=self.isa_cap,
-            threads=tuned.threads,
-            pinned=tuned.pinned,
-            precision=tuned.precision,
-        )
-        if tuned.int8 is None:
-            return Choice(profile, folder)
-        try:
-            derived = open_forecaster(int8_folder(self.state) / tuned.int8)
-            derived.verify()
-        except ModelRefusedError as error:
-            return Choice(self, folder, f"{folder.path} runs in f32, as its int8 model cannot be used: {error}; {MEND}")
-        return Choice(profile, derived)
+
+class Choice(NamedTuple, Generic[M]):
+    """How one model is compiled under a profile: the profile of its own, the files, and what a user should know."""
+
+    profile: Profile
+    folder: ModelFolder[M]
+    warning: str | None = None
+
+
+def find_profile(name: str) -> Profile:
+    """Return a profile by name; raises SetupError that lists the names, or says why there is no ``tuned``."""
+    if name == TUNED:
+        return read_tuned()
+    try:
+        return PROFILES[name]
+    except KeyError:
+        raise SetupError(f"no profile named {name!r}; choose one of {', '.join(PROFILE_NAMES)}") from None
+
+
+def choose(profile: Profile, folder: ModelFolder[M]) -> Choice[M]:
+    """Return how to compile a model under a profile, and from which files.
+
+    Under ``tuned`` it is as was measured; with a warning where the model was not tuned as it is. Under any other
+    profile it is the profile itself, and the model's own files.
+    """
+    if not isinstance(profile, TunedProfile):
+        return Choice(profile, folder)
+    tuned = profile.models.get(folder.content)
+    if tuned is None:
+        return Choice(profile, folder, f"{folder.path} was not tuned, or has changed since, and runs in f32: {MEND}")
+    own = Profile(
+        profile.name,
+        profile.summary,
+        isa_cap=profile.isa_cap,
+        threads=tuned.threads,
+        pinned=tuned.pinned,
+        precision=tuned.precision,
+    )
+    if tuned.int8 is None:
+        return Choice(own, folder)
+    try:
+        derived = read_manifest(int8_folder(profile.state) / tuned.int8, {folder.manifest.kind: type(folder.manifest)})
+        derived.verify()
+    except ModelRefusedError as error:
+        return Choice(profile, folder, f"{folder.path} runs in f32, as its int8 model cannot be used: {error}; {MEND}")
+    return Choice(own, derived)
 
 
 def state_folder() -> Path:

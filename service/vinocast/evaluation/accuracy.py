@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vinocast.data import etth1
+from vinocast.data.bundled import bundled_models
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
-from vinocast.engine.manifest import MANIFEST_FILE, ForecasterFolder, Metric, bundled_models, open_forecaster
+from vinocast.engine.manifest import MANIFEST_FILE
 from vinocast.errors import SetupError
 from vinocast.forecast.forecaster import Forecaster
+from vinocast.forecast.manifest import ForecasterFolder, Metric, open_forecaster
 from vinocast.progress import progress
 
 if TYPE_CHECKING:

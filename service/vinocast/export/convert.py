@@ -14,18 +14,7 @@ import openvino as ov
 
 from vinocast import __version__
 from vinocast.data.series import bundled_series, read_series
-from vinocast.engine.manifest import (
-    GOLDEN_FILE,
-    IR_FILE,
-    WEIGHTS_FILE,
-    ForecasterFolder,
-    ForecasterManifest,
-    Metric,
-    Source,
-    open_forecaster,
-    sha256_file,
-    write_manifest,
-)
+from vinocast.engine.manifest import GOLDEN_FILE, IR_FILE, WEIGHTS_FILE, Source, sha256_file, write_manifest
 from vinocast.errors import ModelRefusedError, SetupError, shown
 from vinocast.export.families.patchtst.graph import build_graph
 from vinocast.export.families.patchtst.source import SourceFiles, read_source
@@ -33,13 +22,14 @@ from vinocast.export.files import CONFIG_FILE, WEIGHT_FILES
 from vinocast.export.folder import check_output, files_below, replace_folder, save_ir, workspace
 from vinocast.export.parity import as_windows, check_parity, golden_series, torch_model
 from vinocast.export.quantize import quantize
+from vinocast.forecast.manifest import ForecasterFolder, ForecasterManifest, Metric, open_forecaster
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
     from vinocast.data.series import Series
-    from vinocast.engine.manifest import Precision
+    from vinocast.forecast.manifest import Precision
 
 SOURCE_FOLDER = "source"
 GOLDEN_SERIES = 10

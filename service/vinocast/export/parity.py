@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PatchTSTForPrediction
 
-    from vinocast.engine.manifest import Precision
     from vinocast.export.families.patchtst.source import Architecture, SourceFiles, Weights
+    from vinocast.forecast.manifest import Precision
 
 Float = TypeVar("Float", np.float32, np.float64)
 

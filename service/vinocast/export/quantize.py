@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from openvino import Input, Node
 
-    from vinocast.engine.manifest import ForecasterManifest
+    from vinocast.forecast.manifest import ForecasterManifest
 
 # Softmax, the scaler of a window, norms, biases and residuals.
 LEFT_OUT = ["Softmax", "ReduceMean", "Subtract", "Divide", "Sqrt", "Multiply", "Add", "Abs", "MVN", "Erf", "Gelu"]

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vinocast.data.bundled import mend
 from vinocast.engine.compile import infer_together
 from vinocast.engine.lane import SERIES_A_PART
-from vinocast.engine.manifest import IR_FILE, ForecasterFolder, ForecasterManifest, mend
+from vinocast.engine.manifest import IR_FILE
+from vinocast.engine.tuned import choose
 from vinocast.errors import ModelRefusedError
+from vinocast.forecast.manifest import ForecasterFolder, ForecasterManifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,6 +37,8 @@ log = logging.getLogger(__name__)
 MINIMUM_VARIANCE = 1e-5
 # What bf16 may add to the difference from golden vectors: seen are 0.02 of a deviation in f32 weights, 0.09 in int8.
 BF16_TOLERANCE = 0.2
+# Of each number of series, for the summary.
+TIMED_RUNS = 50
 
 
 def series_counts(channels: int) -> list[int]:
@@ -100,7 +105,7 @@ class Forecaster:
     def load(self, compiler: Compiler) -> None:
         """Verify the files, compile the main shape and pass the self-test; raises ModelRefusedError."""
         self.folder.verify()
-        self.profile, self.served, warning = compiler.profile.choose(self.folder)
+        self.profile, self.served, warning = choose(compiler.profile, self.folder)
         if warning:
             log.warning("%s", warning)
         try:
@@ -117,6 +122,19 @@ class Forecaster:
             if stop():
                 return
             self._add(compiler, count)
+
+    def summary(self) -> list[str]:
+        """Return what ``doctor`` says of the model loaded whole: what it is first, then its accuracy and its times."""
+        manifest = self.manifest
+        return [
+            f"context {manifest.context}, {len(manifest.channels)} channels, {manifest.horizon} ahead; weights "
+            f"{self.precision}; hashes and golden vectors right; compiled for {self.compiled_counts} series",
+            *(
+                f"{metric.dataset} {metric.split}: MSE {metric.mse:.4f}, MAE {metric.mae:.4f}"
+                for metric in manifest.metrics
+            ),
+            self._timing(),
+        ]
 
     def forecast(self, window: NDArray[np.float32], targets: Sequence[int]) -> tuple[NDArray[np.float32], float]:
         """Forecast some channels of one window, in as many inferences as it takes.
@@ -191,6 +209,16 @@ class Forecaster:
             (self._shapes[counts[bisect.bisect_left(counts, stop - start)]].slots[part], slice(start, stop))
             for part, (start, stop) in enumerate(itertools.pairwise(bounds))
         ]
+
+    def _timing(self) -> str:
+        channels = len(self.manifest.channels)
+        window = np.random.default_rng(0).standard_normal((self.manifest.context, channels)).astype(np.float32)
+        figures = []
+        for targets in dict.fromkeys((range(channels), range(1))):
+            seconds = [self.forecast(window, targets)[1] for _ in range(TIMED_RUNS)]
+            p50, p99 = np.quantile(seconds, (0.5, 0.99)) * 1e3
+            figures.append(f"{len(targets)} series p50 {p50:.2f} ms, p99 {p99:.2f} ms")
+        return "infer(): " + "; ".join(figures)
 
     def _wanted(self) -> list[int]:
         return [1] if self.manifest.layout == "window" else series_counts(len(self.manifest.channels))

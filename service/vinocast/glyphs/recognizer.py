@@ -7,22 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vinocast.data.bundled import mend
 from vinocast.engine.batches import BatchedModel
-from vinocast.engine.manifest import (
-    CHARS_FILE,
-    LABEL_MAP_FILE,
-    PHASE1_IR_FILE,
-    PHASE2_IR_FILE,
-    GlyphsManifest,
-    ModelFolder,
-    mend,
-)
+from vinocast.engine.manifest import ModelFolder
 from vinocast.errors import ModelRefusedError, SetupError
-from vinocast.glyphs.chain import GlyphChain
-from vinocast.glyphs.compiled import PHASE1_BATCHES
+from vinocast.glyphs.chain import PHASE1_BATCHES, GlyphChain
 from vinocast.glyphs.labels import Labels, read_labels
-from vinocast.glyphs.rasters import suspicions
-from vinocast.glyphs.wire import grid_from_rows, raster_from_base64
+from vinocast.glyphs.manifest import CHARS_FILE, LABEL_MAP_FILE, PHASE1_IR_FILE, PHASE2_IR_FILE, GlyphsManifest
+from vinocast.glyphs.normalize import raster_of_png
+from vinocast.glyphs.rasters import decode_raster, suspicions
+from vinocast.requests import Candidate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +29,7 @@ if TYPE_CHECKING:
 # A forecast that comes while glyphs are recognized waits for so many of them at most. Of 8 together each takes a tenth
 # less, which is not worth twice the wait.
 MOST_GLYPHS = 4
-PHASE2_BATCHES = (1, MOST_GLYPHS)
+SERVED_BATCHES = (1, MOST_GLYPHS)
 
 
 class Recognizer:
@@ -46,9 +40,7 @@ class Recognizer:
     """
 
     most_glyphs = MOST_GLYPHS
-    # Here and not imported by who decodes: a service without glyphs need not load what reads a PNG.
-    grid = staticmethod(grid_from_rows)
-    raster = staticmethod(raster_from_base64)
+    # Here and not imported by who asks: a service without glyphs need not load what reads a PNG.
     suspicions = staticmethod(suspicions)
 
     def __init__(self, folder: ModelFolder[GlyphsManifest]) -> None:
@@ -62,7 +54,7 @@ class Recognizer:
     @property
     def compiled_counts(self) -> list[int]:
         """The numbers of glyphs that Phase 2 is compiled for, ascending."""
-        return list(PHASE2_BATCHES)
+        return list(SERVED_BATCHES)
 
     @property
     def precision(self) -> str:
@@ -86,7 +78,7 @@ class Recognizer:
         try:
             self._labels = read_labels(path / LABEL_MAP_FILE, path / CHARS_FILE)
             self._phase1 = BatchedModel(compiler, compiler.read(path / PHASE1_IR_FILE), PHASE1_BATCHES)
-            self._phase2 = BatchedModel(compiler, compiler.read(path / PHASE2_IR_FILE), PHASE2_BATCHES)
+            self._phase2 = BatchedModel(compiler, compiler.read(path / PHASE2_IR_FILE), SERVED_BATCHES)
             self._self_test(*self._folder.golden("cells", "ids", "grids", "logits"))
         except (RuntimeError, OSError, KeyError, ValueError, SetupError) as error:
             raise ModelRefusedError(f"{path}: {error}") from error
@@ -95,7 +87,21 @@ class Recognizer:
     def load_rest(self, compiler: Compiler, stop: Callable[[], bool]) -> None:
         """Do nothing: :meth:`load` has compiled every shape."""
 
-    def recognize_rasters(self, rasters: NDArray[np.uint8], topk: int) -> tuple[list[dict[str, Any]], float]:
+    def summary(self) -> list[str]:
+        """Return what ``doctor`` says of the model: what it is first, then its accuracy."""
+        manifest = self._folder.manifest
+        return [
+            f"{manifest.labels} labels of glyphs; weights {manifest.precision}; hashes and golden vectors right; "
+            f"compiled for {self.compiled_counts} glyphs",
+            *(f"{metric}: {value:.4f}" for metric, value in manifest.metrics.items()),
+        ]
+
+    @staticmethod
+    def raster(png: bytes, *, normalize: bool) -> NDArray[np.uint8]:
+        """Return the pixels [128, 128] of a PNG, with ``normalize`` fitted to the geometry; raises RasterError."""
+        return raster_of_png(png) if normalize else decode_raster(png)
+
+    def recognize_rasters(self, rasters: NDArray[np.uint8], topk: int) -> tuple[list[list[Candidate]], float]:
         """Return what :meth:`recognize_grids` does, for rasters [n, 128, 128]."""
         with self._lock:
             before = self._phase1.seconds
@@ -104,22 +110,22 @@ class Recognizer:
         results, more = self.recognize_grids(grids, topk)
         return results, seconds + more
 
-    def recognize_grids(self, grids: NDArray[np.uint16], topk: int) -> tuple[list[dict[str, Any]], float]:
+    def recognize_grids(self, grids: NDArray[np.uint16], topk: int) -> tuple[list[list[Candidate]], float]:
         """Return the ``topk`` best labels of each grid [n, 16, 16], and the seconds of infer().
 
-        Each result is as the reply has it. Of fewer labels than ``topk``, all are returned.
+        Of fewer labels than ``topk``, all are returned.
         """
         with self._lock:
             before = self._phase2.seconds
             ranking = self._chain.rank(grids, topk)
             seconds = self._phase2.seconds - before
-        return [{"topk": topk} for topk in self._candidates(ranking)], seconds
+        return self._candidates(ranking), seconds
 
-    def _candidates(self, ranking: Ranking) -> list[list[dict[str, Any]]]:
+    def _candidates(self, ranking: Ranking) -> list[list[Candidate]]:
         names, bases = self._labels.names, self._labels.bases
         return [
             [
-                {"rank": rank, "label": names[label], "base": bases[label], "prob": probability}
+                Candidate(rank, names[label], bases[label], probability)
                 for rank, (label, probability) in enumerate(zip(labels, probabilities, strict=True), 1)
             ]
             for labels, probabilities in zip(ranking.indices.tolist(), ranking.probabilities.tolist(), strict=True)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vinocast.engine.cpu import cpu_budget, processor
-from vinocast.engine.manifest import PHASE1_IR_FILE, PHASE2_IR_FILE, open_model
 from vinocast.export.glyphs.cache import Cache
 from vinocast.extras import missing_extra
+from vinocast.glyphs.manifest import PHASE1_IR_FILE, PHASE2_IR_FILE
+from vinocast.kinds import open_model
 from vinocast.recognition.report import tell
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vinocast.engine.manifest import BUNDLED_GLYPHS, CHARS_FILE, LABEL_MAP_FILE, bundled_models
+from vinocast.data.bundled import BUNDLED_GLYPHS, bundled_models
 from vinocast.errors import SetupError
+from vinocast.glyphs.manifest import CHARS_FILE, LABEL_MAP_FILE
 
 NETS = ("phase1_ckpt", "phase2_ckpt", "label_map", "chars_csv")
 REQUIRED = ("rasters_dir", *NETS)

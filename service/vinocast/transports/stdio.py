@@ -19,19 +19,12 @@ import os
 import select
 import signal
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from vinocast import schemas
 from vinocast.dataplane import DataPlane
-from vinocast.errors import (
-    InternalError,
-    InvalidRequestError,
-    LineTooLongError,
-    RequestError,
-    UnknownOpError,
-    describe,
-    quote,
-)
+from vinocast.errors import LineTooLongError, RequestError
+from vinocast.ops import OPS
+from vinocast.protocols.json import JsonProtocol, Message, echo
 from vinocast.transports.descriptors import STDIN, write_some
 from vinocast.transports.lines import LineSplitter
 from vinocast.transports.signals import on_end
@@ -59,12 +52,11 @@ class _StdioServer:
         self._parent = parent
         self._replies = replies
         self._max_unread = settings.max_unread_reply_bytes
-        self._plane = DataPlane(settings)
+        self._plane = DataPlane(settings, OPS)
+        self._json = JsonProtocol(self._plane, OPS)
         self._splitter = LineSplitter(self._plane.max_request_bytes)
-        # Pings that came before the default model settled.
-        self._waiting_pings: list[dict[str, Any]] = []
         # What was parsed is kept until the replies are out: to free the numbers of a window takes 25 us.
-        self._parsed: list[dict[str, Any]] = []
+        self._parsed: list[Message] = []
         self._reading = True
         self._signalled = False
         self._last_progress = 0.0
@@ -75,8 +67,7 @@ class _StdioServer:
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         on_end(lambda *_: None)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        # A pipeline of forecasts should not pay for the glyph model in memory, nor in its first second.
-        self._plane.start(lambda: write_some(wake_write, b"\0"), glyphs_on_demand=True)
+        self._plane.start(lambda: write_some(wake_write, b"\0"), on_demand=True)
         try:
             return self._loop(wake_read)
         except OSError as error:
@@ -88,12 +79,10 @@ class _StdioServer:
     def _loop(self, wake_read: int) -> int:
         next_parent_check = 0.0
         while True:
-            if self._plane.default_model.settled:
-                self._answer_pings()
             busy = self._plane.lane.step()
             wrote = self._replies.write()
             self._parsed.clear()
-            if not self._reading and not len(self._plane.lane) and not self._waiting_pings and not self._replies.unread:
+            if not self._reading and not len(self._plane.lane) and not self._replies.unread:
                 return 0 if self._plane.default_model.refused is None else 1
             now = time.monotonic()
             if now >= next_parent_check:
@@ -147,40 +136,12 @@ class _StdioServer:
 
     def _accept(self, line: bytes | LineTooLongError, received: float) -> None:
         """Start on one line; its reply is written now or when the lane comes to it."""
-        echoed: dict[str, Any] = schemas.echo({})
         try:
             if isinstance(line, LineTooLongError):
                 raise line
-            fields = schemas.parse_json(line)
-            self._parsed.append(fields)
-            echoed = schemas.echo(fields)
-            match fields.get("op"):
-                case None | "forecast":
-                    self._plane.forecast(fields, line, received, self._replies.append)
-                case "observe":
-                    self._plane.observe(fields, line, self._replies.append)
-                case "glyphs":
-                    self._plane.glyphs(fields, line, self._replies.append)
-                case "forget":
-                    self._plane.forget(fields, self._replies.append)
-                case "ping":
-                    schemas.validate(schemas.PingRequest, fields)
-                    self._waiting_pings.append(echoed)
-                case "stats":
-                    schemas.validate(schemas.StatsRequest, fields)
-                    self._plane.succeed("stats", echoed, self._plane.stats(), self._replies.append)
-                case str() as op:
-                    raise UnknownOpError(
-                        f"op: expected forecast, glyphs, observe, forget, ping or stats, got {quote(op)}", "op"
-                    )
-                case op:
-                    raise InvalidRequestError(f"op: expected a string, got {describe(op)}", "op")
+            message = Message(line)
         except RequestError as error:
-            self._plane.refuse(echoed, error, self._replies.append)
-        except Exception as error:  # noqa: BLE001 - one line must not end the service
-            self._plane.refuse(echoed, InternalError.logged(error), self._replies.append)
-
-    def _answer_pings(self) -> None:
-        for echoed in self._waiting_pings:
-            self._plane.succeed("ping", echoed, self._plane.ping(), self._replies.append)
-        self._waiting_pings.clear()
+            self._json.refuse(echo({}), error, self._replies.append)
+            return
+        self._parsed.append(message)
+        self._json.start(message, received, self._replies.append)

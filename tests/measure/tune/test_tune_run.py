@@ -30,11 +30,11 @@ from support import (
 )
 from vinocast.data.series import bundled_series, read_series
 from vinocast.engine.cpu import cpu_budget
-from vinocast.engine.manifest import ForecasterFolder, open_forecaster
 from vinocast.engine.tuned import PROFILE_FILE, TunedFile, TunedModel, fingerprint, int8_folder, write_tuned
 from vinocast.errors import SetupError
 from vinocast.export.convert import quantize_folder
 from vinocast.extras import install_line
+from vinocast.forecast.manifest import ForecasterFolder, open_forecaster
 from vinocast.measure.children import RawModel
 from vinocast.measure.tune.report import to_text
 from vinocast.measure.tune.run import Measured, Report, Tuned, int8_form

@@ -21,12 +21,11 @@ from vinocast.engine.batches import BatchedModel
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget, processor
 from vinocast.engine.manifest import sha256_file
-from vinocast.engine.profiles import find_profile
+from vinocast.engine.tuned import find_profile
 from vinocast.errors import SetupError
 from vinocast.export.glyphs.cache import IR_FOLDER, TOOLS, Cache, Entry
 from vinocast.glyphs.cells import check_grids
-from vinocast.glyphs.chain import rank
-from vinocast.glyphs.compiled import PHASE1_BATCHES, PHASE2_BATCHES
+from vinocast.glyphs.chain import PHASE1_BATCHES, PHASE2_BATCHES, rank
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

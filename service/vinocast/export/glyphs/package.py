@@ -13,25 +13,15 @@ import orjson
 import torch
 
 from vinocast import __version__
-from vinocast.engine.manifest import (
-    CHARS_FILE,
-    GOLDEN_FILE,
-    LABEL_MAP_FILE,
-    PHASE1_IR_FILE,
-    PHASE2_IR_FILE,
-    GlyphsManifest,
-    Manifest,
-    Source,
-    open_model,
-    sha256_file,
-    write_manifest,
-)
+from vinocast.engine.manifest import GOLDEN_FILE, Manifest, Source, sha256_file, write_manifest
 from vinocast.errors import ModelRefusedError, SetupError, shown
 from vinocast.export.folder import check_output, files_below, replace_folder, workspace
 from vinocast.export.glyphs.checkpoint import LAST_WEIGHT, phase1_net, phase2_net, read_checkpoint
 from vinocast.export.glyphs.onnx import convert_onnx_to_openvino, export_phase1_to_onnx, export_phase2_to_onnx
 from vinocast.glyphs.cells import CELL_SIDE, GRID_SIDE, PRIMITIVES
 from vinocast.glyphs.labels import check_same_labels, read_labels
+from vinocast.glyphs.manifest import CHARS_FILE, LABEL_MAP_FILE, PHASE1_IR_FILE, PHASE2_IR_FILE, GlyphsManifest
+from vinocast.kinds import open_model
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,9 +19,11 @@ import orjson
 
 from vinocast.engine.compile import CompiledShape, Compiler, openvino_version
 from vinocast.engine.cpu import cpu_budget
-from vinocast.engine.manifest import IR_FILE, open_forecaster
-from vinocast.engine.profiles import Profile, find_profile
+from vinocast.engine.manifest import IR_FILE
+from vinocast.engine.profiles import Profile
+from vinocast.engine.tuned import choose, find_profile
 from vinocast.errors import SetupError
+from vinocast.forecast.manifest import open_forecaster
 from vinocast.measure.bench.figures import MATMUL
 from vinocast.measure.bench.floor import MATMUL_SHAPE, matmul_model, multiply_adds
 from vinocast.measure.bench.requests import random_windows
@@ -68,7 +70,7 @@ def compile_graphs(folder: Path, profile: str, stock: Path | None) -> Graphs:
     manifest = open_forecaster(folder).manifest
     (window,) = random_windows(manifest.context, len(manifest.channels), 1)
     graphs = Graphs(profile)
-    own, served, _ = graphs.profile.choose(open_forecaster(folder))
+    own, served, _ = choose(graphs.profile, open_forecaster(folder))
     ours, channels = graphs.read(served.path / IR_FILE), len(manifest.channels)
     if manifest.layout == "series":
         graphs.add(f"ours, {channels} series", ours, np.ascontiguousarray(window.T), own)

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vinocast import __version__
+from vinocast.data.bundled import bundled_models
 from vinocast.engine.cpu import cpu_budget, processor
-from vinocast.engine.manifest import ForecasterFolder, bundled_models
 from vinocast.engine.repository import Repository
 from vinocast.errors import SetupError
+from vinocast.forecast.kind import FORECASTER
+from vinocast.forecast.manifest import ForecasterFolder
+from vinocast.kinds import KINDS
 from vinocast.measure.bench import figures, requests
 from vinocast.measure.bench.figures import MATMUL, Cell, Raw, Row, Samples, Split, median
 from vinocast.measure.bench.load import ClosedLoop, OpenLoop
@@ -91,7 +94,9 @@ def run(settings: Settings, stock: Path | None, plan: Plan) -> Report:
     # When this process is told to end, the ones it measures must end too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     sharpen_timers()
-    folder = Repository(settings.models or bundled_models(), settings.default_model).forecaster(None).folder
+    folder = (
+        Repository(settings.models or bundled_models(), settings.default_model, KINDS).find(FORECASTER, None).folder
+    )
     channels = len(folder.manifest.channels)
     windows = requests.random_windows(folder.manifest.context, channels)
     cells = {cell: Samples() for cell in plan_cells(channels, plan.rates)}

@@ -14,16 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vinocast.data.bundled import bundled_models
 from vinocast.data.series import bundled_series, read_series
 from vinocast.engine.cpu import cpu_budget
-from vinocast.engine.manifest import (
-    ForecasterFolder,
-    GlyphsManifest,
-    bundled_models,
-    find_models,
-    open_forecaster,
-    open_model,
-)
+from vinocast.engine.manifest import find_models
 from vinocast.engine.tuned import (
     TunedFile,
     TunedModel,
@@ -35,6 +29,9 @@ from vinocast.engine.tuned import (
 )
 from vinocast.errors import ModelRefusedError, SetupError
 from vinocast.extras import missing_extra
+from vinocast.forecast.kind import FORECASTER
+from vinocast.forecast.manifest import ForecasterFolder, open_forecaster
+from vinocast.kinds import open_model
 from vinocast.measure.children import Worker
 from vinocast.measure.tune.variants import (
     Cap,
@@ -122,7 +119,7 @@ def tune(root: Path | None, data: Path | None, cap: Cap, rounds: int) -> Report:
     left_out: list[str] = []
     for path in find_models(root or bundled_models()).values():
         try:
-            if isinstance(open_model(path).manifest, GlyphsManifest):
+            if open_model(path).manifest.kind != FORECASTER.name:
                 continue
             folder = open_forecaster(path)
             folder.verify()

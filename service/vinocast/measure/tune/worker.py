@@ -19,10 +19,10 @@ import orjson
 
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
-from vinocast.engine.manifest import open_forecaster
 from vinocast.engine.profiles import Profile
 from vinocast.errors import ModelRefusedError
 from vinocast.forecast.forecaster import Forecaster
+from vinocast.forecast.manifest import open_forecaster
 from vinocast.measure.tune.variants import Variant
 
 # The first inferences after another variant's find cold caches and sleeping threads.

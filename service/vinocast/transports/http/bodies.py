@@ -1,18 +1,22 @@
-"""Reading the body of an HTTP request under a limit, and refusing one that is over it."""
+"""Reading the body of an HTTP request under a limit, and what is left of one that is over it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fastapi import Request, Response
-
-from vinocast import schemas
-from vinocast.errors import DeadlineExceededError, PayloadTooLargeError, ShuttingDownError, UnsupportedMediaError
+from vinocast.errors import (
+    DeadlineExceededError,
+    PayloadTooLargeError,
+    ShuttingDownError,
+    UnsupportedMediaError,
+    VinocastError,
+)
+from vinocast.protocols.json import Message
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Receive, Scope
 
 BODY_SECONDS = 30
 # How much of a refused body is still taken in and thrown away, and for how long.
@@ -24,32 +28,52 @@ LARGE_BODY = 1 << 20
 ROUNDS = 8
 
 
-async def read_body(request: Request, max_bytes: int, *, may_lack: bool = False) -> bytes:
+class ClientLeftError(VinocastError):
+    """The client has closed its connection before its request was complete."""
+
+
+async def read_body(scope: Scope, receive: Receive, max_bytes: int, *, may_lack: bool = False) -> bytes:
     """Return the body of a JSON request, refused as early as its headers allow.
 
     With ``may_lack`` a request may have none, and then needs not say what it is.
+
+    Raises:
+        UnsupportedMediaError: it is not declared as JSON, or is compressed.
+        PayloadTooLargeError: it is, or says that it is, longer than ``max_bytes``.
+        DeadlineExceededError: it did not arrive in time.
+        ShuttingDownError: the service has ended before it arrived.
+        ClientLeftError: nobody is there to answer.
     """
-    if may_lack and "transfer-encoding" not in request.headers and request.headers.get("content-length", "0") == "0":
+    headers = dict(scope["headers"])
+    if may_lack and b"transfer-encoding" not in headers and headers.get(b"content-length", b"0") == b"0":
         return b""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json" and not media_type.endswith("+json"):
-        raise UnsupportedMediaError(f"Content-Type: expected application/json, got {media_type or 'none'}")
-    coding = request.headers.get("content-encoding", "identity")
-    if coding != "identity":
-        raise UnsupportedMediaError(f"Content-Encoding: expected none, got {coding}")
+    declared = headers.get(b"content-type", b"")
+    if declared != b"application/json":
+        media_type = declared.partition(b";")[0].strip().lower().decode("latin-1")
+        if media_type != "application/json" and not media_type.endswith("+json"):
+            raise UnsupportedMediaError(f"Content-Type: expected application/json, got {media_type or 'none'}")
+    coding = headers.get(b"content-encoding", b"identity")
+    if coding != b"identity":
+        raise UnsupportedMediaError(f"Content-Encoding: expected none, got {coding.decode('latin-1')}")
     too_large = PayloadTooLargeError(f"expected a body of at most {max_bytes} bytes")
-    length = request.headers.get("content-length", "0")
+    length = headers.get(b"content-length", b"0")
     if length.isdigit() and int(length) > max_bytes:
         raise too_large
     chunks: list[bytes] = []
     size = 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientLeftError
+                chunk = message.get("body", b"")
                 size += len(chunk)
                 if size > max_bytes:
                     raise too_large
                 chunks.append(chunk)
+                if not message.get("more_body", False):
+                    break
     except TimeoutError:
         raise DeadlineExceededError(f"the body did not arrive within {BODY_SECONDS} s") from None
     except asyncio.CancelledError:  # how uvicorn ends what its shutdown has waited for in vain
@@ -63,14 +87,14 @@ class LargeBodies:
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
 
-    async def parse(self, body: bytes) -> dict[str, Any]:
-        """Return the object that a body holds; raises as :func:`schemas.parse_json` does."""
+    async def parse(self, body: bytes) -> Message:
+        """Return the message that a body holds; raises as :class:`Message` does."""
         try:
             async with self._turn:
                 await _let_others_go()
-                fields = schemas.parse_json(body)
+                message = Message(body)
                 await _let_others_go()  # the window comes next, which takes half as long again
-                return fields
+                return message
         except asyncio.CancelledError:  # how uvicorn ends what its shutdown has waited for in vain
             raise ShuttingDownError("the service has shut down before the body's turn came") from None
 
@@ -80,22 +104,13 @@ async def _let_others_go() -> None:
         await asyncio.sleep(0)
 
 
-class RefusalOfBody(Response):
-    """A reply that goes out at once, after which the rest of the request is taken in and thrown away.
-
-    Many clients read no reply before they have sent everything; a connection closed on them would be all they see.
-    """
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the signature of ASGI
-        """Send the reply, discard what comes, and only then end the response."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": self.body, "more_body": True})
-        discarded = 0
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DISCARD_SECONDS):
-                while discarded < MOST_DISCARDED_BYTES:
-                    message = await receive()
-                    discarded += len(message.get("body", b""))
-                    if not message.get("more_body"):
-                        break
-        await send({"type": "http.response.body", "body": b""})
+async def discard_body(receive: Receive) -> None:
+    """Take in what is left of a request and throw it away, up to a limit."""
+    discarded = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DISCARD_SECONDS):
+            while discarded < MOST_DISCARDED_BYTES:
+                message = await receive()
+                discarded += len(message.get("body", b""))
+                if not message.get("more_body"):
+                    break

@@ -1,4 +1,4 @@
-"""Replies as HTTP responses, and faults of a request that no route has seen."""
+"""Replies as HTTP responses, and faults of a request that no endpoint has seen."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from fastapi import Response
 from starlette.exceptions import HTTPException
 
-from vinocast import schemas
 from vinocast.errors import (
     InternalError,
     InvalidRequestError,
@@ -16,32 +15,45 @@ from vinocast.errors import (
     PayloadTooLargeError,
     RequestError,
 )
-from vinocast.transports.http.bodies import RefusalOfBody
+from vinocast.protocols.json import echo, failure
+from vinocast.transports.http.bodies import discard_body
 
 if TYPE_CHECKING:
     from fastapi import Request
+    from starlette.types import Receive, Send
 
-RETRY_AFTER_SECONDS = "1"
+RETRY_AFTER = b"1"
+JSON = (b"content-type", b"application/json")
 
 
-def respond(reply: bytes, error: RequestError | None, status: int | None = None) -> Response:
-    """Return a reply as a response, with the status of its error unless another is named."""
-    kind = RefusalOfBody if isinstance(error, PayloadTooLargeError) else Response
-    status = status or (error.status if error else 200)
-    response = kind(reply, status_code=status, media_type="application/json")
+async def respond(receive: Receive, send: Send, reply: bytes, error: RequestError | None) -> None:
+    """Send a reply, with the status of its error.
+
+    To a body that is too large the reply goes out at once, and the rest of the request is taken in and thrown away:
+    many clients read no reply before they have sent everything, and a connection closed on them would be all they see.
+    """
+    headers = [JSON, (b"content-length", b"%d" % len(reply))]
     if error is not None and error.retryable:
-        response.headers["Retry-After"] = RETRY_AFTER_SECONDS
-    return response
+        headers.append((b"retry-after", RETRY_AFTER))
+    await send({"type": "http.response.start", "status": error.status if error else 200, "headers": headers})
+    if isinstance(error, PayloadTooLargeError):
+        await send({"type": "http.response.body", "body": reply, "more_body": True})
+        await discard_body(receive)
+        reply = b""
+    await send({"type": "http.response.body", "body": reply})
 
 
 def refusal(error: RequestError) -> bytes:
     """Return the error envelope of a request that says nothing of itself."""
-    return schemas.failure(schemas.echo({}), error)
+    return failure(echo({}), error)
 
 
 def refuse(error: RequestError, status: int | None = None) -> Response:
-    """Return the response to a request that says nothing of itself."""
-    return respond(refusal(error), error, status)
+    """Return the response to a request that says nothing of itself, with the status of its error or another."""
+    response = Response(refusal(error), status_code=status or error.status, media_type="application/json")
+    if error.retryable:
+        response.headers["Retry-After"] = RETRY_AFTER.decode()
+    return response
 
 
 async def http_exception(request: Request, exception: Exception) -> Response:
@@ -57,11 +69,6 @@ async def http_exception(request: Request, exception: Exception) -> Response:
             return response
         case _:
             return refuse(InvalidRequestError(str(exception)))
-
-
-async def client_left(_request: Request, _exception: Exception) -> Response:
-    """Answer nobody, with the status that nginx gives it."""
-    return Response(status_code=499)
 
 
 async def internal_error(_request: Request, exception: Exception) -> Response:

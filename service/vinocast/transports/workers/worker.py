@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from vinocast.dataplane import DataPlane
 from vinocast.errors import SetupError
-from vinocast.forecast.streams import NoStreams
+from vinocast.ops import OPS
 from vinocast.transports.http.connections import Connection
-from vinocast.transports.http.examples import commands
 from vinocast.transports.http.server import Server, run_server
+from vinocast.transports.http.welcome import commands
 
 if TYPE_CHECKING:
     from vinocast.settings import HttpSettings
@@ -44,7 +44,7 @@ class _WorkerServer(Server):
     """An HTTP server without a listening socket."""
 
     def __init__(self, settings: HttpSettings, channel: socket.socket) -> None:
-        super().__init__(DataPlane(settings, NoStreams()), settings)
+        super().__init__(DataPlane(settings, OPS, keeps_streams=False), settings)
         self._channel = channel
         self._adopting: set[asyncio.Task[None]] = set()
 

@@ -1,27 +1,16 @@
-"""Requests and replies. Pydantic validates the envelope; a window's numbers pass through it untouched."""
+"""Requests and replies in JSON. Pydantic validates the envelope; a window's numbers pass through it untouched."""
 
 from __future__ import annotations
 
-import difflib
-import json
-import re
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import orjson
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    InstanceOf,
-    StrictBool,
-    StrictInt,
-    StrictStr,
-    ValidationError,
-    WithJsonSchema,
-)
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, StrictBool, StrictInt, StrictStr, WithJsonSchema
 
-from vinocast.errors import InvalidJsonError, InvalidRequestError, RequestError, describe, quote, shorten
+from vinocast import requests
+from vinocast.errors import InvalidRequestError
+from vinocast.protocols.glyphs import JsonGlyphs
+from vinocast.protocols.windows import Base64Window, JsonRows, JsonWindow, may_hold_booleans
 
 ROW = {"type": "array", "items": {"type": "number"}}
 # The elements are checked in bulk when the model's shape is known; here only the list itself is.
@@ -68,6 +57,15 @@ class Envelope(BaseModel):
         default=None, description="any JSON of the sender's own, at most 254 levels deep, echoed in the reply"
     )
 
+    def ask(self, text: bytes, received: float) -> Any:  # noqa: ARG002 - what some requests need
+        """Return what is asked, typed; raises InvalidRequestError where fields do not go together.
+
+        Args:
+            text: the JSON that the request was parsed from.
+            received: ``time.monotonic`` of its receipt, from which a deadline counts.
+        """
+        return self
+
 
 class PingRequest(Envelope):
     """A question for version, models and readiness."""
@@ -108,6 +106,21 @@ class ForecastRequest(Envelope):
         default=None, description="a number >= 0: milliseconds from receipt after which the answer is not wanted"
     )
 
+    def ask(self, text: bytes, received: float) -> requests.Forecast:
+        """Return what is asked; raises InvalidRequestError for none or several forms of the window."""
+        forms = (self.past_values, self.past_values_b64, self.stream)
+        if sum(form is not None for form in forms) != 1:
+            raise InvalidRequestError("expected exactly one of past_values, past_values_b64 and stream", "past_values")
+        source: requests.WindowSource | None = None
+        if self.past_values is not None:
+            source = JsonWindow(self.past_values, may_hold_booleans(text))
+        elif self.past_values_b64 is not None:
+            if self.shape is None:
+                raise InvalidRequestError("shape: expected [context, channels] beside past_values_b64", "shape")
+            source = Base64Window(self.past_values_b64, (self.shape[0], self.shape[1]))
+        deadline = None if self.deadline_ms is None else received + self.deadline_ms / 1e3
+        return requests.Forecast(source, self.stream, self.model, self.targets, deadline)
+
 
 class ObserveRequest(Envelope):
     """New rows of a stream, which is created on first use."""
@@ -126,12 +139,21 @@ class ObserveRequest(Envelope):
         default=None, description="a string, the name of a model; default: the default model"
     )
 
+    def ask(self, text: bytes, received: float) -> requests.Observe:  # noqa: ARG002 - the base's signature
+        """Return what is asked."""
+        source = JsonRows(self.values, may_hold_booleans(text))
+        return requests.Observe(self.stream, source, self.timestamp_ms, self.model)
+
 
 class ForgetRequest(Envelope):
     """A stream to drop, with all that it holds."""
 
     op: Literal["forget"] | None = Field(default=None, description='"forget", or nothing on the route of its own')
     stream: StreamName = Field(description="a non-empty string of at most 256 characters")
+
+    def ask(self, text: bytes, received: float) -> requests.Forget:  # noqa: ARG002 - the base's signature
+        """Return what is asked."""
+        return requests.Forget(self.stream)
 
 
 class GlyphsRequest(Envelope):
@@ -157,6 +179,20 @@ class GlyphsRequest(Envelope):
     model: StrictStr | None = Field(
         default=None, description="a string, the name of a glyph model; default: the only one there is"
     )
+
+    def ask(self, text: bytes, received: float) -> requests.Glyphs:  # noqa: ARG002 - the base's signature
+        """Return what is asked; raises InvalidRequestError for none or both forms, and for ``normalize`` of grids."""
+        if (self.grids is None) == (self.rasters is None):
+            raise InvalidRequestError("expected exactly one of grids and rasters", "grids")
+        if self.rasters is not None:
+            rasters = JsonGlyphs("rasters", self.rasters, len(text))
+            return requests.Glyphs(rasters=rasters, normalize=self.normalize, topk=self.topk, model=self.model)
+        if self.normalize:
+            raise InvalidRequestError(
+                "normalize: expected rasters beside it; grids have no geometry to fit", "normalize"
+            )
+        grids = JsonGlyphs("grids", self.grids or [], len(text), may_hold_booleans=may_hold_booleans(text))
+        return requests.Glyphs(grids=grids, topk=self.topk, model=self.model)
 
 
 class Reply(BaseModel):
@@ -241,6 +277,31 @@ class GlyphsReply(Reply):
     model: str
 
 
+class PingReply(Reply):
+    """Version, models and readiness."""
+
+    version: str
+    ready: bool = Field(description="whether the default model answers")
+    degraded: list[dict[str, str]] = Field(description="the models that are there but not served, and why")
+    default_model: str
+    profile: str
+    max_request_bytes: int
+    models: list[dict[str, Any]] = Field(description="what is known of each: name, kind, state, error, shapes, …")
+
+
+class StatsReply(Reply):
+    """Counters since the start, and quantiles of the recent times; null before the first."""
+
+    model_config = ConfigDict(extra="allow")
+
+    answered: dict[str, int] = Field(description="how many were answered with success, by op")
+    failed: dict[str, int] = Field(description="how many were refused, by code")
+    inference_time_ms: dict[str, float] | None = Field(description="of forecasts")
+    queue_time_ms: dict[str, float] | None = Field(description="of forecasts")
+    queued_requests: int
+    queued_rows: int
+
+
 class ErrorBody(BaseModel):
     """What went wrong, where, and whether the same request may succeed later."""
 
@@ -254,140 +315,3 @@ class ErrorReply(Reply):
     """A refused request."""
 
     error: ErrorBody
-
-
-Request = TypeVar("Request", bound=Envelope)
-# What orjson makes of an integer beyond 64 bits, as it writes it: 1.8446744073709552e+19, where a value may stand.
-ROUNDED = re.compile(rb"(?<![^\[,:])-?\d(?:\.\d+)?e\+?\d\d+(?![^\],}])")
-BEYOND_64_BITS = 2.0**63
-
-
-def parse_json(body: bytes) -> dict[str, Any]:
-    """Return the object a request's bytes hold, past a byte order mark.
-
-    A ``request_id`` that is an integer is exact, however large; ``metadata`` is left as JSON text, for the reply.
-
-    Raises:
-        InvalidJsonError: not JSON by RFC 8259, nested too deep, or not UTF-8.
-        InvalidRequestError: JSON, but not an object.
-    """
-    text = body.removeprefix(BOM_UTF8)
-    try:
-        fields = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        if text.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) or b"\0" in text[:4]:
-            raise InvalidJsonError("expected a JSON object in UTF-8: these bytes look like UTF-16 or UTF-32") from None
-        raise InvalidJsonError(f"expected a JSON object: {error}") from None
-    if not isinstance(fields, dict):
-        raise InvalidRequestError("expected a JSON object")
-    request_id = fields.get("request_id")
-    if type(request_id) is float and abs(request_id) >= BEYOND_64_BITS:
-        fields["request_id"] = _parse_exactly(text)["request_id"]
-    if "metadata" in fields:
-        try:
-            raw = orjson.dumps(fields["metadata"])
-        except orjson.JSONEncodeError:  # too deep to be written again, which the schema refuses
-            return fields
-        if ROUNDED.search(raw):
-            exact = _parse_exactly(text)["metadata"]
-            raw = json.dumps(exact, ensure_ascii=False, separators=(",", ":")).encode()
-        fields["metadata"] = orjson.Fragment(raw)
-    return fields
-
-
-def _parse_exactly(text: bytes) -> dict[str, Any]:
-    """Parse what orjson has taken once more, an order of magnitude slower, with integers of any size."""
-    try:
-        fields: dict[str, Any] = json.loads(text)
-    except RecursionError:
-        raise InvalidJsonError("expected a JSON object: it is nested too deep") from None
-    return fields
-
-
-def echo(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a parsed request its reply repeats.
-
-    ``request_id`` and ``timestamp_ms`` are null where they are absent or unreadable, ``metadata`` is left out.
-    """
-    request_id, timestamp = fields.get("request_id"), fields.get("timestamp_ms")
-    if type(request_id) is int:
-        if not -(2**63) <= request_id < 2**64:  # more than orjson writes
-            request_id = orjson.Fragment(str(request_id))
-    elif not isinstance(request_id, str):
-        request_id = None
-    echoed = {"request_id": request_id, "timestamp_ms": timestamp if type(timestamp) is int else None}
-    if isinstance(metadata := fields.get("metadata"), orjson.Fragment):
-        echoed["metadata"] = metadata
-    return echoed
-
-
-def validate(schema: type[Request], fields: dict[str, Any]) -> Request:
-    """Validate the envelope of a request; raises InvalidRequestError with the path of the first fault."""
-    if not fields.keys() <= schema.known:
-        raise _unknown_field(next(name for name in fields if name not in schema.known), schema)
-    try:
-        return schema.model_validate(fields)
-    except ValidationError as error:
-        raise _first_fault(error, schema) from None
-
-
-def parse_forecast(fields: dict[str, Any]) -> ForecastRequest:
-    """Validate the envelope of a forecast; raises as :func:`validate` does."""
-    request = validate(ForecastRequest, fields)
-    forms = (request.past_values, request.past_values_b64, request.stream)
-    if sum(form is not None for form in forms) != 1:
-        raise InvalidRequestError("expected exactly one of past_values, past_values_b64 and stream", "past_values")
-    if request.past_values_b64 is not None and request.shape is None:
-        raise InvalidRequestError("shape: expected [context, channels] beside past_values_b64", "shape")
-    return request
-
-
-def parse_glyphs(fields: dict[str, Any]) -> GlyphsRequest:
-    """Validate the envelope of a glyphs request; raises as :func:`validate` does."""
-    request = validate(GlyphsRequest, fields)
-    if (request.grids is None) == (request.rasters is None):
-        raise InvalidRequestError("expected exactly one of grids and rasters", "grids")
-    if request.normalize and request.rasters is None:
-        raise InvalidRequestError("normalize: expected rasters beside it; grids have no geometry to fit", "normalize")
-    return request
-
-
-def with_stream(fields: dict[str, Any], in_path: str | None) -> dict[str, Any]:
-    """Return the fields of a request whose path names its stream; raises InvalidRequestError where they name another.
-
-    Without a path the stream is a field like the others.
-    """
-    if in_path is None:
-        return fields
-    if fields.get("stream") not in (None, in_path):
-        got = describe(fields["stream"])
-        raise InvalidRequestError(f"stream: expected {quote(in_path)}, as in the path, or nothing, got {got}", "stream")
-    return {**fields, "stream": in_path}
-
-
-def _unknown_field(name: str, schema: type[Envelope]) -> InvalidRequestError:
-    field = shorten(name)
-    near = difflib.get_close_matches(field.lower(), schema.known, n=1, cutoff=0.7)
-    hint = f", did you mean {near[0]}?" if near else ";"
-    names = ", ".join(schema.model_fields)
-    return InvalidRequestError(f"{field}: no such field{hint} expected none but {names}", field)
-
-
-def _first_fault(error: ValidationError, schema: type[BaseModel]) -> InvalidRequestError:
-    fault = error.errors(include_url=False)[0]
-    location = fault["loc"]
-    name = str(location[0])
-    # Behind a list's index come the branches of a union, which mean nothing to the sender.
-    path = name + "".join(f"[{part}]" for part in location[1:2] if isinstance(part, int))
-    got = "nothing" if fault["type"] == "missing" else describe(fault["input"])
-    return InvalidRequestError(f"{path}: expected {schema.model_fields[name].description}, got {got}", path)
-
-
-def encode(reply: dict[str, Any]) -> bytes:
-    """Return a reply as JSON bytes; float32 arrays are written with the shortest digits that read back the same."""
-    return orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def failure(echoed: dict[str, Any], error: RequestError) -> bytes:
-    """Return the error envelope as JSON bytes."""
-    return encode({**echoed, "success": False, "error": error.body()})

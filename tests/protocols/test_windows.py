@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from vinocast.errors import InvalidShapeError, InvalidValueError, RequestError
-from vinocast.forecast.windows import MOST_LETTERS, may_hold_booleans, window_from_base64, window_from_rows
+from vinocast.protocols.windows import MOST_LETTERS, may_hold_booleans, window_from_base64, window_from_rows
 
 CONTEXT, CHANNELS = 5, 3
 FLOAT32_MAX = float(np.finfo(np.float32).max)

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from vinocast import schemas
 from vinocast.errors import InvalidJsonError, InvalidRequestError
+from vinocast.protocols import schemas
+from vinocast.protocols.json import echo, encode, parse_json, validate
 
 REQUESTS = [
     schemas.ForecastRequest,
@@ -32,7 +33,7 @@ VALUES = st.recursive(
 
 
 def echoed(text: bytes) -> Any:
-    return json.loads(schemas.encode(schemas.echo(schemas.parse_json(text))))
+    return json.loads(encode(echo(parse_json(text))))
 
 
 def same(one: object, other: object) -> bool:
@@ -58,51 +59,51 @@ def test_metadata_comes_back_as_it_was_sent(metadata: Any, ascii_only: bool) -> 
 def test_a_request_id_comes_back_as_it_was_sent(request_id: int | str) -> None:
     text = json.dumps({"request_id": request_id, "op": "ping"}).encode()
     assert same(echoed(text), {"request_id": request_id, "timestamp_ms": None})
-    schemas.validate(schemas.PingRequest, schemas.parse_json(text))
+    validate(schemas.PingRequest, parse_json(text))
 
 
 @pytest.mark.parametrize("request_id", ["1e300", "18446744073709551616.0", "1.5", "true", "[]", "{}"])
 def test_a_request_id_of_another_type_is_refused_with_what_was_sent(request_id: str) -> None:
-    fields = schemas.parse_json(f'{{"op": "ping", "request_id": {request_id}, "metadata": "mine"}}'.encode())
-    assert schemas.echo(fields)["request_id"] is None
+    fields = parse_json(f'{{"op": "ping", "request_id": {request_id}, "metadata": "mine"}}'.encode())
+    assert echo(fields)["request_id"] is None
     with pytest.raises(InvalidRequestError, match=r"request_id: expected a string or an integer, .*got") as refused:
-        schemas.validate(schemas.PingRequest, fields)
+        validate(schemas.PingRequest, fields)
     assert refused.value.field == "request_id"
     assert echoed(b'{"op": "ping", "request_id": true, "metadata": "mine"}')["metadata"] == "mine"
 
 
 @pytest.mark.parametrize("timestamp", [2**64, -(2**63) - 1])
 def test_a_timestamp_beyond_64_bits_is_refused_with_the_limit(timestamp: int) -> None:
-    fields = schemas.parse_json(f'{{"op": "ping", "request_id": 1, "timestamp_ms": {timestamp}}}'.encode())
-    assert schemas.echo(fields) == {"request_id": 1, "timestamp_ms": None}
+    fields = parse_json(f'{{"op": "ping", "request_id": 1, "timestamp_ms": {timestamp}}}'.encode())
+    assert echo(fields) == {"request_id": 1, "timestamp_ms": None}
     with pytest.raises(InvalidRequestError, match="timestamp_ms: expected an integer of at most 64 bits"):
-        schemas.validate(schemas.PingRequest, fields)
+        validate(schemas.PingRequest, fields)
 
 
 def test_metadata_too_deep_to_be_echoed_is_refused_and_the_rest_is_echoed() -> None:
     deep = b'{"op": "ping", "request_id": 7, "metadata": %b}'
     assert echoed(deep % (b"[" * 254 + b"]" * 254))["metadata"]
-    fields = schemas.parse_json(deep % (b"[" * 255 + b"]" * 255))
-    assert schemas.echo(fields) == {"request_id": 7, "timestamp_ms": None}
+    fields = parse_json(deep % (b"[" * 255 + b"]" * 255))
+    assert echo(fields) == {"request_id": 7, "timestamp_ms": None}
     with pytest.raises(InvalidRequestError, match=r"metadata: expected any JSON .*254 levels"):
-        schemas.validate(schemas.PingRequest, fields)
+        validate(schemas.PingRequest, fields)
 
 
 def test_what_is_too_deep_to_be_read_exactly_is_invalid_json() -> None:
     with pytest.raises(InvalidJsonError, match="nested too deep"):
-        schemas.parse_json(b'{"request_id": 18446744073709551616, "x": ' + b"[" * 1020 + b"]" * 1020 + b"}")
+        parse_json(b'{"request_id": 18446744073709551616, "x": ' + b"[" * 1020 + b"]" * 1020 + b"}")
 
 
 def test_a_byte_order_mark_is_passed_over() -> None:
-    assert schemas.parse_json(BOM_UTF8 + b'{"request_id": 1}') == {"request_id": 1}
+    assert parse_json(BOM_UTF8 + b'{"request_id": 1}') == {"request_id": 1}
     with pytest.raises(InvalidJsonError):
-        schemas.parse_json(BOM_UTF8 * 2 + b'{"request_id": 1}')
+        parse_json(BOM_UTF8 * 2 + b'{"request_id": 1}')
 
 
 @pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
 def test_another_coding_than_utf_8_is_named(coding: str) -> None:
     with pytest.raises(InvalidJsonError, match="in UTF-8: these bytes look like UTF-16 or UTF-32"):
-        schemas.parse_json('{"op": "ping"}'.encode(coding))
+        parse_json('{"op": "ping"}'.encode(coding))
 
 
 @pytest.mark.parametrize("schema", REQUESTS, ids=lambda schema: schema.__name__)
@@ -111,7 +112,7 @@ def test_an_error_says_of_a_field_what_its_description_says(schema: type[schemas
     needed = {name: value for name, value in good.items() if name in schema.model_fields}
     for name, field in schema.model_fields.items():
         with pytest.raises(InvalidRequestError) as refused:
-            schemas.validate(schema, {**needed, name: object()})
+            validate(schema, {**needed, name: object()})
         assert refused.value.field == name
         assert refused.value.message.startswith(f"{name}: expected {field.description}, got ")
 
@@ -119,9 +120,9 @@ def test_an_error_says_of_a_field_what_its_description_says(schema: type[schemas
 def test_an_observations_timestamp_is_said_to_order_rows_and_a_forecasts_to_be_echoed() -> None:
     timestamp = {"request_id": 1, "timestamp_ms": "now"}
     with pytest.raises(InvalidRequestError, match=r"which orders the rows of the stream; .* got 'now'"):
-        schemas.validate(schemas.ObserveRequest, {**timestamp, "stream": "s", "values": [1]})
+        validate(schemas.ObserveRequest, {**timestamp, "stream": "s", "values": [1]})
     with pytest.raises(InvalidRequestError, match=r"64 bits, echoed in the reply, got 'now'"):
-        schemas.validate(schemas.ForecastRequest, timestamp)
+        validate(schemas.ForecastRequest, timestamp)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,7 @@ def test_a_field_that_is_not_known_is_refused_with_the_nearest_that_is(
     schema: type[schemas.Envelope], misspelt: str, meant: str | None
 ) -> None:
     with pytest.raises(InvalidRequestError) as refused:
-        schemas.validate(schema, {misspelt: 1})
+        validate(schema, {misspelt: 1})
     assert refused.value.field == misspelt
     message = refused.value.message
     assert message.startswith(f"{misspelt}: ")
@@ -161,14 +162,14 @@ def test_a_field_that_is_not_known_is_refused_with_the_nearest_that_is(
 def test_an_unknown_field_of_a_megabyte_or_one_of_many_makes_a_short_message() -> None:
     for fields in ({"x" * 1_000_000: 1}, {f"field {number}": 1 for number in range(100_000)}, {"": 1}):
         with pytest.raises(InvalidRequestError) as refused:
-            schemas.validate(schemas.ForecastRequest, fields)
+            validate(schemas.ForecastRequest, fields)
         assert len(refused.value.message) < 400
         assert len(refused.value.field or "") <= 80
 
 
 def test_a_long_list_of_wrong_targets_is_given_up_at_the_first() -> None:
     with pytest.raises(InvalidRequestError, match=r"targets\[1\]: .*got 1.5") as refused:
-        schemas.validate(schemas.ForecastRequest, {"targets": [0] + [1.5] * 1000})
+        validate(schemas.ForecastRequest, {"targets": [0] + [1.5] * 1000})
     fault = refused.value.__context__
     assert isinstance(fault, ValidationError)
     assert fault.error_count() <= 2  # one for each type that an element may have

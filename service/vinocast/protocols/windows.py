@@ -1,4 +1,4 @@
-"""From the wire to a float32 window, in bulk: rows of numbers, or base64 of little-endian float32.
+"""Windows and rows in JSON, to float32 in bulk: rows of numbers, or base64 of little-endian float32.
 
 A window is [context, channels], oldest row first. Checked here and nowhere else: shape, type of every element, finite
 in float32. What is right takes the fast way; only a window with a fault is looked at element by element, to name it.
@@ -10,6 +10,7 @@ import binascii
 import math
 import struct
 from array import array
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,44 @@ if TYPE_CHECKING:
 MOST_LETTERS = 32
 # What an element of a window may be beside what is named in full.
 KINDS: dict[type, str] = {str: "a string", list: "an array", int: "a number", float: "a number"}
+
+
+@dataclass(frozen=True, slots=True)
+class JsonWindow:
+    """A window as rows of parsed JSON; see :func:`window_from_rows`."""
+
+    values: list[Any]
+    may_hold_booleans: bool
+
+    def window(self, context: int, channels: int) -> NDArray[np.float32]:
+        """Return [context, channels]."""
+        return window_from_rows(self.values, context, channels, may_hold_booleans=self.may_hold_booleans)
+
+
+@dataclass(frozen=True, slots=True)
+class Base64Window:
+    """A window in base64, and the shape that the request gives it; see :func:`window_from_base64`."""
+
+    text: str
+    shape: tuple[int, int]
+
+    def window(self, context: int, channels: int) -> NDArray[np.float32]:
+        """Return [context, channels]."""
+        return window_from_base64(self.text, self.shape, context, channels)
+
+
+@dataclass(frozen=True, slots=True)
+class JsonRows:
+    """Rows of a stream as parsed JSON, of which one may come without the brackets of the array of rows."""
+
+    values: list[Any]
+    may_hold_booleans: bool
+
+    def rows(self, channels: int) -> NDArray[np.float32]:
+        """Return [rows, channels]; see :func:`rows_to_array`."""
+        one = not isinstance(self.values[0], list)
+        rows = [self.values] if one else self.values
+        return rows_to_array(rows, channels, may_hold_booleans=self.may_hold_booleans, field="values", one_row=one)
 
 
 def window_from_rows(

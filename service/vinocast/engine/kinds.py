@@ -1,0 +1,130 @@
+"""A kind of models, as the runtime knows it, and one model of a service: its manifest, its state, what computes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
+
+from vinocast.engine.lifecycle import MODEL_STEPS, Lifecycle, ModelState
+from vinocast.engine.manifest import Manifest, ModelFolder
+from vinocast.errors import UnknownModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from vinocast.engine.compile import Compiler
+
+
+class Engine(Protocol):
+    """A loaded model. Loading is in steps, so that the first answer need not wait for every shape."""
+
+    @property
+    def compiled_counts(self) -> list[int]:
+        """The batch sizes that are compiled."""
+
+    @property
+    def in_force(self) -> dict[str, Any]:
+        """The properties read back from the compiled model."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a user should know of how the model runs."""
+
+    @property
+    def precision(self) -> str:
+        """Of the weights that are served, which a tuned profile may have chosen."""
+
+    def load(self, compiler: Compiler) -> None:
+        """Make the model usable; raises ModelRefusedError."""
+
+    def load_rest(self, compiler: Compiler, stop: Callable[[], bool]) -> None:
+        """Compile the shapes that are still missing, until ``stop`` says True."""
+
+    def summary(self) -> Sequence[str]:
+        """Return what ``doctor`` says of a model that is loaded whole: a line on what it is first, then figures."""
+
+
+M_co = TypeVar("M_co", bound=Manifest, covariant=True)
+E_co = TypeVar("E_co", bound=Engine, covariant=True)
+
+
+@dataclass(frozen=True)
+class Kind(Generic[M_co, E_co]):
+    """A kind of models.
+
+    Attributes:
+        name: as manifests have it.
+        noun: what a message calls a model of this kind.
+        manifest: what its manifests hold.
+        create: returns what computes a model, still to be loaded.
+        bundled: the name of the model that comes with the package, which stands in where a request names none.
+        on_demand: whether a service for a parent process loads it for the first request that asks for it.
+    """
+
+    name: str
+    noun: str
+    manifest: type[M_co]
+    create: Callable[[ModelFolder[Any]], E_co]
+    bundled: str | None = None
+    on_demand: bool = False
+
+
+class ServedModel(Generic[M_co, E_co]):
+    """A model of the service: its manifest at once, its engine when it has loaded, or why it has not.
+
+    Attributes:
+        kind: what it is.
+        folder: its folder, with its manifest.
+        engine: what computes it, from the moment at which it is ready.
+        lifecycle: how far it has come.
+    """
+
+    def __init__(self, kind: Kind[M_co, E_co], folder: ModelFolder[M_co]) -> None:
+        self.kind = kind
+        self.folder = folder
+        self.engine: E_co | None = None
+        self.lifecycle = Lifecycle(ModelState.REGISTERED, MODEL_STEPS)
+
+    @property
+    def manifest(self) -> M_co:
+        """The model's manifest."""
+        return self.folder.manifest
+
+    @property
+    def name(self) -> str:
+        """The name it is asked for by: that of its folder, also after the folder was renamed."""
+        return self.folder.path.name
+
+    @property
+    def settled(self) -> bool:
+        """Whether loading has ended, well or not."""
+        return self.engine is not None or self.refused is not None
+
+    @property
+    def refused(self) -> str | None:
+        """Why it is not served; None where it is, or may still be."""
+        return self.lifecycle.reason if self.lifecycle.state is ModelState.REFUSED else None
+
+    def load(self, compiler: Compiler) -> None:
+        """Load the engine; raises ModelRefusedError."""
+        engine = self.kind.create(self.folder)
+        engine.load(compiler)
+        self.engine = engine
+        warnings = "; ".join(engine.warnings)
+        self.lifecycle.become(ModelState.DEGRADED if warnings else ModelState.READY, warnings or None)
+
+    def let_go(self) -> None:
+        """Unload a model that is loaded, for the thread that computes: its memory is free when this returns."""
+        if self.lifecycle.become(ModelState.UNLOADING):
+            self.engine = None
+            self.lifecycle.become(ModelState.REGISTERED)
+
+    def loaded(self) -> E_co:
+        """Return the engine of a settled model; raises UnknownModelError when it was refused."""
+        if self.engine is None:
+            raise UnknownModelError(f"model: {self.name} is not served: {self.refused}", "model")
+        return self.engine
+
+
+AnyKind: TypeAlias = "Kind[Manifest, Engine]"
+AnyServedModel: TypeAlias = "ServedModel[Manifest, Engine]"

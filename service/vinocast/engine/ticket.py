@@ -1,0 +1,57 @@
+"""A request on its way: counted and answered once, whatever becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from vinocast.errors import InternalError, RequestError
+from vinocast.requests import Computed, Result
+
+if TYPE_CHECKING:
+    from vinocast.engine.statistics import Statistics
+
+# Called once a request, in the thread that drives the lane, with its result or its error.
+Done: TypeAlias = "Callable[[Result | RequestError], None]"
+
+
+class Ticket:
+    """Who waits for an answer, and the statistics that count it.
+
+    Attributes:
+        op: the name of the op.
+        patient: whether the request waits while its model loads.
+        lasting: whether it takes so long that somebody should look whether the client is still there.
+        abandoned: whether nobody waits for the answer any more.
+    """
+
+    __slots__ = ("_done", "_statistics", "abandoned", "lasting", "op", "patient")
+
+    def __init__(self, op: str, done: Done, statistics: Statistics, *, patient: bool) -> None:
+        self.op = op
+        self.patient = patient
+        self.lasting = False
+        self.abandoned = False
+        self._done = done
+        self._statistics = statistics
+
+    def succeed(self, result: Result) -> None:
+        """Answer with a result."""
+        if isinstance(result, Computed):
+            self._statistics.computed(self.op, result.inference_seconds, result.queue_seconds)
+        else:
+            self._statistics.success(self.op)
+        self._done(result)
+
+    def refuse(self, error: RequestError) -> None:
+        """Answer with an error."""
+        self._statistics.failure(error.code)
+        self._done(error)
+
+    def fail(self, error: Exception) -> None:
+        """Answer with an error, which the log explains where it is none of a request."""
+        self.refuse(error if isinstance(error, RequestError) else InternalError.logged(error))
+
+    def abandon(self) -> None:
+        """Do no more: nobody waits for the answer."""
+        self.abandoned = True

@@ -1,0 +1,90 @@
+"""What ``manifest.json`` says of a forecaster."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from vinocast.engine.manifest import (
+    GOLDEN_FILE,
+    IR_FILE,
+    WEIGHTS_FILE,
+    Manifest,
+    ModelFolder,
+    read_manifest,
+)
+
+# A number of 17 digits with sign, point, exponent and comma takes 25; there is room for an indent.
+BYTES_A_NUMBER = 32
+BYTES_BESIDE = 1 << 16
+
+Precision = Literal["f32", "f16", "int8"]
+
+
+class Metric(BaseModel):
+    """An accuracy figure and the protocol it was measured by."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset: str
+    split: str
+    protocol: str
+    windows: int
+    mse: float
+    mae: float
+
+
+class ForecasterManifest(Manifest):
+    """``manifest.json`` of a forecaster. Shapes are counts of time steps, channels in the order of a window's columns.
+
+    ``layout`` is ``series`` where channels are independent and share one net: the IR maps [n, context] to
+    [n, horizon] for any n series. It is ``window`` where they cannot stand for each other: [b, context, channels] to
+    [b, horizon, channels]. ``golden_tolerance`` is relative to a series' deviation.
+    """
+
+    required = (IR_FILE, WEIGHTS_FILE, GOLDEN_FILE)
+    computes = (IR_FILE, WEIGHTS_FILE)
+
+    kind: Literal["forecaster"] = "forecaster"
+    layout: Literal["series", "window"]
+    context: int = Field(gt=0)
+    horizon: int = Field(gt=0)
+    channels: list[str] = Field(min_length=1)
+    precision: Precision = Field(description="of the stored weights; int8 computes in 8 bits too")
+    parity: dict[str, float] = Field(
+        default_factory=dict,
+        description="largest difference from the source model by kind of window, relative to its scale",
+    )
+    metrics: list[Metric] = Field(default_factory=list)
+
+    @field_validator("channels")
+    @classmethod
+    def _distinct(cls, channels: list[str]) -> list[str]:
+        if len(set(channels)) != len(channels):
+            raise ValueError("each channel needs a name of its own")
+        return channels
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The index of each channel by its name."""
+        return {name: index for index, name in enumerate(self.channels)}
+
+    @property
+    def request_bytes(self) -> int:
+        """The most bytes that a request with one window takes as JSON."""
+        return self.context * len(self.channels) * BYTES_A_NUMBER + BYTES_BESIDE
+
+    def described(self) -> dict[str, Any]:
+        """Return what a client must know to ask."""
+        return {"context": self.context, "horizon": self.horizon, "channels": self.channels}
+
+
+ForecasterFolder: TypeAlias = ModelFolder[ForecasterManifest]
+
+
+def open_forecaster(path: Path) -> ForecasterFolder:
+    """Read the manifest of a forecaster; raises ModelRefusedError also when it is one of another kind."""
+    return read_manifest(path, {"forecaster": ForecasterManifest})

@@ -1,0 +1,134 @@
+"""Glyphs in the lane: what is computed, and how it is answered."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vinocast.errors import InvalidShapeError, InvalidValueError, RasterError, RasterSizeError
+from vinocast.glyphs.cells import GRID_SIDE, PRIMITIVES
+from vinocast.requests import Recognized
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from vinocast.engine.ticket import Ticket
+    from vinocast.glyphs.kind import ServedRecognizer
+    from vinocast.glyphs.recognizer import Recognizer
+    from vinocast.requests import Candidate, GridSource, RasterSource
+
+# A raster takes some 60 us to decode, a grid some 20.
+DECODED_TOGETHER = 32
+# Warnings in a reply; of more, their number is said.
+MOST_WARNINGS = 16
+
+
+class GlyphsJob:
+    """One request for glyphs in the lane, which are decoded in parts, and recognized in parts.
+
+    What is wrong with any glyph is found before the first is recognized. Args: exactly one of ``grids`` and
+    ``rasters``; with ``normalize`` rasters are fitted to the geometry first.
+    """
+
+    def __init__(
+        self,
+        ticket: Ticket,
+        model: ServedRecognizer,
+        topk: int,
+        *,
+        grids: GridSource | None = None,
+        rasters: RasterSource | None = None,
+        normalize: bool = False,
+    ) -> None:
+        self._ticket = ticket
+        self._model = model
+        self._topk = topk
+        self._grids = grids
+        self._rasters = rasters
+        self._normalize = normalize
+        self._decoded = time.monotonic()
+        self._warnings: list[str] = []
+        self._suspected = 0
+        self._started: float | None = None
+        self._arrays: list[NDArray[Any]] = []
+        self._results: list[list[Candidate]] = []
+        self._inference_seconds = 0.0
+
+    @property
+    def model(self) -> ServedRecognizer:
+        """What computes it."""
+        return self._model
+
+    @property
+    def rows(self) -> int:
+        """Glyphs to recognize."""
+        return len(self._grids or self._rasters or ())
+
+    def runnable(self) -> bool:
+        """Whether the model has loaded or failed to."""
+        return self._model.settled
+
+    def run_part(self) -> bool:
+        """Decode or recognize some glyphs; answer after the last. Whatever goes wrong ends this request alone."""
+        if self._ticket.abandoned:
+            return True
+        if self._started is None:
+            self._started = time.monotonic()
+        try:
+            recognizer = self._model.loaded()
+            if len(self._arrays) < self.rows:
+                self._decode(recognizer, len(self._arrays))
+                return False
+            self._recognize(recognizer, len(self._results))
+            if len(self._results) < self.rows:
+                return False
+        except Exception as error:  # noqa: BLE001 - one request must not end the service
+            self._ticket.fail(error)
+        else:
+            if self._suspected > len(self._warnings):
+                self._warnings.append(f"rasters: {self._suspected - len(self._warnings)} more look wrong")
+            seconds = self._started - self._decoded
+            self._ticket.succeed(
+                Recognized(self._model.name, self._inference_seconds, seconds, self._results, self._warnings)
+            )
+        return True
+
+    def _decode(self, recognizer: Recognizer, start: int) -> None:
+        # A picture that is to be fitted may take as long as all the others together.
+        part = range(start, min(self.rows, start + (1 if self._normalize else DECODED_TOGETHER)))
+        if self._grids is not None:
+            self._arrays += [self._grids.grid(index, GRID_SIDE, PRIMITIVES) for index in part]
+        elif self._rasters is not None:
+            self._decode_rasters(recognizer, self._rasters, part)
+
+    def _decode_rasters(self, recognizer: Recognizer, source: RasterSource, part: range) -> None:
+        rasters = []
+        for index in part:
+            png, path = source.png(index), source.path(index)
+            try:
+                rasters.append(recognizer.raster(png, normalize=self._normalize))
+            except RasterError as error:
+                refusal = InvalidShapeError if isinstance(error, RasterSizeError) else InvalidValueError
+                raise refusal(f"{path}: {error}", path) from None
+        self._arrays += rasters
+        mend = (
+            "leave a margin of background around it"
+            if self._normalize
+            else '"normalize": true fits one of any place and colours'
+        )
+        for index, suspicion in zip(part, recognizer.suspicions(np.stack(rasters)), strict=True):
+            if suspicion:
+                self._suspected += 1
+                if len(self._warnings) < MOST_WARNINGS:
+                    self._warnings.append(f"{source.path(index)}: {suspicion}; {mend}")
+
+    def _recognize(self, recognizer: Recognizer, start: int) -> None:
+        part = np.stack(self._arrays[start : start + recognizer.most_glyphs])
+        recognize = recognizer.recognize_rasters if self._grids is None else recognizer.recognize_grids
+        results, seconds = recognize(part, self._topk)
+        self._results += results
+        self._inference_seconds += seconds

@@ -1,0 +1,41 @@
+"""What ``manifest.json`` says of a glyph chain."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from vinocast.engine.manifest import GOLDEN_FILE, Manifest
+
+PHASE1_IR_FILE = "phase1.xml"
+PHASE2_IR_FILE = "phase2.xml"
+LABEL_MAP_FILE = "label_map.json"
+CHARS_FILE = "chars.csv"
+
+
+class GlyphsManifest(Manifest):
+    """``manifest.json`` of a glyph chain. ``golden_tolerance`` is of the logits of Phase 2, absolute."""
+
+    required = (
+        PHASE1_IR_FILE,
+        PHASE1_IR_FILE.replace(".xml", ".bin"),
+        PHASE2_IR_FILE,
+        PHASE2_IR_FILE.replace(".xml", ".bin"),
+        LABEL_MAP_FILE,
+        CHARS_FILE,
+        GOLDEN_FILE,
+    )
+
+    computes = required[:4]
+
+    kind: Literal["glyphs"] = "glyphs"
+    labels: int = Field(gt=0, description="how many labels Phase 2 tells apart")
+    precision: Literal["f32"] = "f32"
+    metrics: dict[str, float] = Field(
+        default_factory=dict, description="accuracy on fonts that training has not seen; metrics.json has the whole"
+    )
+
+    def described(self) -> dict[str, Any]:
+        """Return what a client must know to ask."""
+        return {"labels": self.labels}

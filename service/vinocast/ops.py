@@ -1,0 +1,66 @@
+"""The table of ops: what can be asked, over lines and over HTTP. To add one is an entry here, and its handler."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vinocast import handlers
+from vinocast.dataplane import Op, Route
+from vinocast.forecast.kind import FORECASTER
+from vinocast.glyphs.kind import GLYPHS
+from vinocast.protocols import examples, schemas
+
+OPS: Final[dict[str, Op]] = {}
+
+
+def register(op: Op) -> None:
+    """Add an op; raises ValueError where there is one of that name."""
+    if op.name in OPS:
+        raise ValueError(f"there is an op {op.name} already")
+    OPS[op.name] = op
+
+
+for _op in (
+    Op(
+        "forecast",
+        schemas.ForecastRequest,
+        schemas.ForecastReply,
+        handlers.forecast,
+        waits=True,
+        computes=True,
+        kind=FORECASTER.name,
+        route=Route("POST", "/forecast", "Forecast one window"),
+        example=examples.forecast,
+    ),
+    Op(
+        "glyphs",
+        schemas.GlyphsRequest,
+        schemas.GlyphsReply,
+        handlers.glyphs,
+        waits=True,
+        computes=True,
+        kind=GLYPHS.name,
+        route=Route("POST", "/glyphs", "Recognize glyphs"),
+        example=examples.glyphs,
+    ),
+    Op(
+        "observe",
+        schemas.ObserveRequest,
+        schemas.ObserveReply,
+        handlers.observe,
+        keeps=True,
+        route=Route("POST", "/streams/{stream}/observations", "Append rows to a stream"),
+        example=examples.observe,
+    ),
+    Op(
+        "forget",
+        schemas.ForgetRequest,
+        schemas.ForgetReply,
+        handlers.forget,
+        keeps=True,
+        route=Route("DELETE", "/streams/{stream}", "Drop a stream", may_lack_body=True),
+    ),
+    Op("ping", schemas.PingRequest, schemas.PingReply, handlers.ping, waits=True),
+    Op("stats", schemas.StatsRequest, schemas.StatsReply, handlers.stats),
+):
+    register(_op)

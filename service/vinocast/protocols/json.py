@@ -1,0 +1,281 @@
+"""The protocol of JSON: a request's text to what is asked, typed, and a result or an error to the reply's text.
+
+Lines and HTTP bodies hold the same. A transport hands in the text and a function to call with the reply; what it need
+not know is what was asked.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Callable, Mapping
+from dataclasses import fields as fields_of
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import orjson
+from pydantic import ValidationError
+
+from vinocast.errors import (
+    InternalError,
+    InvalidJsonError,
+    InvalidRequestError,
+    RequestError,
+    UnknownOpError,
+    describe,
+    quote,
+    shorten,
+)
+from vinocast.protocols.schemas import Envelope
+from vinocast.requests import Computed, Forecasted, Recognized
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from vinocast.dataplane import DataPlane, Op, Ticket
+    from vinocast.requests import Result
+
+# Called once a request: the reply, and the error if it is one.
+Answer: TypeAlias = "Callable[[bytes, RequestError | None], None]"
+Request = TypeVar("Request", bound=Envelope)
+# The op of a request that names none.
+DEFAULT_OP = "forecast"
+# What orjson makes of an integer beyond 64 bits, as it writes it: 1.8446744073709552e+19, where a value may stand.
+ROUNDED = re.compile(rb"(?<![^\[,:])-?\d(?:\.\d+)?e\+?\d\d+(?![^\],}])")
+BEYOND_64_BITS = 2.0**63
+
+
+class Message:
+    """A request as parsed JSON.
+
+    Attributes:
+        text: its bytes.
+        fields: what they hold.
+        echoed: what of it the reply repeats.
+    """
+
+    __slots__ = ("echoed", "fields", "text")
+
+    def __init__(self, text: bytes) -> None:
+        """Parse a text; raises as :func:`parse_json` does."""
+        self.text = text
+        self.fields = parse_json(text)
+        self.echoed = echo(self.fields)
+
+
+class JsonProtocol:
+    """Requests and replies in JSON, between a transport and the data plane.
+
+    Args:
+        plane: what answers.
+        ops: the table of ops, by name.
+    """
+
+    def __init__(self, plane: DataPlane, ops: Mapping[str, Op]) -> None:
+        self._plane = plane
+        self._ops = ops
+
+    def start(
+        self,
+        message: Message,
+        received: float,
+        answer: Answer,
+        *,
+        op: Op | None = None,
+        path: Mapping[str, str] | None = None,
+        patient: bool = True,
+    ) -> Ticket | None:
+        """Start on a request, which is answered now or when the lane comes to it. Whatever is wrong ends it alone.
+
+        Args:
+            message: the request.
+            received: ``time.monotonic`` of its receipt.
+            answer: called once with the reply.
+            op: what is asked for where a route says it; else the request does.
+            path: the fields that the route holds.
+            patient: let the request wait while its model loads, instead of refusing it.
+
+        Returns its ticket, with which it can be abandoned; none where it was refused at once.
+        """
+        echoed = message.echoed
+
+        def done(outcome: Result | RequestError) -> None:
+            if isinstance(outcome, RequestError):
+                answer(failure(echoed, outcome), outcome)
+            else:
+                answer(success(echoed, outcome), None)
+
+        try:
+            op = op or self._named(message.fields)
+            fields = _with_path(message.fields, path) if path else message.fields
+            request = validate(op.request, fields).ask(message.text, received)
+        except RequestError as error:
+            self.refuse(echoed, error, answer)
+        except Exception as error:  # noqa: BLE001 - one request must not end the service
+            self.refuse(echoed, InternalError.logged(error), answer)
+        else:
+            return self._plane.submit(op, request, done, patient=patient)
+        return None
+
+    def refuse(self, echoed: Mapping[str, Any], error: RequestError, answer: Answer) -> None:
+        """Answer a request with an error that the data plane has not seen, and count it."""
+        self._plane.count_refusal(error)
+        answer(failure(echoed, error), error)
+
+    def _named(self, fields: Mapping[str, Any]) -> Op:
+        """Return the op that a request names, or the default; raises UnknownOpError or InvalidRequestError."""
+        name = fields.get("op")
+        if name is None:
+            name = DEFAULT_OP
+        if not isinstance(name, str):
+            raise InvalidRequestError(f"op: expected a string, got {describe(name)}", "op")
+        op = self._ops.get(name)
+        if op is None:
+            *names, last = self._ops
+            raise UnknownOpError(f"op: expected {', '.join(names)} or {last}, got {quote(name)}", "op")
+        return op
+
+
+def parse_json(body: bytes) -> dict[str, Any]:
+    """Return the object a request's bytes hold, past a byte order mark.
+
+    A ``request_id`` that is an integer is exact, however large; ``metadata`` is left as JSON text, for the reply.
+
+    Raises:
+        InvalidJsonError: not JSON by RFC 8259, nested too deep, or not UTF-8.
+        InvalidRequestError: JSON, but not an object.
+    """
+    text = body.removeprefix(BOM_UTF8)
+    try:
+        fields = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        if text.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) or b"\0" in text[:4]:
+            raise InvalidJsonError("expected a JSON object in UTF-8: these bytes look like UTF-16 or UTF-32") from None
+        raise InvalidJsonError(f"expected a JSON object: {error}") from None
+    if not isinstance(fields, dict):
+        raise InvalidRequestError("expected a JSON object")
+    request_id = fields.get("request_id")
+    if type(request_id) is float and abs(request_id) >= BEYOND_64_BITS:
+        fields["request_id"] = _parse_exactly(text)["request_id"]
+    if "metadata" in fields:
+        try:
+            raw = orjson.dumps(fields["metadata"])
+        except orjson.JSONEncodeError:  # too deep to be written again, which the schema refuses
+            return fields
+        if ROUNDED.search(raw):
+            exact = _parse_exactly(text)["metadata"]
+            raw = json.dumps(exact, ensure_ascii=False, separators=(",", ":")).encode()
+        fields["metadata"] = orjson.Fragment(raw)
+    return fields
+
+
+def _parse_exactly(text: bytes) -> dict[str, Any]:
+    """Parse what orjson has taken once more, an order of magnitude slower, with integers of any size."""
+    try:
+        fields: dict[str, Any] = json.loads(text)
+    except RecursionError:
+        raise InvalidJsonError("expected a JSON object: it is nested too deep") from None
+    return fields
+
+
+def echo(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a parsed request its reply repeats.
+
+    ``request_id`` and ``timestamp_ms`` are null where they are absent or unreadable, ``metadata`` is left out.
+    """
+    request_id, timestamp = fields.get("request_id"), fields.get("timestamp_ms")
+    if type(request_id) is int:
+        if not -(2**63) <= request_id < 2**64:  # more than orjson writes
+            request_id = orjson.Fragment(str(request_id))
+    elif not isinstance(request_id, str):
+        request_id = None
+    echoed = {"request_id": request_id, "timestamp_ms": timestamp if type(timestamp) is int else None}
+    if isinstance(metadata := fields.get("metadata"), orjson.Fragment):
+        echoed["metadata"] = metadata
+    return echoed
+
+
+def validate(schema: type[Request], fields: Mapping[str, Any]) -> Request:
+    """Validate the envelope of a request; raises InvalidRequestError with the path of the first fault."""
+    if not fields.keys() <= schema.known:
+        raise _unknown_field(next(name for name in fields if name not in schema.known), schema)
+    try:
+        return schema.model_validate(fields)
+    except ValidationError as error:
+        raise _first_fault(error, schema) from None
+
+
+def _unknown_field(name: str, schema: type[Envelope]) -> InvalidRequestError:
+    field = shorten(name)
+    near = difflib.get_close_matches(field.lower(), schema.known, n=1, cutoff=0.7)
+    hint = f", did you mean {near[0]}?" if near else ";"
+    names = ", ".join(schema.model_fields)
+    return InvalidRequestError(f"{field}: no such field{hint} expected none but {names}", field)
+
+
+def _first_fault(error: ValidationError, schema: type[BaseModel]) -> InvalidRequestError:
+    fault = error.errors(include_url=False)[0]
+    location = fault["loc"]
+    name = str(location[0])
+    # Behind a list's index come the branches of a union, which mean nothing to the sender.
+    path = name + "".join(f"[{part}]" for part in location[1:2] if isinstance(part, int))
+    got = "nothing" if fault["type"] == "missing" else describe(fault["input"])
+    return InvalidRequestError(f"{path}: expected {schema.model_fields[name].description}, got {got}", path)
+
+
+def encode(reply: Mapping[str, Any]) -> bytes:
+    """Return a reply as JSON bytes; float32 arrays are written with the shortest digits that read back the same."""
+    return orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def success(echoed: Mapping[str, Any], result: Result) -> bytes:
+    """Return the reply to a request that was answered, as JSON bytes."""
+    return encode({**echoed, **described(result), "success": True})
+
+
+def failure(echoed: Mapping[str, Any], error: RequestError) -> bytes:
+    """Return the error envelope as JSON bytes."""
+    return encode({**echoed, "success": False, "error": error.body()})
+
+
+def described(result: Result) -> Mapping[str, Any]:
+    """Return the fields of a reply that a result makes; what it does not hold is left out."""
+    reply: dict[str, Any]
+    match result:
+        case Forecasted():
+            reply = {"predictions": result.points}
+            if result.quantiles:
+                reply["quantiles"] = {f"{level:g}": values for level, values in result.quantiles.items()}
+            if result.timestamps_ms is not None:
+                reply["timestamps"] = result.timestamps_ms
+            reply |= _times(result)
+            if result.position is not None:
+                reply["newest_timestamp_ms"] = result.position.newest_timestamp_ms
+                reply["rows_since_newest"] = result.position.rows_since_newest
+        case Recognized():
+            reply = {"results": [{"topk": candidates} for candidates in result.results], **_times(result)}
+            if result.warnings:
+                reply["warnings"] = result.warnings
+        case Mapping():
+            return result
+        case _:
+            reply = {field.name: getattr(result, field.name) for field in fields_of(result)}
+    return reply
+
+
+def _times(result: Computed) -> dict[str, Any]:
+    return {
+        "inference_time_ms": round(result.inference_seconds * 1e3, 4),
+        "queue_time_ms": round(result.queue_seconds * 1e3, 4),
+        "model": result.model,
+    }
+
+
+def _with_path(fields: Mapping[str, Any], path: Mapping[str, str]) -> dict[str, Any]:
+    """Return fields with those of a path; raises InvalidRequestError where a body names another value of one."""
+    for name, value in path.items():
+        if fields.get(name) not in (None, value):
+            got = describe(fields[name])
+            raise InvalidRequestError(f"{name}: expected {quote(value)}, as in the path, or nothing, got {got}", name)
+    return {**fields, **path}

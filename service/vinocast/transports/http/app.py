@@ -1,0 +1,76 @@
+"""The application: a route for each op of the table, health checks, and the pages that describe them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, Response
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+
+from vinocast import __version__
+from vinocast.errors import NotReadyError
+from vinocast.handlers import pong
+from vinocast.ops import OPS
+from vinocast.protocols.json import JsonProtocol, encode
+from vinocast.protocols.schemas import StreamsReply
+from vinocast.transports.http.endpoint import Endpoint, Endpoints
+from vinocast.transports.http.pages import add_pages
+from vinocast.transports.http.reference import add_ops
+from vinocast.transports.http.responses import http_exception, internal_error, refuse
+
+if TYPE_CHECKING:
+    from vinocast.dataplane import DataPlane
+    from vinocast.transports.http.pump import Pump
+
+
+def create_app(plane: DataPlane, pump: Pump) -> FastAPI:
+    """Return the application; its routes are the contract of the documentation."""
+    app = FastAPI(
+        title="Vinocast",
+        version=__version__,
+        summary="Forecasts in about a millisecond on an ordinary server CPU.",
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+    )
+    shared = Endpoints(plane, JsonProtocol(plane, OPS), pump)
+    for op in OPS.values():
+        if op.route is not None:
+            path = op.route.path.replace("{stream}", "{stream:path}")
+            app.router.routes.append(Route(path, Endpoint(shared, op), methods=[op.route.method], name=op.name))
+
+    @app.get(
+        "/streams",
+        summary="What every stream holds",
+        response_model=None,
+        responses={200: {"model": StreamsReply}},
+    )
+    async def streams() -> Response:
+        return Response(encode({"streams": plane.streams.describe()}), media_type="application/json")
+
+    @app.head("/livez", include_in_schema=False)
+    @app.get("/livez", summary="Whether the process answers", response_model=None)
+    async def livez() -> Response:
+        return Response(b'{"live":true}', media_type="application/json")
+
+    @app.head("/readyz", include_in_schema=False)
+    @app.get("/readyz", summary="Whether forecasts and glyphs are answered", response_model=None)
+    async def readyz() -> Response:
+        if plane.warm:
+            return Response(encode(pong(plane)), media_type="application/json")
+        return refuse(NotReadyError("models are still loading, or the service is shutting down"))
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+            add_ops(schema, [op for op in OPS.values() if plane.serves(op)], *plane.window_shape)
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI says to extend it
+    add_pages(app)
+    app.add_exception_handler(HTTPException, http_exception)
+    app.add_exception_handler(Exception, internal_error)
+    return app

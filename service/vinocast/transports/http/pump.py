@@ -1,0 +1,40 @@
+"""What drives the lane from an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from vinocast.transports.http.bodies import ROUNDS
+
+if TYPE_CHECKING:
+    from vinocast.dataplane import DataPlane
+
+
+class Pump:
+    """Drives the lane from the event loop, one inference between two rounds of input and output.
+
+    Before a part of a long job there are as many rounds as a request takes to the lane, so that what has come meanwhile
+    overtakes it.
+    """
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._lane = plane.lane
+        self._scheduled = False
+        self._rounds = 0
+
+    def kick(self) -> None:
+        """Have the lane stepped until it is empty."""
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._step)
+
+    def _step(self) -> None:
+        self._scheduled = False
+        if self._lane.only_parts and self._rounds < ROUNDS:
+            self._rounds += 1
+            self.kick()
+            return
+        self._rounds = 0
+        if self._lane.step():
+            self.kick()

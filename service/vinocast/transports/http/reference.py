@@ -1,0 +1,65 @@
+"""The part of the OpenAPI schema that the table of ops makes: a path for each op that has a route."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from pydantic.json_schema import models_json_schema
+
+from vinocast.protocols import examples
+from vinocast.protocols.schemas import ErrorReply
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from vinocast.dataplane import Op
+
+COMPONENTS = "#/components/schemas/{model}"
+# The fields that may stand in a path, with an example of each.
+PATH_EXAMPLES = {"stream": ("the name of a stream", examples.STREAM)}
+
+
+def add_ops(schema: dict[str, Any], ops: Iterable[Op], context: int, channels: Sequence[str]) -> None:
+    """Add ops to a schema of OpenAPI; examples are for a default model of this context and these channels."""
+    described = [op for op in ops if op.route is not None]
+    references, definitions = models_json_schema(
+        [(op.reply, "serialization") for op in described] + [(ErrorReply, "serialization")], ref_template=COMPONENTS
+    )
+    schema.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
+    refused = {"description": "Refused", "content": _json(references[ErrorReply, "serialization"])}
+    for op in described:
+        if op.route is None:
+            continue
+        answered = {"description": "Answered", "content": _json(references[op.reply, "serialization"])}
+        path: dict[str, Any] = {
+            "summary": op.route.summary,
+            "operationId": op.name,
+            "responses": {"200": answered, "4XX": refused, "5XX": refused},
+        }
+        in_path = re.findall(r"{(\w+)}", op.route.path)
+        if in_path:
+            path["parameters"] = [_parameter(name) for name in in_path]
+        if op.example is not None:
+            body = op.request.model_json_schema()
+            # What the path holds need not be in the body.
+            body["required"] = [name for name in body.get("required", []) if name not in in_path]
+            content = {"application/json": {"schema": body, "example": op.example(context, channels)}}
+            path["requestBody"] = {"required": True, "content": content}
+        schema["paths"].setdefault(op.route.path, {})[op.route.method.lower()] = path
+
+
+def _json(schema: Any) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
+def _parameter(name: str) -> dict[str, Any]:
+    description, example = PATH_EXAMPLES.get(name, (f"the field {name}", name))
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": description,
+        "schema": {"type": "string"},
+        "examples": {example: {"value": example}},
+    }
