@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from vinocast.training.glyphs.charset import CLASSES, Character, candidates
-from vinocast.training.glyphs.command import TEST
 from vinocast.training.glyphs.fonts import Face, belongs, find_faces, limit_faces, sfnt
+from vinocast.training.glyphs.recipe import TEST
 from vinocast.training.glyphs.render import FontRenderer, render
 
 ROOT = Path(__file__).resolve().parent.parent

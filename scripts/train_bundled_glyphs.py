@@ -16,8 +16,7 @@ import tarfile
 from pathlib import Path
 
 from vinocast.errors import SetupError
-from vinocast.training.glyphs.command import TEST, VALIDATION
-from vinocast.training.glyphs.recipe import Recipe
+from vinocast.training.glyphs.recipe import TEST, VALIDATION, Recipe
 from vinocast.training.glyphs.split import HeldOut
 from vinocast.training.glyphs.train import train_chain
 

@@ -16,7 +16,7 @@ import pytest
 from support import MODEL, ROOT, VINOCAST, HttpService, RunVinocast, StdioService, copy_model, packed
 from vinocast import __version__
 from vinocast.cli import main
-from vinocast.variables import SETTINGS, own_variables
+from vinocast.cli.variables import SETTINGS, own_variables
 
 
 def commands(group: click.Group, *path: str) -> list[tuple[tuple[str, ...], click.Command]]:

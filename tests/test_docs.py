@@ -22,6 +22,8 @@ from examples import record_host
 
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 README = (ROOT / "README.md").read_text()
+CONTEXT = click.Context(main)
+COMMANDS = {name: command for name in main.list_commands(CONTEXT) if (command := main.get_command(CONTEXT, name))}
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 
 
@@ -51,7 +53,7 @@ def test_every_link_between_documents_leads_somewhere() -> None:
 
 
 def test_every_command_and_option_in_the_documents_exists() -> None:
-    commands = {name: {o for p in c.params for o in p.opts} for name, c in main.commands.items()}
+    commands = {name: {o for p in c.params for o in p.opts} for name, c in COMMANDS.items()}
     commands["infer-chain"] = set(build_parser()._option_string_actions)
     unknown = []
     for document in DOCUMENTS:
@@ -190,7 +192,7 @@ def test_doctor_has_its_findings_as_one_object_and_takes_only_what_it_uses(run_v
     assert (last["state"], last["subject"]) == ("fail", "models")
     assert "no folder of models nowhere" in last["text"]
     assert "name one with --models" in last["text"]
-    options = {option for parameter in main.commands["doctor"].params for option in parameter.opts}
+    options = {option for parameter in COMMANDS["doctor"].params for option in parameter.opts}
     assert options == {"--models", "--default-model", "--profile", "--strict-profile", "--log-level", "--json"}
 
 
@@ -208,7 +210,7 @@ def test_doctor_fails_on_a_model_that_would_be_refused(tmp_path: Path) -> None:
 
 
 def test_every_command_has_a_help_page() -> None:
-    for name, command in main.commands.items():
+    for name, command in COMMANDS.items():
         assert command.help, name
         for parameter in command.params:
             assert not isinstance(parameter, click.Option) or parameter.help, (name, parameter.name)

@@ -1,4 +1,4 @@
-"""Settings of a running service. Each field is an option and a ``VINOCAST_…`` variable; cli.py derives both."""
+"""Settings of a running service. Each field is an option and a ``VINOCAST_…`` variable; the cli derives both."""
 
 from __future__ import annotations
 

@@ -10,6 +10,12 @@ import click
 COUNT = click.IntRange(min=1)
 POSITIVE = click.FloatRange(0, min_open=True)
 PART = click.FloatRange(0, 1, max_open=True)
+# Families of Debian's packages and of freely licensed web fonts: two of naskh, two of kufi, two of Latin serif and two
+# of Latin sans for the test, and others of each for the validation.
+TEST = (
+    "Noto Naskh Arabic", "Scheherazade", "Noto Kufi Arabic", "Cairo", "Linux Libertine", "Gentium", "Lato", "Roboto",
+)  # fmt: skip
+VALIDATION = ("Harmattan", "KacstOne", "Tajawal", "EB Garamond", "Cantarell")
 
 
 def _choice(default: Any, kind: Any, description: str) -> Any:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vinocast.dataplane import Op
 
 COMPONENTS = "#/components/schemas/{model}"
+ORDER = ("post", "get", "delete")
 # The fields that may stand in a path, with an example of each.
 PATH_EXAMPLES = {"stream": ("the name of a stream", examples.STREAM)}
 
@@ -47,6 +48,8 @@ def add_ops(schema: dict[str, Any], ops: Iterable[Op], context: int, channels: S
             content = {"application/json": {"schema": body, "example": op.example(context, channels)}}
             path["requestBody"] = {"required": True, "content": content}
         schema["paths"].setdefault(op.route.path, {})[op.route.method.lower()] = path
+    # In the order in which a reader can try them: what fills, what shows, what drops.
+    schema["paths"] = dict(sorted(schema["paths"].items(), key=lambda each: min(map(ORDER.index, each[1]))))
 
 
 def _json(schema: Any) -> dict[str, Any]:

@@ -49,13 +49,14 @@ def pass_over_links(names: Iterable[str]) -> Iterator[str]:
             yield f"{name}={value} is passed over: it is an address set by Kubernetes or docker, and no setting"
 
 
-def find_strangers(main: click.Group) -> Iterator[str]:
-    """Yield a sentence for each variable that looks like one of ours, but that no command reads."""
-    known = _variables(main, deep=False)
+def find_strangers(context: click.Context) -> Iterator[str]:
+    """Yield a sentence for each variable that looks like one of ours, but that no command of the program reads."""
     strange = {name for name, value in os.environ.items() if name.startswith(PREFIX) and not _foreign(name, value)}
-    if strange - known:
-        # What a group's commands have is found by importing them, which a service does not do without a reason.
-        known = _variables(main, deep=True)
+    known = set(own_variables(context.command))
+    for deep in (False, True):
+        # What others read is found by importing them, which a service does not do without a reason.
+        if strange - known:
+            known = _variables(context.find_root().command, deep=deep)
     for name in sorted(strange - known):
         yield f"nobody reads the variable {name}: {_advice(name, known)}"
 
@@ -70,16 +71,18 @@ def _foreign(name: str, value: str) -> bool:
     )
 
 
-def _variables(group: click.Group, *, deep: bool) -> set[str]:
-    context = click.Context(group)
-    found: set[str] = set()
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        if isinstance(command, click.Group):
-            found |= _variables(command, deep=True) if deep else set()
-        elif command:
-            found |= own_variables(command).keys()
-    return found
+def _variables(command: click.Command, *, deep: bool) -> set[str]:
+    """Return the variables of a command, or of a group's commands; ``deep``: those of groups within it as well."""
+    if not isinstance(command, click.Group):
+        return set(own_variables(command))
+    context = click.Context(command)
+    commands = filter(None, (command.get_command(context, name) for name in command.list_commands(context)))
+    return {
+        name
+        for inner in commands
+        if deep or not isinstance(inner, click.Group)
+        for name in _variables(inner, deep=deep)
+    }
 
 
 def _advice(name: str, known: set[str]) -> str:

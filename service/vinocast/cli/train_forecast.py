@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from vinocast.cli import Command, settings_options
+from vinocast.cli.options import Command, settings_options
 from vinocast.engine.cpu import cpu_budget
 from vinocast.extras import missing_extra
 from vinocast.training.recipe import Recipe
@@ -40,10 +40,10 @@ def forecast(data: Path, output: Path, threads: int, teacher_model: tuple[Path, 
     interruption the same command goes on from the last checkpoint.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    from vinocast.data.etth1 import read_etth1  # noqa: PLC0415 - the help page needs no numpy
+    from vinocast.data.etth1 import read_etth1
 
     try:
-        from vinocast.training.forecast import train_forecaster  # noqa: PLC0415 - the help page needs no torch
+        from vinocast.training.forecast import train_forecaster
     except ModuleNotFoundError as error:
         raise missing_extra("train", error) from error
 

@@ -9,17 +9,10 @@ from typing import Any
 
 import click
 
-from vinocast.cli import Command, settings_options
+from vinocast.cli.options import Command, settings_options
 from vinocast.engine.cpu import cpu_budget
 from vinocast.extras import missing_extra
-from vinocast.training.glyphs.recipe import Recipe
-
-# Families of Debian's packages and of freely licensed web fonts: two of naskh, two of kufi, two of Latin serif and two
-# of Latin sans for the test, and others of each for the validation.
-TEST = (
-    "Noto Naskh Arabic", "Scheherazade", "Noto Kufi Arabic", "Cairo", "Linux Libertine", "Gentium", "Lato", "Roboto",
-)  # fmt: skip
-VALIDATION = ("Harmattan", "KacstOne", "Tajawal", "EB Garamond", "Cantarell")
+from vinocast.training.glyphs.recipe import TEST, VALIDATION, Recipe
 
 
 @click.command(cls=Command, group="train_")
@@ -72,8 +65,8 @@ def glyphs(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("fontTools").setLevel(logging.ERROR)
     try:
-        from vinocast.training.glyphs.split import HeldOut  # noqa: PLC0415 - the help page needs no torch
-        from vinocast.training.glyphs.train import train_chain  # noqa: PLC0415 - as above
+        from vinocast.training.glyphs.split import HeldOut
+        from vinocast.training.glyphs.train import train_chain
     except ModuleNotFoundError as error:
         raise missing_extra("train", error) from error
 

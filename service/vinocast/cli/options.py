@@ -1,0 +1,134 @@
+"""What the commands share: how a command, its options and their variables behave."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import importlib
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import click
+
+from vinocast.cli.variables import find_strangers, own_variables, pass_over_links, variable
+from vinocast.errors import SetupError
+
+F = TypeVar("F", bound=Callable[..., Any])
+# Under this name a context holds what is to be said of the environment.
+NOTICES = "vinocast.notices"
+
+CONTEXT = {
+    "help_option_names": ["-h", "--help"],
+    "show_default": True,
+    "max_content_width": 100,
+}
+
+
+class Command(click.Command):
+    """A command whose options have environment variables, and whose errors end with a sentence and exit code 1.
+
+    Args:
+        group: of the commands that it belongs to, for the names of its variables.
+        logs: whether it calls ``start_service``, which then says what is wrong with the environment.
+    """
+
+    def __init__(self, *args: Any, group: str = "", logs: bool = False, **kwargs: Any) -> None:
+        kwargs["context_settings"] = CONTEXT | kwargs.get("context_settings", {})
+        super().__init__(*args, **kwargs)
+        self._logs = logs
+        for parameter in self.params:
+            if isinstance(parameter, click.Option):
+                parameter.show_envvar = True
+                parameter.envvar = parameter.envvar or variable(f"{group}{self.name}", str(parameter.name))
+
+    def get_short_help_str(self, limit: int = 45) -> str:  # noqa: ARG002 - click's signature
+        """Return the first paragraph of the help, uncut."""
+        return " ".join((self.help or "").partition("\n\n")[0].split())
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Look at the environment first, so that nothing of it is ignored in silence."""
+        notices = [*pass_over_links(own_variables(self)), *find_strangers(ctx)]
+        ctx.meta[NOTICES] = notices
+        for notice in () if self._logs else notices:
+            click.echo(f"vinocast: {notice}", err=True)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a SetupError becomes its message on stderr and exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except SetupError as error:
+            click.echo(f"vinocast: {error}", err=True)
+            ctx.exit(1)
+        except OSError as error:
+            # Such as a full disk behind standard output; a reader that has gone is click's own to end by.
+            if error.errno == errno.EPIPE:
+                raise
+            click.echo(f"vinocast: {error}", err=True)
+            ctx.exit(1)
+
+
+class Group(click.Group):
+    """Imports a command when it is asked for: a service starts without the others, and without the training room.
+
+    Args:
+        modules: what the names of the commands' modules begin with.
+        names: of the commands, in order; ``a-b`` is the function ``a_b`` of the module whose name ends so.
+    """
+
+    def __init__(self, *args: Any, modules: str, names: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._modules = modules
+        self._names = names
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names of the commands."""
+        return list(self._names)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+        """Import a command; None for a name that is not one."""
+        if cmd_name not in self._names:
+            return None
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(self._modules + name), name)
+        return command
+
+
+class Program(Group):
+    """The program. What it prints comes out, whatever the encoding of the stream it goes to."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run it."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        return super().main(*args, **kwargs)
+
+
+def settings_options(settings: type[Any], *names: str) -> Callable[[F], F]:
+    """Declare an option for each field of a settings class, or for those named."""
+
+    def decorate(function: F) -> F:
+        for field in reversed([field for field in dataclasses.fields(settings) if not names or field.name in names]):
+            kind = get_type_hints(settings)[field.name]
+            function = click.option(
+                f"--{field.name.replace('_', '-')}",
+                type=field.metadata.get("type") or (click.Path(path_type=Path) if kind == Path | None else None),
+                is_flag=kind is bool and "type" not in field.metadata,
+                default=field.default,
+                show_default=field.metadata.get("show", True),
+                help=field.metadata["help"],
+            )(function)
+        return function
+
+    return decorate
+
+
+def check_writable(option: str, path: Path | None) -> None:
+    """Refuse a file that could not be written when all is measured; raises SetupError."""
+    if path and not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise SetupError(f"{option} {path} cannot be written: name a file in a folder that is there and writable")

@@ -1,0 +1,25 @@
+"""``vinocast serve``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from vinocast.cli.options import Command, settings_options
+from vinocast.cli.service import start_service
+from vinocast.settings import HttpSettings
+
+
+@click.command(cls=Command, logs=True)
+@settings_options(HttpSettings)
+def serve(**options: Any) -> None:
+    """Serve forecasts and glyphs over HTTP until stopped; /docs describes the routes."""
+    settings = HttpSettings(**options)
+    start_service(settings.log_level)
+    if settings.workers == 1:
+        from vinocast.transports.http.server import serve_http as serve
+    else:
+        from vinocast.transports.workers.supervisor import serve_workers as serve
+
+    serve(settings)

@@ -1,0 +1,35 @@
+"""The process of a long-running service."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+
+import click
+
+from vinocast.cli.options import NOTICES
+
+# The program's, whatever module of it speaks.
+log = logging.getLogger(__package__)
+
+
+def start_service(level: str) -> None:
+    """Prepare the process of a long-running service: signals, logs to stderr, no threads that nobody uses."""
+    from vinocast.transports.log_stream import take_stderr
+    from vinocast.transports.signals import on_end
+
+    # Until the transport takes over, a signal ends the process. The kernel drops one that process 1 has no handler for.
+    on_end(lambda *_: sys.exit(0))
+    # A parent that ignores it has its children reaped by the kernel, and so would we have our workers.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    take_stderr()
+    # numpy's own pool serves matrix products, of which a service has none; it is read when numpy is first imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    logging.basicConfig(
+        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    context = click.get_current_context(silent=True)
+    for notice in context.meta.pop(NOTICES, ()) if context else ():
+        log.warning("%s", notice)
