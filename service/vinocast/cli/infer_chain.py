@@ -12,7 +12,7 @@ from vinocast.cli.options import Command
 def infer_chain(arguments: tuple[str, ...]) -> None:
     """Recognize the glyphs in a folder of rasters, or in a file of grids.
 
-    Its options, names and defaults are those that users of scripts/infer_chain.py have, so they are parsed there.
+    Its options are those of scripts/infer_chain.py, without variables, so the room of recognition declares them.
     """
     from vinocast.recognition.command import main as run
 

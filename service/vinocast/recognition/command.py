@@ -16,13 +16,12 @@ from vinocast.errors import SetupError
 from vinocast.glyphs.chain import GlyphChain
 from vinocast.glyphs.labels import Labels, check_same_labels, read_labels
 from vinocast.recognition import inputs
-from vinocast.recognition import options as command_line
 from vinocast.recognition.nets import Nets, load_nets
+from vinocast.recognition.options import MissingPathError, Options, parse
 from vinocast.recognition.pipeline import Pipeline, read_rasters
 from vinocast.recognition.report import Counted, Report, Stages, say, tell
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -40,8 +39,8 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> int:
     """Run the program; return 0 when anything was recognised, 2 for a path that is not there, else 1."""
     _settle_streams()
     try:
-        return _run(command_line.parse(arguments, program))
-    except command_line.MissingPathError as error:
+        return _run(parse(arguments, program))
+    except MissingPathError as error:
         tell(f"[error] {error}")
         return 2
     except BrokenPipeError:
@@ -75,7 +74,7 @@ def _abandon_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: Options) -> int:
     skipped, doubted = Counted("skipped"), Counted("recognised, but it looks wrong")
     stages = Stages()
     labels = read_labels(options.label_map, options.chars_csv)
@@ -143,7 +142,7 @@ def _say_doubts(doubted: Counted, count: int) -> None:
         )
 
 
-def _check_labels(nets: Nets, labels: Labels, options: argparse.Namespace) -> None:
+def _check_labels(nets: Nets, labels: Labels, options: Options) -> None:
     """Compare the labels with the net's; raises SetupError where they differ."""
     checkpoint = options.phase2_ckpt or options.label_map.parent
     check_same_labels(nets.label_map, nets.labels, labels.names, checkpoint, options.label_map)

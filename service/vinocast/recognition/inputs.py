@@ -17,12 +17,12 @@ from vinocast.glyphs.cells import CELLS, GRID_SIDE
 from vinocast.glyphs.labels import label_of_file
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Container, Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from vinocast.recognition.options import Options
     from vinocast.recognition.report import Counted
 
 TEST_IDS = "phase2_test_ids.txt"
@@ -49,7 +49,7 @@ class Glyph:
     glyph_id: int | None = None
 
 
-def find_rasters(options: argparse.Namespace, known: Container[str], skipped: Counted) -> list[Glyph]:
+def find_rasters(options: Options, known: Container[str], skipped: Counted) -> list[Glyph]:
     """Return the rasters to recognise, each with the label in its name; ``known`` are the labels of the model."""
     wanted = _test_ids(options)
     found: list[Glyph] = []
@@ -68,9 +68,7 @@ def find_rasters(options: argparse.Namespace, known: Container[str], skipped: Co
     return _choose(found, options)
 
 
-def find_grids(
-    options: argparse.Namespace, known: Container[str], skipped: Counted
-) -> tuple[list[Glyph], NDArray[np.uint16]]:
+def find_grids(options: Options, known: Container[str], skipped: Counted) -> tuple[list[Glyph], NDArray[np.uint16]]:
     """Return the rows of the memmap to recognise, and all of its grids [n, 16, 16]; raises SetupError."""
     grids = read_grids(options.memmap_grids_file)
     ids = _read_row_ids(options.memmap_row_ids_file)
@@ -145,7 +143,7 @@ def _read_glyph_labels(path: Path, skipped: Counted) -> dict[int, str]:
     return labels
 
 
-def _test_ids(options: argparse.Namespace) -> set[int] | None:
+def _test_ids(options: Options) -> set[int] | None:
     if not options.use_test_split:
         return None
     path = options.splits_dir / TEST_IDS
@@ -162,7 +160,7 @@ def _say_missing(wanted: set[int] | None, found: set[int], skipped: Counted) -> 
         skipped.add("of an unknown id", f"id {missing} of the test split is not there")
 
 
-def _choose(glyphs: list[Glyph], options: argparse.Namespace) -> list[Glyph]:
+def _choose(glyphs: list[Glyph], options: Options) -> list[Glyph]:
     if options.shuffle:
         random.Random(options.seed).shuffle(glyphs)  # noqa: S311 - nothing secret
     if options.limit <= 0:

@@ -15,14 +15,15 @@ from vinocast.kinds import open_model
 from vinocast.recognition.report import tell
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from vinocast.export.glyphs.cache import Entry
     from vinocast.export.glyphs.engine import OpenVINOInferenceEngine
     from vinocast.glyphs.chain import Phase1, Phase2
+    from vinocast.recognition.options import Options
 
     # Grids uint16 [n, 16, 16] of the first rasters, by the Phase 1 that is given.
     Calibration = Callable[[Phase1], NDArray[np.uint16]]
@@ -50,26 +51,29 @@ class Nets:
     device: str
 
 
-def load_nets(options: argparse.Namespace, calibration: Calibration) -> Nets:
+def load_nets(options: Options, calibration: Calibration) -> Nets:
     """Load what the options name; raises SetupError that names the checkpoint and its fault."""
-    config: dict[str, Any] = {}
-    if options.config_yaml is not None or options.baseline_phase2:
-        config = _config(options)
     try:
-        return _openvino(options, config, calibration) if options.use_openvino else _torch(options, config)
+        config, checkpoints = _config(options), options.checkpoints
+        if options.use_openvino or checkpoints is None:
+            return _openvino(options, checkpoints, config, calibration)
+        return _torch(options, checkpoints, config)
     except ModuleNotFoundError as error:
         raise missing_extra("convert", error) from error
 
 
-def _config(options: argparse.Namespace) -> dict[str, Any]:
+def _config(options: Options) -> dict[str, Any]:
+    """Return what the options say of the architecture of Phase 2, which may be nothing."""
+    if options.config_yaml is None and not options.baseline_phase2:
+        return {}
     from vinocast.export.glyphs.architecture import read_config_yaml, variant_config  # noqa: PLC0415 - torch
 
-    if options.baseline_phase2:
+    if options.config_yaml is None or options.baseline_phase2:
         return variant_config("light")
     return read_config_yaml(options.config_yaml)
 
 
-def _torch(options: argparse.Namespace, config: dict[str, Any]) -> Nets:
+def _torch(options: Options, checkpoints: tuple[Path, Path], config: dict[str, Any]) -> Nets:
     import torch  # noqa: PLC0415 - only where it computes
 
     from vinocast.export.glyphs.checkpoint import (  # noqa: PLC0415 - torch
@@ -80,8 +84,8 @@ def _torch(options: argparse.Namespace, config: dict[str, Any]) -> Nets:
     )
 
     torch.set_num_threads(cpu_budget().cores)
-    weights = read_checkpoint(options.phase2_ckpt)
-    first, second = phase1_net(read_checkpoint(options.phase1_ckpt)), phase2_net(weights, config)
+    weights = read_checkpoint(checkpoints[1])
+    first, second = phase1_net(read_checkpoint(checkpoints[0])), phase2_net(weights, config)
 
     def batched(net: torch.nn.Module, size: int) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
         def infer(rows: NDArray[Any]) -> NDArray[np.float32]:
@@ -106,7 +110,9 @@ def _parameters(net: Any) -> int:
     return sum(parameter.numel() for parameter in net.parameters())
 
 
-def _openvino(options: argparse.Namespace, config: dict[str, Any], calibration: Calibration) -> Nets:
+def _openvino(
+    options: Options, checkpoints: tuple[Path, Path] | None, config: dict[str, Any], calibration: Calibration
+) -> Nets:
     from vinocast.export.glyphs import engine  # noqa: PLC0415 - openvino
 
     device, int8 = options.openvino_device, options.openvino_precision == "int8"
@@ -118,7 +124,7 @@ def _openvino(options: argparse.Namespace, config: dict[str, Any], calibration: 
         return engine.OpenVINOInferenceEngine(entry, device, engine.BATCHES[phase], compiler)
 
     cache = options.openvino_cache_dir
-    if options.bundled:
+    if checkpoints is None:
         folder = open_model(options.label_map.parent)
         folder.verify()
         first = compiled(engine.read_entry(folder.path / PHASE1_IR_FILE), 1)
@@ -127,9 +133,9 @@ def _openvino(options: argparse.Namespace, config: dict[str, Any], calibration: 
             content = {"model": folder.manifest.files[PHASE2_IR_FILE.replace(".xml", ".bin")]}
             entry = engine.quantize_entry(entry, "phase2_model", content, Cache(cache), calibration(first))
     else:
-        first = compiled(engine.convert_checkpoint(options.phase1_ckpt, cache, phase=1), 1)
+        first = compiled(engine.convert_checkpoint(checkpoints[0], cache, phase=1), 1)
         grids = calibration(first) if int8 else None
-        entry = engine.convert_checkpoint(options.phase2_ckpt, cache, config=config, calibration=grids)
+        entry = engine.convert_checkpoint(checkpoints[1], cache, config=config, calibration=grids)
     second = compiled(entry, 2)
     return Nets(
         first,
