@@ -21,7 +21,7 @@ from vinocast.engine.profiles import DEFAULT_PROFILE
 from vinocast.engine.tuned import find_profile
 from vinocast.errors import SetupError
 from vinocast.evaluation.accuracy import evaluate
-from vinocast.export.convert import convert_patchtst
+from vinocast.export.convert import convert_forecaster
 from vinocast.forecast.manifest import open_forecaster
 from vinocast.training.forecast import train_forecaster
 from vinocast.training.recipe import Recipe
@@ -71,10 +71,10 @@ def make(data_file: Path, runs: Path, output: Path) -> None:
     train_forecaster(data, runs / "student", STUDENT, THREADS, [runs / name for name in TEACHERS])
 
     source, profile = str(runs / "student"), find_profile(DEFAULT_PROFILE)
-    convert_patchtst(source, output, channels=list(CHANNELS), keep_source=True, command=COMMAND)
+    convert_forecaster(source, output, channels=list(CHANNELS), keep_source=True, command=COMMAND)
     model = open_forecaster(output)
     metrics = [evaluate(model, data, split, profile) for split in ("validation", "test")]
-    convert_patchtst(source, output, channels=list(CHANNELS), keep_source=True, command=COMMAND, metrics=metrics)
+    convert_forecaster(source, output, channels=list(CHANNELS), keep_source=True, command=COMMAND, metrics=metrics)
     for metric in metrics:
         print(f"{metric.split}: MSE {metric.mse:.4f}, MAE {metric.mae:.4f} over {metric.windows} windows")
 

@@ -20,7 +20,7 @@ import torch
 from support import wait_until
 from transformers import PatchTSTForPrediction
 from vinocast.errors import SetupError
-from vinocast.export.convert import convert_patchtst
+from vinocast.export.convert import convert_forecaster
 from vinocast.export.parity import BOUNDS, KINDS, TORCH_FACTOR
 from vinocast.forecast.manifest import Metric, open_forecaster
 
@@ -45,7 +45,7 @@ def output(tmp_path: Path) -> Path:
 )
 def test_a_model_folder_is_complete(make_checkpoint: MakeCheckpoint, output: Path, overrides: dict[str, Any]) -> None:
     folder = make_checkpoint(**overrides)
-    assert convert_patchtst(str(folder), output) == output
+    assert convert_forecaster(str(folder), output) == output
     assert names(output) == ["golden.npz", "manifest.json", "model.bin", "model.xml"]
     assert list(output.parent.iterdir()) == [output]
     model = open_forecaster(output)
@@ -74,7 +74,7 @@ def test_a_model_folder_is_complete(make_checkpoint: MakeCheckpoint, output: Pat
 
 
 def test_parity_is_measured_on_every_kind_of_window(make_checkpoint: MakeCheckpoint, output: Path) -> None:
-    convert_patchtst(str(make_checkpoint()), output)
+    convert_forecaster(str(make_checkpoint()), output)
     parity = open_forecaster(output).manifest.parity
     assert {name for name in parity if "," not in name} == set(KINDS)
     for kind in KINDS:
@@ -86,15 +86,15 @@ def test_parity_is_measured_on_every_kind_of_window(make_checkpoint: MakeCheckpo
 def test_every_kind_of_window_holds_for_other_scalers(
     make_checkpoint: MakeCheckpoint, output: Path, scaling: str | None
 ) -> None:
-    convert_patchtst(str(make_checkpoint(scaling=scaling)), output)
+    convert_forecaster(str(make_checkpoint(scaling=scaling)), output)
     assert max(open_forecaster(output).manifest.parity[kind] for kind in KINDS) <= 1e-4
 
 
 def test_f16_halves_the_file_and_has_a_bound_of_its_own(make_checkpoint: MakeCheckpoint, output: Path) -> None:
     source = str(make_checkpoint())
-    convert_patchtst(source, output)
+    convert_forecaster(source, output)
     single = (output / "model.bin").stat().st_size
-    convert_patchtst(source, output, precision="f16")
+    convert_forecaster(source, output, precision="f16")
     manifest = open_forecaster(output).manifest
     assert manifest.precision == "f16"
     assert (output / "model.bin").stat().st_size < 0.6 * single
@@ -104,7 +104,7 @@ def test_f16_halves_the_file_and_has_a_bound_of_its_own(make_checkpoint: MakeChe
 def test_metrics_command_and_weights_of_a_model_trained_here(make_checkpoint: MakeCheckpoint, output: Path) -> None:
     folder = make_checkpoint()
     metric = Metric(dataset="ETTh1", split="test", protocol="long-term forecasting", windows=2785, mse=0.38, mae=0.41)
-    convert_patchtst(
+    convert_forecaster(
         str(folder), output, channels=["a", "b", "c"], keep_source=True, metrics=[metric], command="vinocast train"
     )
     manifest = open_forecaster(output).manifest
@@ -120,11 +120,11 @@ def test_the_same_again_is_a_no_op_that_says_so(
     make_checkpoint: MakeCheckpoint, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = make_checkpoint()
-    convert_patchtst(str(folder), output)
+    convert_forecaster(str(folder), output)
     inode = output.stat().st_ino
     moved = folder.rename(folder.with_name("elsewhere"))
     capsys.readouterr()
-    convert_patchtst(str(moved), output)
+    convert_forecaster(str(moved), output)
     captured = capsys.readouterr()
     assert "nothing to do" in captured.err
     assert captured.out == ""
@@ -133,14 +133,14 @@ def test_the_same_again_is_a_no_op_that_says_so(
 
 def test_other_options_or_a_changed_source_convert_again(make_checkpoint: MakeCheckpoint, output: Path) -> None:
     folder = make_checkpoint()
-    seen = [contents(convert_patchtst(str(folder), output))]
-    seen.append(contents(convert_patchtst(str(folder), output, channels=["a", "b", "c"])))
-    seen.append(contents(convert_patchtst(str(folder), output, keep_source=True)))
+    seen = [contents(convert_forecaster(str(folder), output))]
+    seen.append(contents(convert_forecaster(str(folder), output, channels=["a", "b", "c"])))
+    seen.append(contents(convert_forecaster(str(folder), output, keep_source=True)))
     make_checkpoint(seed=1)
-    seen.append(contents(convert_patchtst(str(folder), output)))
+    seen.append(contents(convert_forecaster(str(folder), output)))
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"norm_eps": 1e-3}))
-    seen.append(contents(convert_patchtst(str(folder), output)))
+    seen.append(contents(convert_forecaster(str(folder), output)))
     manifests = [model["manifest.json"] for model in seen]
     assert len(set(manifests)) == len(manifests)
     assert seen[3]["model.bin"] != seen[2]["model.bin"]
@@ -151,9 +151,9 @@ def test_other_options_or_a_changed_source_convert_again(make_checkpoint: MakeCh
 @pytest.mark.parametrize("name", ["model.bin", "golden.npz", "manifest.json"])
 def test_a_damaged_model_is_made_again(make_checkpoint: MakeCheckpoint, output: Path, name: str) -> None:
     source = str(make_checkpoint())
-    convert_patchtst(source, output)
+    convert_forecaster(source, output)
     (output / name).write_bytes(b"{}")
-    convert_patchtst(source, output)
+    convert_forecaster(source, output)
     open_forecaster(output).verify()
 
 
@@ -161,14 +161,14 @@ def test_a_failed_conversion_leaves_the_old_model_and_nothing_else(
     make_checkpoint: MakeCheckpoint, output: Path
 ) -> None:
     folder = make_checkpoint()
-    convert_patchtst(str(folder), output)
+    convert_forecaster(str(folder), output)
     before = contents(output)
     path = folder / "model.safetensors"
     state = safetensors.torch.load(path.read_bytes())
     state["head.projection.weight"].fill_(3e38)  # finite, yet not every forecast is
     safetensors.torch.save_file(state, path)
     with pytest.raises(SetupError, match="differs from the source by"):
-        convert_patchtst(str(folder), output)
+        convert_forecaster(str(folder), output)
     assert contents(output) == before
     assert list(output.parent.iterdir()) == [output]
 
@@ -177,41 +177,41 @@ def test_files_that_no_conversion_wrote_are_not_deleted(make_checkpoint: MakeChe
     source = make_checkpoint()
     before = contents(source)
     with pytest.raises(SetupError, match="is not empty and no model folder"):
-        convert_patchtst(str(source), source)
+        convert_forecaster(str(source), source)
     assert contents(source) == before
 
     output = tmp_path / "model"
     output.mkdir()  # an empty folder may be used
-    convert_patchtst(str(source), output)
+    convert_forecaster(str(source), output)
     (output / "notes.txt").write_text("mine")
     with pytest.raises(SetupError, match=r"holds files that are no model's, move them first: notes\.txt"):
-        convert_patchtst(str(source), output, precision="f16")
+        convert_forecaster(str(source), output, precision="f16")
     assert (output / "notes.txt").read_text() == "mine"
 
     file = tmp_path / "file"
     file.write_text("mine")
     for path in (file, file / "model"):
         with pytest.raises(SetupError, match="file"):
-            convert_patchtst(str(source), path)
+            convert_forecaster(str(source), path)
     assert file.read_text() == "mine"
 
 
 @pytest.mark.parametrize("channels", [["a"], ["a", "b", "b"], ["a", "b", ""]])
 def test_channels_need_one_name_each(make_checkpoint: MakeCheckpoint, output: Path, channels: list[str]) -> None:
     with pytest.raises(SetupError, match="channels: the model has 3"):
-        convert_patchtst(str(make_checkpoint()), output, channels=channels)
+        convert_forecaster(str(make_checkpoint()), output, channels=channels)
     assert not output.parent.exists()
 
 
 def test_an_unknown_precision_is_refused(make_checkpoint: MakeCheckpoint, output: Path) -> None:
     with pytest.raises(SetupError, match="no precision 'int4': choose one of f32, f16"):
-        convert_patchtst(str(make_checkpoint()), output, precision="int4")
+        convert_forecaster(str(make_checkpoint()), output, precision="int4")
 
 
 def test_conversions_at_the_same_time_leave_one_whole_model(make_checkpoint: MakeCheckpoint, output: Path) -> None:
     sources = [str(make_checkpoint(name, seed)) for name, seed in (("one", 1), ("two", 2))]
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(convert_patchtst, sources * 3, [output] * 6)) == [output] * 6
+        assert list(pool.map(convert_forecaster, sources * 3, [output] * 6)) == [output] * 6
     model = open_forecaster(output)
     model.verify()
     assert model.manifest.source.name in {"one", "two"}
@@ -222,13 +222,13 @@ def test_a_conversion_does_not_look_while_another_is_between_taking_away_and_put
     make_checkpoint: MakeCheckpoint, output: Path
 ) -> None:
     source = str(make_checkpoint())
-    convert_patchtst(source, output)
+    convert_forecaster(source, output)
     manifest = (output / "manifest.json").rename(output.parent / "away")
     parent = os.open(output.parent, os.O_RDONLY)
     try:
         fcntl.flock(parent, fcntl.LOCK_EX)
         with ThreadPoolExecutor(1) as pool:
-            other = pool.submit(convert_patchtst, source, output)
+            other = pool.submit(convert_forecaster, source, output)
             inode = f":{os.fstat(parent).st_ino} "
             wait_until(
                 lambda: (
@@ -248,7 +248,7 @@ def test_the_old_model_returns_when_the_new_one_cannot_take_its_place(
     make_checkpoint: MakeCheckpoint, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = str(make_checkpoint())
-    convert_patchtst(source, output)
+    convert_forecaster(source, output)
     before = contents(output)
     rename = Path.rename
 
@@ -259,7 +259,7 @@ def test_the_old_model_returns_when_the_new_one_cannot_take_its_place(
 
     monkeypatch.setattr(Path, "rename", refuse_new)
     with pytest.raises(SetupError, match="No space left on device"):
-        convert_patchtst(source, output, precision="f16")
+        convert_forecaster(source, output, precision="f16")
     assert contents(output) == before
     assert list(output.parent.iterdir()) == [output]
 
@@ -271,7 +271,7 @@ def test_models_are_put_in_place_one_at_a_time(make_checkpoint: MakeCheckpoint, 
     with ThreadPoolExecutor(1) as pool:
         try:
             fcntl.flock(parent, fcntl.LOCK_EX)
-            conversion = pool.submit(convert_patchtst, source, output)
+            conversion = pool.submit(convert_forecaster, source, output)
             deadline = time.monotonic() + 60
             while not list(output.parent.glob(".tiny.*/new/manifest.json")):
                 assert time.monotonic() < deadline
@@ -287,25 +287,25 @@ def test_models_are_put_in_place_one_at_a_time(make_checkpoint: MakeCheckpoint, 
 
 def test_a_link_is_followed_to_the_model_behind_it(make_checkpoint: MakeCheckpoint, output: Path) -> None:
     source = make_checkpoint()
-    convert_patchtst(str(source), output)
+    convert_forecaster(str(source), output)
     link = source.parent / "link"
     link.symlink_to(output)
-    convert_patchtst(str(source), link, precision="f16")
+    convert_forecaster(str(source), link, precision="f16")
     assert link.is_symlink()
     assert open_forecaster(output).manifest.precision == "f16"
 
 
 def test_the_kept_source_converts_to_the_same_model(make_checkpoint: MakeCheckpoint, output: Path) -> None:
     folder = make_checkpoint()
-    convert_patchtst(str(folder), output, keep_source=True)
+    convert_forecaster(str(folder), output, keep_source=True)
     shutil.rmtree(folder)
-    again = convert_patchtst(str(output / "source"), output.with_name("again"))
+    again = convert_forecaster(str(output / "source"), output.with_name("again"))
     assert (again / "model.bin").read_bytes() == (output / "model.bin").read_bytes()
 
 
 @pytest.mark.shared_data
 def test_granite_is_exact(granite: Path, output: Path) -> None:
-    convert_patchtst(str(granite), output)
+    convert_forecaster(str(granite), output)
     model = open_forecaster(output)
     assert model.manifest.layout == "series"
     assert (model.manifest.context, model.manifest.horizon, len(model.manifest.channels)) == (512, 96, 7)

@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 from support import RunVinocast
 from vinocast.errors import SetupError
-from vinocast.export.convert import convert_patchtst
+from vinocast.export.convert import convert_forecaster
 from vinocast.export.families.patchtst.source import read_source
 from vinocast.forecast.manifest import open_forecaster
 
@@ -76,21 +76,21 @@ def test_a_changed_shard_converts_again_and_an_unchanged_one_does_not(
     make_checkpoint: MakeCheckpoint, tmp_path: Path
 ) -> None:
     folder, output = sharded(make_checkpoint()), tmp_path / "models" / "tiny"
-    convert_patchtst(str(folder), output, keep_source=True)
+    convert_forecaster(str(folder), output, keep_source=True)
     manifest = open_forecaster(output).manifest
     assert len(manifest.source.sha256) == 5
     assert {name for name in manifest.files if name.startswith("source/")} == {
         f"source/{name}" for name in manifest.source.sha256
     }
     before = (output / "manifest.json").stat().st_mtime_ns
-    convert_patchtst(str(folder), output, keep_source=True)
+    convert_forecaster(str(folder), output, keep_source=True)
     assert (output / "manifest.json").stat().st_mtime_ns == before
 
     shard = folder / "model-00003-of-00003.safetensors"
     state = safetensors.torch.load(shard.read_bytes())
     name = next(key for key, value in state.items() if value.is_floating_point())
     save(state | {name: state[name] * 1.5}, shard)
-    convert_patchtst(str(folder), output, keep_source=True)
+    convert_forecaster(str(folder), output, keep_source=True)
     again = open_forecaster(output).manifest
     assert again.source.sha256[shard.name] != manifest.source.sha256[shard.name]
     assert again.files["model.bin"] != manifest.files["model.bin"]

@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from transformers import PatchTSTForPrediction
 from vinocast.errors import SetupError
+from vinocast.export.families.checkpoint import Weights
 from vinocast.export.families.patchtst.graph import ACTIVATIONS, INPUT, OUTPUT, build_graph
-from vinocast.export.families.patchtst.source import Architecture, Weights, read_source
+from vinocast.export.families.patchtst.source import Architecture, read_source
 
 HEADS_READ: list[dict[str, Any]] = [
     {"use_cls_token": True, "pooling_type": None},

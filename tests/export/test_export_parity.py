@@ -11,17 +11,9 @@ import openvino as ov
 import pytest
 from vinocast.errors import SetupError
 from vinocast.export.families.patchtst.graph import build_graph
-from vinocast.export.families.patchtst.source import Architecture, read_source
-from vinocast.export.parity import (
-    KINDS,
-    as_series,
-    as_windows,
-    check_parity,
-    generated_series,
-    golden_series,
-    scale_of,
-    torch_model,
-)
+from vinocast.export.families.patchtst.reference import torch_model
+from vinocast.export.families.patchtst.source import Architecture, read_source, scale_of
+from vinocast.export.parity import KINDS, as_series, as_windows, check_parity, generated_series, golden_series
 
 BIAS = "head.projection.bias"
 

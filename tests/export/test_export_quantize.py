@@ -12,7 +12,7 @@ import orjson
 import pytest
 from support import MODEL, MODELS, RunVinocast
 from vinocast.data.series import bundled_series, read_series
-from vinocast.export.convert import convert_patchtst
+from vinocast.export.convert import convert_forecaster
 from vinocast.export.parity import BOUNDS, KINDS
 from vinocast.export.quantize import fuse_gelu
 from vinocast.forecast.manifest import open_forecaster
@@ -31,7 +31,7 @@ def producer(node: ov.Node, index: int) -> str:
 @pytest.fixture(scope="module")
 def bundled_int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("models") / "int8"
-    return convert_patchtst(str(MODELS / MODEL / "source"), output, precision="int8")
+    return convert_forecaster(str(MODELS / MODEL / "source"), output, precision="int8")
 
 
 def test_linear_maps_are_quantized_and_softmax_and_scaler_are_not(bundled_int8: Path) -> None:
@@ -111,11 +111,11 @@ def test_the_same_again_is_a_no_op_and_another_calibration_is_not(
     make_checkpoint: MakeCheckpoint, tmp_path: Path, recordings: list[Path]
 ) -> None:
     source, output = str(make_checkpoint()), tmp_path / "models" / "tiny"
-    convert_patchtst(source, output, precision="int8", calibration=recordings[0])
+    convert_forecaster(source, output, precision="int8", calibration=recordings[0])
     inode = output.stat().st_ino
-    convert_patchtst(source, output, precision="int8", calibration=recordings[0].rename(tmp_path / "moved.csv"))
+    convert_forecaster(source, output, precision="int8", calibration=recordings[0].rename(tmp_path / "moved.csv"))
     assert output.stat().st_ino == inode
-    convert_patchtst(source, output, precision="int8", calibration=recordings[1])
+    convert_forecaster(source, output, precision="int8", calibration=recordings[1])
     assert output.stat().st_ino != inode
     open_forecaster(output).verify()
 
@@ -124,7 +124,9 @@ def test_channels_that_need_each_other_are_calibrated_together(
     make_checkpoint: MakeCheckpoint, tmp_path: Path, recordings: list[Path]
 ) -> None:
     output = tmp_path / "models" / "tiny"
-    convert_patchtst(str(make_checkpoint(channel_attention=True)), output, precision="int8", calibration=recordings[0])
+    convert_forecaster(
+        str(make_checkpoint(channel_attention=True)), output, precision="int8", calibration=recordings[0]
+    )
     manifest = open_forecaster(output).manifest
     assert (manifest.layout, manifest.precision) == ("window", "int8")
 

@@ -19,8 +19,8 @@ from vinocast.settings import Settings
     "--stock",
     type=click.Path(exists=True, path_type=Path),
     metavar="IR",
-    help="An IR to measure beside the model's own, or a folder with one: the stock graph that "
-    "vinocast.export.families.patchtst.optimum.export_stock writes.",
+    help="An IR to measure beside the model's own, or a folder with one: the stock graph of "
+    "its source, as docs/performance.md exports it.",
 )
 @click.option(
     "--seconds",

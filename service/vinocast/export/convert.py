@@ -16,11 +16,10 @@ from vinocast import __version__
 from vinocast.data.series import bundled_series, read_series
 from vinocast.engine.manifest import GOLDEN_FILE, IR_FILE, WEIGHTS_FILE, Source, sha256_file, write_manifest
 from vinocast.errors import ModelRefusedError, SetupError, shown
-from vinocast.export.families.patchtst.graph import build_graph
-from vinocast.export.families.patchtst.source import SourceFiles, read_source
+from vinocast.export.families.registry import read_source
 from vinocast.export.files import CONFIG_FILE, WEIGHT_FILES
 from vinocast.export.folder import check_output, files_below, replace_folder, save_ir, workspace
-from vinocast.export.parity import as_windows, check_parity, golden_series, torch_model
+from vinocast.export.parity import as_windows, check_parity, golden_series
 from vinocast.export.quantize import quantize
 from vinocast.forecast.manifest import ForecasterFolder, ForecasterManifest, Metric, open_forecaster
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from vinocast.data.series import Series
+    from vinocast.export.families.checkpoint import Checkpoint
     from vinocast.forecast.manifest import Precision
 
 SOURCE_FOLDER = "source"
@@ -36,11 +36,11 @@ GOLDEN_SERIES = 10
 # Kernels of other instruction sets differ by some 1e-6 of a series' deviation. In int8 a value may fall on the other
 # side of a step, which makes 1e-2; weights that are not the model's make 1.
 GOLDEN_TOLERANCES: dict[Precision, float] = {"f32": 1e-4, "f16": 1e-4, "int8": 0.05}
-TOOLS = ("numpy", "openvino", "torch", "transformers")
+TOOLS = ("numpy", "openvino", "torch")
 OWN_FILES = {IR_FILE, WEIGHTS_FILE, GOLDEN_FILE, *(f"{SOURCE_FOLDER}/{name}" for name in (CONFIG_FILE, *WEIGHT_FILES))}
 
 
-def convert_patchtst(
+def convert_forecaster(
     source: str,
     output: Path,
     *,
@@ -51,7 +51,7 @@ def convert_patchtst(
     metrics: Sequence[Metric] = (),
     command: str | None = None,
 ) -> Path:
-    """Convert a PatchTSTForPrediction to the model folder ``output``, and return it.
+    """Convert a checkpoint of a known family to the model folder ``output``, and return it.
 
     The folder appears, or replaces an older model, in one step once everything is written and compared with the source
     (see ``vinocast.export.parity``). When the folder already holds what would be made, nothing is done.
@@ -78,9 +78,9 @@ def convert_patchtst(
         click.echo(f"{next(steps)}/{6 + (precision == 'int8')} {what}", err=True)
 
     step("read the source")
-    files = read_source(source)
+    checkpoint = read_source(source)
     plan = _plan(
-        files,
+        checkpoint,
         output.name,
         precision=precision,
         channels=channels,
@@ -96,21 +96,21 @@ def convert_patchtst(
     if _is_current(output, plan):
         click.echo(f"{shown(output)} is made from this source with these options already: nothing to do", err=True)
         return output
-    check_output(output, OWN_FILES | _listed(output), sum(map(len, files.files.values())))
+    check_output(output, OWN_FILES | _listed(output), sum(map(len, checkpoint.files.values())))
     step("rewrite the graph")
-    weights = files.weights()
-    graph = build_graph(files.architecture, weights)
+    weights = checkpoint.weights()
+    graph = checkpoint.signature.served(checkpoint.build_graph(weights))
     if series is not None:
         step("quantize")
         graph = quantize(graph, series.calibration(plan.context), plan)
     with workspace(output) as folder:
         step("store the model")
-        _write_model(folder, files, graph, plan)
+        _write_model(folder, checkpoint, graph, plan)
         compiled = ov.Core().compile_model(folder / IR_FILE, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         step("compute golden vectors")
-        _write_golden(folder, files, compiled)
+        _write_golden(folder, checkpoint, compiled)
         step("compare with the source model")
-        parity = check_parity(compiled, files, torch_model(files, weights), plan.precision)
+        parity = check_parity(compiled, checkpoint, checkpoint.torch_model(weights), plan.precision)
         hashes = {path.relative_to(folder).as_posix(): sha256_file(path) for path in files_below(folder)}
         write_manifest(folder, plan.model_copy(update={"files": hashes, "parity": parity}))
         step(f"put it in place: {shown(output)}")
@@ -158,7 +158,7 @@ def quantize_folder(folder: ForecasterFolder, series: Series, root: Path) -> For
 
 
 def _plan(
-    files: SourceFiles,
+    checkpoint: Checkpoint,
     name: str,
     *,
     precision: str,
@@ -168,31 +168,29 @@ def _plan(
     command: str | None,
 ) -> ForecasterManifest:
     """Return the manifest but for what only a conversion can tell: files and parity."""
-    architecture = files.architecture
+    signature = checkpoint.signature
     if precision not in GOLDEN_TOLERANCES:
         raise SetupError(f"no precision {precision!r}: choose one of {', '.join(GOLDEN_TOLERANCES)}")
-    names = channels or [f"channel_{index}" for index in range(architecture.num_input_channels)]
-    if len(names) != architecture.num_input_channels or len(set(names)) < len(names) or "" in names:
-        raise SetupError(
-            f"channels: the model has {architecture.num_input_channels}, each needs one name of its own; got {names}"
-        )
+    names = channels or [f"channel_{index}" for index in range(signature.channels)]
+    if len(names) != signature.channels or len(set(names)) < len(names) or "" in names:
+        raise SetupError(f"channels: the model has {signature.channels}, each needs one name of its own; got {names}")
     if strange := [name for name in names if not name.isprintable()]:
         raise SetupError(f"channels: a name must be printable UTF-8, got {strange[0]!a}")
     return ForecasterManifest(
         name=name,
-        layout=architecture.layout,
-        context=architecture.context_length,
-        horizon=architecture.prediction_length,
+        layout=signature.layout,
+        context=signature.context,
+        horizon=signature.horizon,
         channels=names,
         precision=precision,
         golden_tolerance=GOLDEN_TOLERANCES[precision],
         files={},
         source=Source(
-            name=shown(files.name),
-            sha256=files.sha256,
+            name=shown(checkpoint.name),
+            sha256=checkpoint.sha256,
             options={"precision": precision, "channels": ",".join(names), "keep_source": str(keep_source).lower()},
         ),
-        tools={"vinocast": __version__} | {tool: version(tool) for tool in TOOLS},
+        tools={"vinocast": __version__} | {tool: version(tool) for tool in (*TOOLS, checkpoint.runner)},
         metrics=list(metrics),
         command=command,
     )
@@ -220,21 +218,21 @@ def _decided(manifest: ForecasterManifest) -> dict[str, Any]:
     return manifest.model_dump(exclude={"files": True, "parity": True, "source": {"name": True}})
 
 
-def _write_model(folder: Path, files: SourceFiles, graph: ov.Model, plan: ForecasterManifest) -> None:
+def _write_model(folder: Path, checkpoint: Checkpoint, graph: ov.Model, plan: ForecasterManifest) -> None:
     save_ir(graph, folder / IR_FILE, f16=plan.precision == "f16")
     if plan.source.options["keep_source"] == "true":
         (folder / SOURCE_FOLDER).mkdir()
-        for name, data in files.files.items():
+        for name, data in checkpoint.files.items():
             (folder / SOURCE_FOLDER / name).write_bytes(data)
 
 
-def _write_golden(folder: Path, files: SourceFiles, compiled: ov.CompiledModel) -> None:
+def _write_golden(folder: Path, checkpoint: Checkpoint, compiled: ov.CompiledModel) -> None:
     """Store at least GOLDEN_SERIES generated series and what the stored IR answers, in the shapes of its layout."""
-    architecture = files.architecture
-    if architecture.layout == "series":
-        inputs = golden_series(GOLDEN_SERIES, architecture.context_length)
+    signature = checkpoint.signature
+    if signature.layout == "series":
+        inputs = golden_series(GOLDEN_SERIES, signature.context, checkpoint.kinds)
     else:
-        channels = architecture.num_input_channels
+        channels = signature.channels
         count = channels * -(-GOLDEN_SERIES // channels)
-        inputs = as_windows(golden_series(count, architecture.context_length), channels)
+        inputs = as_windows(golden_series(count, signature.context, checkpoint.kinds), channels)
     np.savez(folder / GOLDEN_FILE, inputs=inputs, outputs=compiled(inputs)[0])

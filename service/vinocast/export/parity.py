@@ -1,26 +1,25 @@
-"""Does the IR compute what transformers computes? Measured on generated windows of several kinds."""
+"""Does the IR compute what its source model computes? Measured on generated windows of several kinds."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import orjson
 
 from vinocast.errors import SetupError
-from vinocast.export.files import CONFIG_FILE
 
 if TYPE_CHECKING:
     import openvino as ov
     from numpy.typing import NDArray
-    from transformers import PatchTSTForPrediction
+    from torch import nn
 
-    from vinocast.export.families.patchtst.source import Architecture, SourceFiles, Weights
+    from vinocast.export.families.checkpoint import Checkpoint, Signature
     from vinocast.forecast.manifest import Precision
 
 Float = TypeVar("Float", np.float32, np.float64)
 
 SEED = 20240119
+# Of generated windows; a family may be compared on some of them (see Checkpoint.kinds).
 KINDS = ("noise", "walk", "seasonal", "constant", "huge", "tiny", "level")
 # The largest difference that is accepted, in units of a series' scale. Of int8 this is to catch what went wrong: the
 # bundled model differs by 0.05, the published one by 0.19.
@@ -51,26 +50,11 @@ def generated_series(kind: str, count: int, context: int) -> NDArray[np.float32]
     return series.astype(np.float32)
 
 
-def scale_of(architecture: Architecture, series: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return [n, 1], what one unit of the network's output is worth for each series [n, context].
-
-    That is the model's own scale: sqrt(variance + floor), of a constant series the floor alone; the mean of the
-    absolute values; or, of a model without a scaler, the largest absolute value, at least 1.
-    """
-    if architecture.scaler == "std":
-        scale = np.sqrt(series.var(1, keepdims=True) + architecture.scale_floor)
-    elif architecture.scaler == "mean":
-        scale = np.maximum(np.abs(series).mean(1, keepdims=True), architecture.scale_floor)
-    else:
-        scale = np.maximum(np.abs(series).max(1, keepdims=True), 1.0)
-    return np.asarray(scale)
-
-
-def golden_series(count: int, context: int) -> NDArray[np.float32]:
+def golden_series(count: int, context: int, kinds: tuple[str, ...] = KINDS) -> NDArray[np.float32]:
     """Return [count, context] series, the kinds in turn but for those whose forecasts have few exact digits."""
-    kinds = ("walk", "seasonal", "constant", "huge", "tiny")
-    each = -(-count // len(kinds))
-    return np.stack([generated_series(kind, each, context) for kind in kinds], 1).reshape(-1, context)[:count]
+    turns = [kind for kind in ("walk", "seasonal", "constant", "huge", "tiny") if kind in kinds]
+    each = -(-count // len(turns))
+    return np.stack([generated_series(kind, each, context) for kind in turns], 1).reshape(-1, context)[:count]
 
 
 def as_windows(series: NDArray[Float], channels: int) -> NDArray[Float]:
@@ -83,47 +67,33 @@ def as_series(windows: NDArray[Float]) -> NDArray[Float]:
     return windows.transpose(0, 2, 1).reshape(-1, windows.shape[1])
 
 
-def torch_model(source: SourceFiles, weights: Weights) -> PatchTSTForPrediction:
-    """Return transformers' model in eval, float32; raises SetupError where it cannot run the configuration."""
-    import torch  # noqa: PLC0415 - the builder needs no torch
-    from transformers import PatchTSTConfig, PatchTSTForPrediction  # noqa: PLC0415
-
-    try:
-        model = PatchTSTForPrediction(PatchTSTConfig.from_dict(orjson.loads(source.files[CONFIG_FILE])))
-        # Not strict: the counts of batches that batchnorms keep in training are no weights of ours.
-        model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()}, strict=False)
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise SetupError(f"{source.name}: transformers cannot run this {CONFIG_FILE}: {error}") from error
-    return model.eval()
-
-
 def check_parity(
-    compiled: ov.CompiledModel, source: SourceFiles, model: PatchTSTForPrediction, precision: Precision
+    compiled: ov.CompiledModel, source: Checkpoint, model: nn.Module, precision: Precision
 ) -> dict[str, float]:
     """Return the largest difference between IR and source model by kind of window, in units of the series' scale.
 
-    The reference is the source model run in float64. In float32 transformers itself is off by more than 1e-5 of the
-    scale where the level of a series is far above its deviation: a forecast near 1e4 is rounded to a thousandth.
-    So the IR may differ by 1e-5 (f16: 1e-2, int8: 1), or by 4 times what transformers in float32 does on the same
-    windows; where the latter decides, that figure is returned too. Raises SetupError where the IR differs by more.
+    The reference is the source model run in float64. In float32 it is itself off by more than 1e-5 of the scale where
+    the level of a series is far above its deviation: a forecast near 1e4 is rounded to a thousandth. So the IR may
+    differ by 1e-5 (f16: 1e-2, int8: 1), or by 4 times what the source model in float32 does on the same windows; where
+    the latter decides, that figure is returned too. Raises SetupError where the IR differs by more.
     """
     import torch  # noqa: PLC0415
 
-    architecture = source.architecture
-    channels = architecture.num_input_channels
+    signature = source.signature
+    channels = signature.channels
     figures: dict[str, float] = {}
-    for kind in KINDS:
-        series = generated_series(kind, channels * (2 if channels < WIDE else 1), architecture.context_length)
+    for kind in source.kinds:
+        series = generated_series(kind, channels * (2 if channels < WIDE else 1), signature.context)
         windows = torch.from_numpy(as_windows(series, channels))
         with torch.inference_mode():
-            single = model.float()(windows).prediction_outputs.double().numpy()
-            exact = model.double()(windows.double()).prediction_outputs.numpy()
-        answer = infer(compiled, series, architecture).astype(np.float64)
-        scale = scale_of(architecture, series.astype(np.float64))
+            single = signature.points(model.float()(windows)).double().numpy()
+            exact = signature.points(model.double()(windows.double())).numpy()
+        answer = infer(compiled, series, signature).astype(np.float64)
+        scale = source.scale(series.astype(np.float64))
         figures[kind] = float(np.max(np.abs(answer - as_series(exact)) / scale))
         own = float(np.max(np.abs(as_series(single - exact)) / scale))
         if TORCH_FACTOR * own > BOUNDS[precision]:
-            figures[f"{kind}, transformers in float32"] = own
+            figures[f"{kind}, {source.runner} in float32"] = own
         allowed = max(BOUNDS[precision], TORCH_FACTOR * own) if np.isfinite(own) else BOUNDS[precision]
         if not figures[kind] <= allowed:  # NaN is refused too
             raise SetupError(
@@ -133,8 +103,8 @@ def check_parity(
     return figures
 
 
-def infer(compiled: ov.CompiledModel, series: NDArray[np.float32], architecture: Architecture) -> NDArray[np.float32]:
+def infer(compiled: ov.CompiledModel, series: NDArray[np.float32], signature: Signature) -> NDArray[np.float32]:
     """Run the IR on series [n, context], in its layout; returns [n, horizon]."""
-    if architecture.layout == "series":
+    if signature.layout == "series":
         return np.array(compiled(series)[0])
-    return np.array(as_series(compiled(as_windows(series, architecture.num_input_channels))[0]))
+    return np.array(as_series(compiled(as_windows(series, signature.channels))[0]))

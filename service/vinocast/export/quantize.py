@@ -13,7 +13,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
-from vinocast.export.families.patchtst.algebra import floats
+from vinocast.export.algebra import floats
 from vinocast.export.pinned import answer, quantize_apart
 
 if TYPE_CHECKING:

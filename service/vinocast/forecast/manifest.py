@@ -8,14 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from vinocast.engine.manifest import (
-    GOLDEN_FILE,
-    IR_FILE,
-    WEIGHTS_FILE,
-    Manifest,
-    ModelFolder,
-    read_manifest,
-)
+from vinocast.engine.manifest import GOLDEN_FILE, IR_FILE, WEIGHTS_FILE, Manifest, ModelFolder, read_manifest
 
 # A number of 17 digits with sign, point, exponent and comma takes 25; there is room for an indent.
 BYTES_A_NUMBER = 32

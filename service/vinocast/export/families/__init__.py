@@ -1,1 +1,1 @@
-"""Families of models that can be converted, each in a folder of its own."""
+"""Families of forecasters that can be converted, each a folder here that registers itself (see ``registry``)."""

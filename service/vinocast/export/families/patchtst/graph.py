@@ -26,7 +26,7 @@ import openvino as ov
 from openvino import opset13 as op
 
 from vinocast.errors import SetupError
-from vinocast.export.families.patchtst.algebra import (
+from vinocast.export.algebra import (
     Affine,
     Linear,
     beside,
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 
     from openvino import Node
 
-    from vinocast.export.families.patchtst.source import Architecture, Weights
+    from vinocast.export.families.checkpoint import Weights
+    from vinocast.export.families.patchtst.source import Architecture
 
 INPUT = "past_values"
 OUTPUT = "prediction_outputs"

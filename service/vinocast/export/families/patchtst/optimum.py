@@ -23,8 +23,8 @@ from optimum.exporters.tasks import TasksManager
 from optimum.utils import DummyInputGenerator, NormalizedTimeSeriesForecastingConfig
 
 from vinocast.export.families.patchtst.graph import INPUT, OUTPUT
+from vinocast.export.families.patchtst.reference import torch_model
 from vinocast.export.families.patchtst.source import read_source
-from vinocast.export.parity import torch_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,18 +100,6 @@ class PatchTSTOpenVINOConfig(OpenVINOConfig):  # type: ignore[misc]  # optimum h
         return {INPUT: {0: "batch_size"}}
 
 
-class _Forecast(torch.nn.Module):
-    """The forecast alone, of the many outputs the model has."""
-
-    def __init__(self, model: PatchTSTForPrediction) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, past_values: torch.Tensor) -> torch.Tensor:
-        forecast: torch.Tensor = self.model(past_values=past_values).prediction_outputs
-        return forecast
-
-
 def export_stock(source: str, path: Path) -> Path:
     """Write the stock graph of ``source`` (folder or hub id) as an f32 IR at ``path``, and return ``path``.
 
@@ -119,11 +107,11 @@ def export_stock(source: str, path: Path) -> Path:
     Raises SetupError as ``read_source`` does.
     """
     files = read_source(source)
-    model = torch_model(files, files.weights())
+    forecast = torch_model(files, files.weights())
     shape = (files.architecture.context_length, files.architecture.num_input_channels)
-    with without_unfold(model), warnings.catch_warnings():
+    with without_unfold(forecast.model), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing warns of each Python number it turns into a constant
-        stock = ov.convert_model(_Forecast(model), example_input=torch.zeros(2, *shape), input=[(INPUT, [-1, *shape])])
+        stock = ov.convert_model(forecast, example_input=torch.zeros(2, *shape), input=[(INPUT, [-1, *shape])])
     stock.inputs[0].get_tensor().set_names({INPUT})
     stock.outputs[0].get_tensor().set_names({OUTPUT})
     ov.save_model(stock, path, compress_to_fp16=False)

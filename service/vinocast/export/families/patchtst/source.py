@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import orjson
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vinocast.errors import SetupError
+from vinocast.export.families.checkpoint import Checkpoint, Signature
+from vinocast.export.families.patchtst.graph import build_graph
+from vinocast.export.families.registry import register
 from vinocast.export.files import CONFIG_FILE, read_files
-from vinocast.export.weights import find_weights, load_checkpoint, merge, shortened
 
-Weights = dict[str, NDArray[np.float64]]
+if TYPE_CHECKING:
+    import openvino as ov
+    from numpy.typing import NDArray
+
+    from vinocast.export.families.checkpoint import Weights
+    from vinocast.export.families.patchtst.reference import Forecast
 
 
 class Architecture(BaseModel):
@@ -113,12 +117,10 @@ class Architecture(BaseModel):
         return vectors | weights | biases
 
 
-def parse_architecture(config: bytes, origin: str) -> Architecture:
-    """Read ``config.json``; raises SetupError that names the field which cannot be converted, and why."""
+def parse_architecture(config: dict[str, Any], origin: str) -> Architecture:
+    """Read the fields of ``config.json``; raises SetupError that names the one which cannot be converted, and why."""
     try:
-        architecture = Architecture.model_validate(orjson.loads(config))
-    except orjson.JSONDecodeError as error:
-        raise SetupError(f"{origin}: {CONFIG_FILE} is not JSON: {error}") from error
+        architecture = Architecture.model_validate(config)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc'][:1]))}: {fault['msg']}" for fault in error.errors())
         raise SetupError(f"{origin}: {CONFIG_FILE} cannot be converted: {faults}") from error
@@ -139,57 +141,64 @@ def parse_architecture(config: bytes, origin: str) -> Architecture:
     raise SetupError(f"{origin}: {CONFIG_FILE} cannot be converted: {reason}")
 
 
+def scale_of(architecture: Architecture, series: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return [n, 1], what one unit of the network's output is worth for each series [n, context].
+
+    That is the model's own scale: sqrt(variance + floor), of a constant series the floor alone; the mean of the
+    absolute values; or, of a model without a scaler, the largest absolute value, at least 1.
+    """
+    if architecture.scaler == "std":
+        scale = np.sqrt(series.var(1, keepdims=True) + architecture.scale_floor)
+    elif architecture.scaler == "mean":
+        scale = np.maximum(np.abs(series).mean(1, keepdims=True), architecture.scale_floor)
+    else:
+        scale = np.maximum(np.abs(series).max(1, keepdims=True), 1.0)
+    return np.asarray(scale)
+
+
+@register
 @dataclass(frozen=True)
-class SourceFiles:
-    """The bytes of a checkpoint's config and weights, read once, so that what is hashed is what is converted."""
+class PatchTSTCheckpoint(Checkpoint):
+    """A checkpoint of a PatchTSTForPrediction."""
 
-    name: str
-    files: dict[str, bytes]
+    family = "patchtst"
+    runner = "transformers"
 
-    @cached_property
-    def sha256(self) -> dict[str, str]:
-        """Hexadecimal sha256 by file name."""
-        return {name: hashlib.sha256(data).hexdigest() for name, data in self.files.items()}
+    @classmethod
+    def recognises(cls, config: dict[str, Any]) -> bool:
+        """Whether transformers would read it as a PatchTST."""
+        return config.get("model_type") == "patchtst"
 
     @cached_property
     def architecture(self) -> Architecture:
         """What config.json says; raises SetupError."""
-        return parse_architecture(self.files[CONFIG_FILE], self.name)
+        return parse_architecture(self.config, self.name)
 
-    def weights(self) -> Weights:
-        """Return every weight in float64; raises SetupError that names what is missing, unexpected or damaged."""
-        import torch  # noqa: PLC0415 - reading and hashing a source again needs no torch
+    @property
+    def signature(self) -> Signature:
+        """One input, ``past_values``, and points."""
+        a = self.architecture
+        return Signature(a.layout, a.context_length, a.prediction_length, a.num_input_channels)
 
-        files = [name for name in self.files if not name.endswith(".json")]
-        origin = f"{self.name}: {files[0]}" if len(files) == 1 else f"{self.name}: {len(files)} files of weights"
-        states = {}
-        for file in files:
-            where = f"{self.name}: {file}"
-            states[file] = find_weights(load_checkpoint(self.files[file], file, where), where)
-        expected = self.architecture.shapes()
-        state = merge(states, expected, origin)
-        found = {name: tensor for name, tensor in state.items() if not name.endswith(".num_batches_tracked")}
-        for problem, names in (
-            ("lacks", expected.keys() - found.keys()),
-            ("has unknown", found.keys() - expected.keys()),
-        ):
-            if names:
-                raise SetupError(f"{origin} {problem} weights for this {CONFIG_FILE}: {shortened(names)}")
-        weights: Weights = {}
-        for name, tensor in found.items():
-            if tuple(tensor.shape) != expected[name]:
-                shapes = f"{name} of shape {tuple(tensor.shape)}, {CONFIG_FILE} says {expected[name]}"
-                raise SetupError(f"{origin} has {shapes}")
-            if not tensor.is_floating_point() or tensor.layout != torch.strided or tensor.is_meta:
-                raise SetupError(
-                    f"{origin} has {name} as {tensor.dtype}, {tensor.layout} on {tensor.device}: no numbers"
-                )
-            weights[name] = tensor.to(torch.float64).numpy()
-            if not np.isfinite(weights[name]).all():
-                raise SetupError(f"{origin} has a NaN or an infinity in {name}")
-        return weights
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the name and shape of every weight, as in transformers' ``state_dict``."""
+        return self.architecture.shapes()
+
+    def build_graph(self, weights: Weights) -> ov.Model:
+        """Return the rewritten graph, see :func:`vinocast.export.families.patchtst.graph.build_graph`."""
+        return build_graph(self.architecture, weights)
+
+    def torch_model(self, weights: Weights) -> Forecast:
+        """Return transformers' model."""
+        from vinocast.export.families.patchtst.reference import torch_model  # noqa: PLC0415 - the graph needs no torch
+
+        return torch_model(self, weights)
+
+    def scale(self, series: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the model's own scale of each series."""
+        return scale_of(self.architecture, series)
 
 
-def read_source(source: str) -> SourceFiles:
+def read_source(source: str) -> PatchTSTCheckpoint:
     """Read a folder or a hub id; raises SetupError, see :func:`vinocast.export.files.read_files`."""
-    return SourceFiles(*read_files(source))
+    return PatchTSTCheckpoint(*read_files(source))
