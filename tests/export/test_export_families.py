@@ -21,15 +21,15 @@ from support import ROOT, HttpService, StdioService, Window, rows
 from torch import Tensor, nn
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
-from vinocast.engine.manifest import open_forecaster
 from vinocast.engine.profiles import PROFILES
 from vinocast.errors import SetupError
 from vinocast.export.algebra import floats, reshape, transpose
 from vinocast.export.convert import convert_forecaster
 from vinocast.export.families.checkpoint import Checkpoint, Signature, Weights
 from vinocast.export.families.registry import families, register
-from vinocast.export.parity import KINDS
+from vinocast.export.generated import KINDS
 from vinocast.forecast.forecaster import Forecaster
+from vinocast.forecast.manifest import open_forecaster
 
 CONTEXT, HORIZON, CHANNELS = 16, 4, 3
 LEVELS = [0.1, 0.5, 0.9]

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from transformers import PatchTSTForPrediction
 from vinocast.errors import SetupError
 from vinocast.export.families.checkpoint import Weights
+from vinocast.export.families.patchtst.architecture import Architecture
 from vinocast.export.families.patchtst.graph import ACTIVATIONS, INPUT, OUTPUT, build_graph
-from vinocast.export.families.patchtst.source import Architecture, read_source
+from vinocast.export.families.patchtst.source import read_source
 
 HEADS_READ: list[dict[str, Any]] = [
     {"use_cls_token": True, "pooling_type": None},

@@ -10,10 +10,12 @@ import numpy as np
 import openvino as ov
 import pytest
 from vinocast.errors import SetupError
+from vinocast.export.families.patchtst.architecture import Architecture, scale_of
 from vinocast.export.families.patchtst.graph import build_graph
 from vinocast.export.families.patchtst.reference import torch_model
-from vinocast.export.families.patchtst.source import Architecture, read_source, scale_of
-from vinocast.export.parity import KINDS, as_series, as_windows, check_parity, generated_series, golden_series
+from vinocast.export.families.patchtst.source import read_source
+from vinocast.export.generated import KINDS, as_series, as_windows, generated_series, golden_series
+from vinocast.export.parity import check_parity
 
 BIAS = "head.projection.bias"
 

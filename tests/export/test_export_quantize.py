@@ -13,7 +13,8 @@ import pytest
 from support import MODEL, MODELS, RunVinocast
 from vinocast.data.series import bundled_series, read_series
 from vinocast.export.convert import convert_forecaster
-from vinocast.export.parity import BOUNDS, KINDS
+from vinocast.export.generated import KINDS
+from vinocast.export.parity import BOUNDS
 from vinocast.export.quantize import fuse_gelu
 from vinocast.forecast.manifest import open_forecaster
 

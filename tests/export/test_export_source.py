@@ -16,8 +16,9 @@ import safetensors.torch
 import torch
 from transformers import PatchTSTConfig, PatchTSTForPrediction
 from vinocast.errors import SetupError
+from vinocast.export.families.patchtst.architecture import Architecture
 from vinocast.export.families.patchtst.reference import torch_model
-from vinocast.export.families.patchtst.source import Architecture, read_source
+from vinocast.export.families.patchtst.source import read_source
 
 ROOT = Path(__file__).parents[2]
 HEAD = "head.projection.weight"

@@ -19,7 +19,8 @@ from vinocast.errors import ModelRefusedError, SetupError, shown
 from vinocast.export.families.registry import read_source
 from vinocast.export.files import CONFIG_FILE, WEIGHT_FILES
 from vinocast.export.folder import check_output, files_below, replace_folder, save_ir, workspace
-from vinocast.export.parity import as_windows, check_parity, golden_series
+from vinocast.export.generated import as_windows, golden_series
+from vinocast.export.parity import check_parity
 from vinocast.export.quantize import quantize
 from vinocast.forecast.manifest import ForecasterFolder, ForecasterManifest, Metric, open_forecaster
 

@@ -16,7 +16,7 @@ from openvino import opset13 as op
 from vinocast.errors import SetupError
 from vinocast.export.algebra import ints
 from vinocast.export.files import CONFIG_FILE
-from vinocast.export.parity import KINDS
+from vinocast.export.generated import KINDS
 from vinocast.export.weights import find_weights, load_checkpoint, merge, shortened
 
 if TYPE_CHECKING:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from openvino import Node
 
     from vinocast.export.families.checkpoint import Weights
-    from vinocast.export.families.patchtst.source import Architecture
+    from vinocast.export.families.patchtst.architecture import Architecture
 
 INPUT = "past_values"
 OUTPUT = "prediction_outputs"
