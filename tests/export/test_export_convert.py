@@ -22,7 +22,7 @@ from transformers import PatchTSTForPrediction
 from vinocast.errors import SetupError
 from vinocast.export.convert import convert_forecaster
 from vinocast.export.generated import KINDS
-from vinocast.export.parity import BOUNDS, KINDS, TORCH_FACTOR
+from vinocast.export.parity import BOUNDS, TORCH_FACTOR
 from vinocast.forecast.manifest import Metric, open_forecaster
 
 MakeCheckpoint = Callable[..., Path]
