@@ -1,4 +1,4 @@
-"""Listening sockets, and uvicorn's HTTP/1.1 connection but for how far it reads ahead and what it says of bad HTTP."""
+"""Listening sockets, and uvicorn's HTTP/1.1 connection but for how it reads requests and what it says of bad HTTP."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ import asyncio
 import errno
 import logging
 import socket
-import sys
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
-import h11
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from vinocast.errors import InvalidRequestError, SetupError
 from vinocast.transports.http.bodies import DISCARD_SECONDS, MOST_DISCARDED_BYTES
+from vinocast.transports.http.messages import Chunks, Head, MalformedError, end_of_head, parse_head
 from vinocast.transports.http.responses import refusal
 
 if TYPE_CHECKING:
-    from uvicorn.protocols.http.h11_impl import RequestResponseCycle
+    from uvicorn._types import HTTPScope
 
 BACKLOG = 2048
-MOST_HEAD_BYTES = 16 * 1024
 # What a system says of an address whose family is switched off, which may stand in /etc/hosts all the same.
 FAMILY_OFF = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
 # uvicorn's, for what goes wrong here; of what a client does wrong, it learns itself and the log does not.
@@ -86,46 +85,142 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-class Connection(H11Protocol):
+class Connection(HttpToolsProtocol):
     """A connection that takes in no more than the request at hand and what one read brought with it.
 
-    A client may send its next requests before it has read a reply. uvicorn stops reading then, but reads on whenever a
-    body is asked for, also one it holds already: each request lets in more than it consumes, without a limit.
+    Only what uvicorn does once a request is read is uvicorn's: it would read requests ahead without a limit, heads of
+    any size, and no body behind an offered upgrade.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.logger = log
+        # What has come and is not yet read; of the request at hand, what its body still lacks.
+        self.unread = b""
+        self._missing = 0
+        self._chunks: Chunks | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
         """Take the connection over."""
         super().connection_made(transport)
         self.flow = _Flow(transport, self)
 
-    def send_400_response(self, msg: str) -> None:
+    def data_received(self, data: bytes) -> None:
+        """Take in what has come, as far as the request at hand goes."""
+        self._unset_keepalive_if_required()
+        self.unread += data
+        self._read()
+
+    def on_response_complete(self) -> None:
+        """Go on with what has come behind the request."""
+        super().on_response_complete()
+        if not self.transport.is_closing():
+            self._read()
+
+    def _read(self) -> None:
+        cycle: RequestResponseCycle | None = self.cycle
+        try:
+            while self.unread:
+                if self._missing:
+                    self._read_known_length()
+                elif self._chunks is not None:
+                    self._read_chunks(self._chunks)
+                elif cycle is None or cycle.response_complete:
+                    end = end_of_head(self.unread)
+                    if end is None:
+                        return
+                    cycle = self._begin(parse_head(self.unread[:end]), end)
+                elif cycle.keep_alive:
+                    self.flow.pause_reading()
+                    return
+                else:  # the connection ends with this request, whatever comes
+                    self.unread = b""
+        except MalformedError as error:
+            self._refuse(error)
+
+    def _begin(self, head: Head, end: int) -> RequestResponseCycle:
+        """Hand a request to the application, with its body to come."""
+        self._unset_keepalive_if_required()
+        self.unread = self.unread[end:]
+        self._missing = head.length
+        self._chunks = Chunks() if head.chunked else None
+        raw_path, _, query = head.target.partition(b"?")
+        path = raw_path.decode()
+        scope: HTTPScope = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": head.version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme or "http",
+            "method": head.method,
+            "root_path": self.root_path,
+            "path": self.root_path + (unquote(path) if "%" in path else path),
+            "raw_path": self.root_path.encode() + raw_path,
+            "query_string": query,
+            "headers": head.headers,
+            "state": self.app_state.copy(),
+        }
+        cycle = RequestResponseCycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=head.expects_continue,
+            keep_alive=head.keep_alive,
+            on_response=self.on_response_complete,
+        )
+        self.cycle = cycle
+        if not head.length and not head.chunked:
+            self._pass_on(b"", complete=True)
+        task = self.loop.create_task(cycle.run_asgi(self.app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+        return cycle
+
+    def _read_known_length(self) -> None:
+        body, self.unread = self.unread[: self._missing], self.unread[self._missing :]
+        self._missing -= len(body)
+        self._pass_on(body, complete=not self._missing)
+
+    def _read_chunks(self, chunks: Chunks) -> None:
+        body, self.unread = chunks.take(self.unread)
+        if chunks.complete:
+            self._chunks = None
+        self._pass_on(body, complete=chunks.complete)
+
+    def _pass_on(self, body: bytes, *, complete: bool) -> None:
+        """Give the application a piece of the body, unless it has answered without it."""
+        cycle = self.cycle
+        if cycle.response_complete or not (body or complete):
+            return
+        cycle.body += body
+        cycle.more_body = not complete
+        if len(cycle.body) > HIGH_WATER_LIMIT and not complete:
+            self.flow.pause_reading()
+        cycle.message_event.set()
+
+    def _refuse(self, error: MalformedError) -> None:
         """Answer what is no HTTP/1.1 with the envelope, then let the rest go by so that the client reads the answer."""
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):  # else a reply has begun, and it ends here
-            cause = sys.exception()
-            status = cause.error_status_hint if isinstance(cause, h11.RemoteProtocolError) else 400
-            what = f"a head of at most {MOST_HEAD_BYTES} bytes" if status == 431 else "HTTP/1.1"
-            reason, _, _ = str(cause or msg).partition(": bytearray(")  # behind it stands what the client has sent
-            body = refusal(InvalidRequestError(f"expected {what}: {reason}"))
+        cycle: RequestResponseCycle | None = self.cycle
+        if self._chunks is None or not self.cycle.response_started:  # else a reply has begun, and it ends here
+            body = refusal(InvalidRequestError(str(error)))
             headers = [
                 *self.server_state.default_headers,
                 (b"content-type", b"application/json"),
                 (b"content-length", b"%d" % len(body)),
                 (b"connection", b"close"),
             ]
-            for event in (
-                h11.Response(status_code=status, headers=headers, reason=STATUS_PHRASES[status]),
-                h11.Data(data=body),
-                h11.EndOfMessage(),
-            ):
-                self.transport.write(self.conn.send(event))
-        cycle: RequestResponseCycle | None = self.cycle
+            lines = b"".join(b"%s: %s\r\n" % header for header in headers)
+            self.transport.write(STATUS_LINE[error.status] + lines + b"\r\n" + body)
         if cycle is not None and not cycle.response_complete:  # the body has failed: nothing is left to do
             cycle.disconnected = True
             cycle.message_event.set()
+        self.unread = b""
         self.connections.discard(self)
         self.transport.set_protocol(_Discard(self.transport, self.loop))
 
@@ -165,5 +260,5 @@ class _Flow(FlowControl):
         if not self.read_paused:
             return
         cycle: RequestResponseCycle | None = self._connection.cycle
-        if cycle is None or cycle.more_body or cycle.response_complete or not self._connection.conn.trailing_data[0]:
+        if cycle is None or cycle.more_body or cycle.response_complete or not self._connection.unread:
             super().resume_reading()

@@ -76,8 +76,6 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 Targets(create_app(plane, self._pump)),
                 loop="uvloop",
-                # Not httptools, which is 0.1 ms faster: it loses the body of a request that offers an upgrade, takes
-                # headers without a limit, and reads pipelined requests without one.
                 http=Connection,
                 ws="none",
                 lifespan="off",

@@ -1,0 +1,187 @@
+"""One HTTP connection, whatever comes on it: bodies behind offers, requests behind requests, and what has no end."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import orjson
+import pytest
+from support import PATIENCE, HttpService, Window, packed
+
+Answer = tuple[int, dict[bytes, bytes], bytes]
+POST = b"POST /forecast HTTP/1.1\r\nHost: x\r\n"
+JSON = b"Content-Type: application/json\r\n"
+CHUNKED = POST + JSON + b"Transfer-Encoding: chunked\r\n\r\n"
+LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Client:
+    """A connection on which bytes are sent as they are."""
+
+    def __init__(self, connection: socket.socket, answers: IO[bytes]) -> None:
+        self.connection = connection
+        self._answers = answers
+
+    def send(self, data: bytes, size: int = 1 << 20) -> None:
+        """Send bytes in pieces of a size."""
+        for start in range(0, len(data), size):
+            self.connection.sendall(data[start : start + size])
+
+    def answer(self, *, head: bool = False) -> Answer | None:
+        """Return status, headers and body of the next answer; None when the service has closed the connection."""
+        line = self._answers.readline()
+        if not line:
+            return None
+        headers = dict(line.rstrip().lower().split(b": ", 1) for line in iter(self._answers.readline, b"\r\n"))
+        length = 0 if head else int(headers.get(b"content-length", b"0"))
+        return int(line.split()[1]), headers, self._answers.read(length)
+
+    def status(self) -> int | None:
+        answer = self.answer()
+        return answer and answer[0]
+
+
+@pytest.fixture
+def client(http: HttpService) -> Iterator[Client]:
+    with (
+        socket.create_connection(("127.0.0.1", http.port), PATIENCE) as connection,
+        connection.makefile("rb") as answers,
+    ):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield Client(connection, answers)
+
+
+def in_chunks(body: bytes, size: int) -> bytes:
+    pieces = [body[start : start + size] for start in range(0, len(body), size)]
+    return b"".join(b"%x;a=b\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\nTrailer: t\r\n\r\n"
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["known length", "chunks"])
+@pytest.mark.parametrize("offer", [b"h2c", b"websocket"])
+def test_a_body_behind_an_offered_upgrade_arrives(client: Client, window: Window, offer: bytes, chunked: bool) -> None:
+    body = orjson.dumps(packed(window))
+    head = POST + JSON + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: %b\r\nHTTP2-Settings: AAMAAABkAA\r\n" % offer
+    for _ in range(2):
+        if chunked:
+            client.send(head + b"Transfer-Encoding: chunked\r\n\r\n" + in_chunks(body, 5000))
+        else:
+            client.send(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        assert client.status() == 200
+
+
+@pytest.mark.parametrize("size", [1 << 20, 1000, 7, 1])
+def test_requests_behind_one_another_are_answered_in_turn(client: Client, size: int) -> None:
+    bodies = [b'{"request_id": %d, "a": "\r\n\r\n0\r\n\r\n"}' % number for number in range(6)]
+    sent = b""
+    for body in bodies:
+        sent += POST + JSON + b"Content-Length: %d\r\n\r\n" % len(body) + body
+        sent += CHUNKED + in_chunks(b'{"request_id":9}', 3)
+        sent += LIVE
+    client.send(sent, size)
+    for body in bodies:
+        answers = [client.answer() for _ in range(3)]
+        assert [answer and answer[0] for answer in answers] == [400, 422, 200], body
+        assert answers[1]
+        assert orjson.loads(answers[1][2])["request_id"] == 9
+
+
+def test_a_trailer_is_no_header(client: Client) -> None:
+    client.send(POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nContent-Type: application/json\r\n\r\n")
+    assert client.status() == 415
+
+
+def test_a_body_that_nobody_reads_ends_where_it_ends(client: Client) -> None:
+    body = LIVE * 5000
+    for _ in range(2):
+        for head in (b"GET /livez HTTP/1.1\r\nHost: x\r\n", b"POST /nothing HTTP/1.1\r\nHost: x\r\n"):
+            client.send(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            client.send(head + b"Transfer-Encoding: chunked\r\n\r\n" + in_chunks(body, 1000))
+    assert [client.status() for _ in range(8)] == [200, 200, 404, 404] * 2
+    client.send(LIVE)
+    assert client.status() == 200
+
+
+@pytest.mark.parametrize(
+    "last", [LIVE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), LIVE.replace(b"/1.1", b"/1.0")]
+)
+def test_nothing_is_answered_behind_the_last_request(client: Client, last: bytes) -> None:
+    client.send(LIVE + last + LIVE)
+    first, second = client.answer(), client.answer()
+    assert first
+    assert second
+    assert (first[0], first[1].get(b"connection")) == (200, None)
+    assert (second[0], second[1][b"connection"]) == (200, b"close")
+    assert client.answer() is None
+
+
+def test_a_head_is_answered_without_its_body(client: Client) -> None:
+    client.send(LIVE.replace(b"GET", b"HEAD") + LIVE)
+    first, second = client.answer(head=True), client.answer()
+    assert first
+    assert second
+    assert int(first[1][b"content-length"]) == len(second[2])
+
+
+def test_a_client_is_told_to_go_on_only_where_it_asks(client: Client) -> None:
+    body = b"{}"
+    head = POST + JSON + b"Content-Length: 2\r\n"
+    client.send(head + b"Expect: 100-continue\r\n\r\n")
+    assert client.status() == 100
+    client.send(body)
+    assert client.status() == 422
+    client.send(head.replace(b"/1.1", b"/1.0") + b"Expect: 100-continue\r\n\r\n" + body)
+    assert client.status() == 422
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        pytest.param(LIVE[:-2] + b"A: " + b"b" * 20_000 + b"\r\n\r\n", 431, id="a long header"),
+        pytest.param(LIVE[:-2] + b"A: b\r\n" * 5000 + b"\r\n", 431, id="many headers"),
+        pytest.param(b"GET /livez?" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431, id="a long target"),
+        pytest.param(CHUNKED + b"1;" + b"a" * 1_000_000, 431, id="an extension"),
+        pytest.param(CHUNKED + b"0\r\nA: " + b"b" * 1_000_000, 431, id="a trailer"),
+        pytest.param(CHUNKED + b"0\r\n" + b"A: b\r\n" * 200_000, 431, id="trailers"),
+        pytest.param(
+            POST + JSON + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, id="two lengths"
+        ),
+        pytest.param(LIVE[:-2] + b"A: b\r\n c\r\n\r\n", 400, id="a folded header"),
+        pytest.param(b"GET /livez HTTP/1.1\nHost: x\n\n", 400, id="line feeds alone"),
+        pytest.param(b"GET /livez HTTP/1.1\r\nHost : x\r\n\r\n", 400, id="a space before a colon"),
+        pytest.param(b"GET /livez HTTP/2.0\r\nHost: x\r\n\r\n", 400, id="another version"),
+        pytest.param(b"\x16\x03", 400, id="TLS"),
+    ],
+)
+def test_what_is_refused_ends_the_connection_once_it_is_answered(
+    http: HttpService, client: Client, request_bytes: bytes, status: int
+) -> None:
+    before = http.log
+    client.send(LIVE + request_bytes)
+    assert client.status() == 200
+    refused = client.answer()
+    assert refused
+    assert (refused[0], refused[1][b"connection"]) == (status, b"close")
+    assert orjson.loads(refused[2])["error"]["code"] == "invalid_request"
+    assert client.answer() is None
+    assert http.log == before
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize(
+    "chunk", [b"1\r\n[\r\n", b"fff8\r\n" + b"\r\n" * 0x7FFC + b"\r\n"], ids=["one byte", "empty lines"]
+)
+@pytest.mark.slow
+def test_chunks_of_next_to_nothing_cost_next_to_nothing(http: HttpService, client: Client, chunk: bytes) -> None:
+    before = cpu_seconds(http.process.pid)
+    client.send(CHUNKED + chunk * (6_000_000 // len(chunk)) + b"0\r\n\r\n")
+    assert client.status() == 400
+    # A parser written in Python takes a second for each MB of the first.
+    assert cpu_seconds(http.process.pid) - before < 3
