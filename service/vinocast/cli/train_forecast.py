@@ -34,7 +34,7 @@ from vinocast.training.recipe import Recipe
 )
 @settings_options(Recipe)
 def forecast(data: Path, output: Path, threads: int, teacher_model: tuple[Path, ...], **recipe: Any) -> None:
-    """Train a PatchTST forecaster of Granite's architecture on ETTh1's train rows.
+    """Train a forecaster of Granite's architecture on ETTh1's train rows.
 
     Writes a Hugging Face folder for 'vinocast convert', with a training.json that says how it was made. After an
     interruption the same command goes on from the last checkpoint.
