@@ -166,7 +166,9 @@ class DataPlane:
         """
         ticket = Ticket(op.name, done, self.statistics, patient=patient)
         try:
-            if op.waits and self.lifecycle.state in {ServiceState.DRAINING, ServiceState.STOPPED}:
+            if op.waits and (
+                self.lifecycle.state is ServiceState.DRAINING or self.lifecycle.state is ServiceState.STOPPED
+            ):
                 raise ShuttingDownError("the service is shutting down")
             op.handler(self, request, ticket)
         except Exception as error:  # noqa: BLE001 - one request must not end the service

@@ -61,7 +61,7 @@ class RasterSource(GlyphSource, Protocol):
         """Return the bytes of a PNG, or of what should be one; raises InvalidValueError."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Forecast:
     """A window to forecast: ``source``, or the name of the ``stream`` that holds it.
 
@@ -80,7 +80,7 @@ class Forecast:
     deadline: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Observe:
     """Rows to append to a stream; ``timestamp_ms`` is that of the last."""
 
@@ -90,14 +90,14 @@ class Observe:
     model: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Forget:
     """A stream to drop."""
 
     stream: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Glyphs:
     """Glyphs to recognize, in exactly one of both forms, and how many labels to return for each."""
 
@@ -108,7 +108,7 @@ class Glyphs:
     model: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Computed:
     """What a model has computed, and how long that took; times in seconds.
 
@@ -123,7 +123,7 @@ class Computed:
     queue_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StreamPosition:
     """Where a stream stood when its window was taken."""
 
@@ -131,7 +131,7 @@ class StreamPosition:
     rows_since_newest: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Forecasted(Computed):
     """A forecast, in the units of the input.
 
@@ -148,7 +148,7 @@ class Forecasted(Computed):
     position: StreamPosition | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Candidate:
     """A label that a glyph may have, its base character, and its probability among all labels; rank 1 is the best."""
 
@@ -158,7 +158,7 @@ class Candidate:
     prob: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Recognized(Computed):
     """The ranked labels of each glyph, and what looks wrong with which raster."""
 
@@ -166,7 +166,7 @@ class Recognized(Computed):
     warnings: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Observed:
     """What a stream holds after an observation; ``missing`` are rows still to come before it can be forecast."""
 
@@ -175,7 +175,7 @@ class Observed:
     missing: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Forgotten:
     """The stream that was dropped, and what it held."""
 

@@ -25,7 +25,7 @@ class Read:
     """A request as one of the two has read it; ``body`` is None while its end has not come."""
 
     line: tuple[bytes, bytes, bytes]
-    headers: list[tuple[bytes, bytes]]
+    headers: tuple[tuple[bytes, bytes], ...]
     body: bytes | None
     behind: bytes
 
@@ -61,7 +61,7 @@ def theirs(data: bytes) -> Read | None:
         match connection.next_event():
             case h11.Request() as head:
                 line = (head.method, head.target, head.http_version)
-                read = Read(line, list(head.headers), None, b"")
+                read = Read(line, tuple(head.headers), None, b"")
             case h11.Data() as part:
                 body += part.data
             case h11.EndOfMessage():

@@ -93,6 +93,14 @@ class Repository:
         others = {model.name: model.kind for model in found if model.kind is not self._lead}
         self.default = choose_default(root, self._lead, leading, default, others)
         self.models = sorted(found, key=lambda model: (model.name != self.default, model.kind is self._lead))
+        self._by_name = {model.name: model for model in found}
+        # The model of each kind that answers where a request names none.
+        self._defaults = {self._lead.name: self.default}
+        for kind in list(kinds.values())[1:]:
+            names = [model.name for model in self.of(kind)]
+            only = names[0] if len(names) == 1 else kind.bundled
+            if only is not None:
+                self._defaults[kind.name] = only
 
     @property
     def widest(self) -> AnyServedModel:
@@ -106,7 +114,6 @@ class Repository:
 
     def of(self, kind: Kind[M, E]) -> list[ServedModel[M, E]]:
         """Return the models of a kind."""
-        # The kind says what its models hold and what computes them.
         return [cast("ServedModel[M, E]", model) for model in self.models if model.kind.name == kind.name]
 
     def find(self, kind: Kind[M, E], name: str | None) -> ServedModel[M, E]:
@@ -114,12 +121,12 @@ class Repository:
 
         Without a name it is the default, or, of a kind that does not lead, the only one there is or the bundled one.
         """
-        models = {model.name: model for model in self.of(kind)}
         if name is None:
-            leads = kind.name == self._lead.name
-            name = self.default if leads else next(iter(models)) if len(models) == 1 else kind.bundled
-        if name is not None and name in models:
-            return models[name]
+            name = self._defaults.get(kind.name)
+        model = self._by_name.get(name) if name is not None else None
+        if model is not None and model.kind.name == kind.name:
+            return cast("ServedModel[M, E]", model)  # the kind says what its models hold and what computes them
+        models = [model.name for model in self.of(kind)]
         if name is not None and name in self._unreadable:
             raise UnknownModelError(f"model: {name} is not served: {self._unreadable[name]}", "model")
         if not models:

@@ -26,7 +26,7 @@ MOST_LETTERS = 32
 KINDS: dict[type, str] = {str: "a string", list: "an array", int: "a number", float: "a number"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class JsonWindow:
     """A window as rows of parsed JSON; see :func:`window_from_rows`."""
 
@@ -38,7 +38,7 @@ class JsonWindow:
         return window_from_rows(self.values, context, channels, may_hold_booleans=self.may_hold_booleans)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Base64Window:
     """A window in base64, and the shape that the request gives it; see :func:`window_from_base64`."""
 
@@ -50,7 +50,7 @@ class Base64Window:
         return window_from_base64(self.text, self.shape, context, channels)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class JsonRows:
     """Rows of a stream as parsed JSON, of which one may come without the brackets of the array of rows."""
 

@@ -21,8 +21,20 @@ from vinocast.transports.http.reference import add_ops
 from vinocast.transports.http.responses import http_exception, internal_error, refuse
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from vinocast.dataplane import DataPlane
     from vinocast.transports.http.pump import Pump
+
+
+def fixed_endpoints(app: FastAPI) -> dict[tuple[str, bytes], ASGIApp]:
+    """Return the endpoints of an application whose path has no fields, by method and path."""
+    return {
+        (method, route.path.encode()): route.endpoint
+        for route in app.routes
+        if isinstance(route, Route) and isinstance(route.endpoint, Endpoint) and not route.param_convertors
+        for method in route.methods or ()
+    }
 
 
 def create_app(plane: DataPlane, pump: Pump) -> FastAPI:

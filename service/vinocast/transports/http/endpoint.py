@@ -66,6 +66,8 @@ class Endpoint:
             ticket = shared.protocol.start(
                 message, received, answer, op=self._op, path=scope.get("path_params"), patient=False
             )
+            if len(text) < LARGE_BODY:
+                shared.pump.keep(message)
             del message, text  # which the lane may keep for long in another form
             shared.pump.kick()
         try:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import httptools
 
 MOST_HEAD_BYTES = 16 * 1024
+MOST_REMEMBERED = 64
 REQUEST_LINE = re.compile(rb"([-!#$%&'*+.^_`|~0-9A-Za-z]+) ([\x21-\x7E]+) HTTP/(1\.[01])\r\n")
 EMPTY_LINE = b"\r\n\r\n"
 # Many would see the end of a head here too; such a head is refused at once, or its client would wait for an answer.
@@ -50,7 +52,7 @@ class Head:
     method: str
     target: bytes
     version: str
-    headers: list[tuple[bytes, bytes]]
+    headers: tuple[tuple[bytes, bytes], ...]
     length: int
     chunked: bool
     keep_alive: bool
@@ -71,8 +73,12 @@ def end_of_head(received: bytes) -> int | None:
     return None
 
 
+@lru_cache(MOST_REMEMBERED)
 def parse_head(head: bytes) -> Head:
-    """Return what a head says, with the empty line at its end; raises MalformedError."""
+    """Return what a head says, with the empty line at its end; raises MalformedError.
+
+    A client that keeps its connection sends the same head again and again, so some are remembered.
+    """
     line = REQUEST_LINE.match(head)
     if line is None:
         raise MalformedError("expected HTTP/1.1: illegal request line")
@@ -105,7 +111,7 @@ def parse_head(head: bytes) -> Head:
         method=method.decode(),
         target=target,
         version=version.decode(),
-        headers=headers,
+        headers=tuple(headers),
         length=int(length),
         chunked=b"transfer-encoding" in given,
         keep_alive=version != b"1.0" and not _lists(headers, b"connection", b"close"),

@@ -25,7 +25,7 @@ import uvicorn
 from vinocast.dataplane import DataPlane
 from vinocast.errors import SetupError
 from vinocast.ops import OPS
-from vinocast.transports.http.app import create_app
+from vinocast.transports.http.app import create_app, fixed_endpoints
 from vinocast.transports.http.connections import Connection, listen, url_of
 from vinocast.transports.http.pump import Pump
 from vinocast.transports.http.targets import Targets
@@ -72,9 +72,10 @@ class Server(uvicorn.Server):
         self.plane = plane
         self._pump = Pump(plane)
         self._announced = False
+        app = create_app(plane, self._pump)
         super().__init__(
             uvicorn.Config(
-                Targets(create_app(plane, self._pump)),
+                Targets(app, fixed_endpoints(app)),
                 loop="uvloop",
                 http=Connection,
                 ws="none",

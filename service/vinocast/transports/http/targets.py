@@ -12,6 +12,8 @@ from vinocast.errors import InvalidRequestError, MethodNotAllowedError
 from vinocast.transports.http.responses import refuse
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 ABSOLUTE = re.compile(rb"https?://([^/?#]+)(/.*)?", re.IGNORECASE | re.DOTALL)
@@ -23,10 +25,16 @@ class Targets:
     """An application in front of the routes, which takes targets of every form that HTTP/1.1 has.
 
     uvicorn reads each target as a path, and bytes that are not UTF-8 as question marks: two names become one.
+
+    Args:
+        routes: the application.
+        endpoints: those of its endpoints that have one fixed path, by method and path: they are asked without the
+            router, which takes as long as to parse a window in base64.
     """
 
-    def __init__(self, routes: ASGIApp) -> None:
+    def __init__(self, routes: ASGIApp, endpoints: Mapping[tuple[str, bytes], ASGIApp]) -> None:
         self._routes = routes
+        self._endpoints = endpoints
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -35,7 +43,7 @@ class Targets:
         if b"%" in raw or not raw.startswith(b"/"):
             await (_answer(scope) or self._routes)(scope, receive, send)
         else:
-            await self._routes(scope, receive, send)
+            await self._endpoints.get((scope["method"], raw), self._routes)(scope, receive, send)
 
 
 def _answer(scope: Scope) -> Response | None:
