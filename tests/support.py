@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import hashlib
 import os
 import re
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -266,42 +268,35 @@ class HttpService(Service):
 class Gate:
     """A copy of the bundled model whose loading stands still until the gate is opened.
 
-    Its weights are a named pipe: the loader hashes every file first, and waits in opening this one. Opening the gate
-    puts the real file in its place and lets the hash see the same bytes.
+    The test holds a lease on its weights: the loader hashes every file first, and the kernel has it wait in opening
+    this one, for 45 s at most (/proc/sys/fs/lease-break-time).
     """
 
     def __init__(self, models: Path, name: str = MODEL) -> None:
-        self._folder = copy_model(models, name)
-        self._weights = self._folder / "model.bin"
-        self._bytes = self._weights.read_bytes()
-        self._weights.unlink()
-        os.mkfifo(self._weights)
-        self._pipe = -1
+        self._weights = os.open(copy_model(models, name) / "model.bin", os.O_RDWR | os.O_CLOEXEC)
+        # Of a lease that is asked back the kernel tells by a signal, whose default would end this process.
+        fcntl.fcntl(self._weights, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(self._weights, fcntl.F_SETLEASE, fcntl.F_WRLCK)
 
     def reach(self) -> None:
         """Wait until the loader stands at the gate."""
 
         def reached() -> bool:
-            with contextlib.suppress(OSError):
-                self._pipe = os.open(self._weights, os.O_WRONLY | os.O_NONBLOCK)
-            return self._pipe >= 0
+            return fcntl.fcntl(self._weights, fcntl.F_GETLEASE) == fcntl.F_RDLCK
 
         wait_until(reached, "the loader opens the model")
 
     def open(self, weights: bytes | None = None) -> None:
         """Let the loader go on, with the right weights or with others."""
-        if self._pipe < 0:
-            self.reach()
-        self._weights.unlink()
-        self._weights.write_bytes(self._bytes)
-        os.set_blocking(self._pipe, True)
-        with os.fdopen(self._pipe, "wb") as pipe:
-            pipe.write(self._bytes if weights is None else weights)
-        self._pipe = -1
+        self.reach()
+        if weights is not None:
+            os.pwrite(self._weights, weights, 0)
+        self.close()
 
     def close(self) -> None:
-        if self._pipe >= 0:
-            os.close(self._pipe)
+        if self._weights >= 0:
+            os.close(self._weights)
+        self._weights = -1
 
 
 def copy_model(models: Path, name: str = MODEL) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +27,7 @@ from support import (
     error_of,
     fix_hashes,
     packed,
+    wait_until,
 )
 from vinocast.data.bundled import bundled_models
 from vinocast.engine.cpu import cpu_budget
@@ -87,6 +90,14 @@ def remove(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).unlink()
 
 
+def pipe_in_place_of(name: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return change
+
+
 def forget_hash(name: str) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         files = orjson.loads((folder / "manifest.json").read_bytes())["files"]
@@ -102,6 +113,8 @@ def forget_hash(name: str) -> Callable[[Path], None]:
         pytest.param(remove("model.bin"), "model.bin", id="no weights"),
         pytest.param(remove("model.xml"), "model.xml", id="no graph"),
         pytest.param(remove("golden.npz"), "golden.npz", id="no golden vectors"),
+        pytest.param(pipe_in_place_of("model.bin"), "model.bin: not a regular file", id="a pipe in place of weights"),
+        pytest.param(pipe_in_place_of("golden.npz"), "golden.npz: not a regular file", id="a pipe in place of golden"),
         pytest.param(forget_hash("model.bin"), "model.bin", id="weights without a hash"),
         pytest.param(forget_hash("golden.npz"), "golden.npz", id="golden vectors without a hash"),
         pytest.param(flip_weights_and_hash, "golden", id="other weights, hash and all"),
@@ -123,6 +136,20 @@ def test_a_damaged_model_is_refused_with_a_message_that_says_which(
     assert settled.wait(PATIENCE)
     assert repository.find(FORECASTER, None).engine is None
     assert named in str(repository.find(FORECASTER, None).refused)
+
+
+def test_a_pipe_among_the_files_of_a_model_holds_nobody_up(models: Path) -> None:
+    copy_model(models)
+    pipe_in_place_of("model.bin")(copy_model(models, "weights"))
+    pipe_in_place_of("manifest.json")(copy_model(models, "manifest"))
+    with StdioService("--models", models) as service:
+        degraded = service.ask({"op": "ping"})["degraded"]
+        wait_until(lambda: len(service.ask({"op": "ping"})["degraded"]) == 2, f"both are refused: {degraded}")
+        reasons = {one["model"]: one["error"] for one in service.ask({"op": "ping"})["degraded"]}
+        assert "manifest: no readable manifest.json (not a regular file)" in reasons["manifest"]
+        assert "model.bin: not a regular file" in reasons["weights"]
+        service.signal(signal.SIGTERM)
+        assert service.wait() == 0
 
 
 def test_a_damaged_default_model_is_told_and_ends_the_service_with_code_1(models: Path) -> None:

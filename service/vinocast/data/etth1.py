@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from vinocast.data.regular import read_input
 from vinocast.errors import SetupError, shown
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def read_etth1(path: Path) -> Etth1:
     """Read ETTh1.csv; raises SetupError when it is not that file."""
     mend = "get the file with 'vinocast fetch-data etth1'"
     try:
-        data = path.read_bytes()
+        data = read_input(path)
         header, _, body = data.decode().partition("\n")
     except OSError as error:
         raise SetupError(f"{path}: {error.strerror}; {mend}") from error

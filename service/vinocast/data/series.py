@@ -13,6 +13,7 @@ import numpy as np
 
 from vinocast.data.bundled import bundled_examples
 from vinocast.data.etth1 import windows
+from vinocast.data.regular import read_input
 from vinocast.errors import SetupError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def read_series(path: Path, manifest: ForecasterManifest) -> Series:
         SetupError: no such file, no header, too few columns, a value that is no finite number.
     """
     try:
-        data = path.read_bytes()
+        data = read_input(path)
         header, *lines = list(csv.reader(io.StringIO(data.decode("utf-8-sig")))) or [[]]
     except OSError as error:
         raise SetupError(f"{path}: {error.strerror}") from error

@@ -11,6 +11,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vinocast.data.bundled import mend
+from vinocast.data.regular import open_regular, read_regular
 from vinocast.errors import ModelRefusedError, SetupError, describe
 
 if TYPE_CHECKING:
@@ -103,14 +104,14 @@ class ModelFolder(Generic[M_co]):
         import numpy as np  # noqa: PLC0415 - listing models needs no numpy
 
         # numpy leaves a file of its own opening open when it turns out to be no archive.
-        with (self.path / GOLDEN_FILE).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with open_regular(self.path / GOLDEN_FILE) as file, np.load(file, allow_pickle=False) as arrays:
             return [arrays[name] for name in names]
 
 
 def read_manifest(path: Path, kinds: Mapping[str, type[M]]) -> ModelFolder[M]:
     """Read the manifest of a model of one of some kinds; raises ModelRefusedError that says what is wrong with it."""
     try:
-        fields = orjson.loads((path / MANIFEST_FILE).read_bytes())
+        fields = orjson.loads(read_regular(path / MANIFEST_FILE))
     except OSError as error:
         raise ModelRefusedError(f"{path}: no readable {MANIFEST_FILE} ({error.strerror}); {mend(path)}") from error
     except orjson.JSONDecodeError as error:
@@ -139,8 +140,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def sha256_file(path: Path) -> str:
-    """Return the hexadecimal sha256 of a file."""
-    with path.open("rb") as file:
+    """Return the hexadecimal sha256 of a regular file; raises OSError for anything else."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import orjson
 
+from vinocast.data.regular import read_regular
 from vinocast.errors import SetupError, quote
 from vinocast.export.weights import refuse_pointer
 
@@ -58,7 +59,7 @@ def _first_of(folder: Path, names: list[str]) -> str | None:
 
 def _read(folder: Path, file: str, name: str) -> bytes:
     try:
-        data = (folder / file).read_bytes()
+        data = read_regular(folder / file)
     except OSError as error:
         raise SetupError(f"{error.filename}: {error.strerror}; {HOW_TO_NAME_A_FOLDER}") from error
     refuse_pointer(data, f"{name}: {file}")

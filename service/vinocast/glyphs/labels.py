@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import orjson
 
+from vinocast.data.regular import open_input, read_input
 from vinocast.errors import SetupError
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ def check_same_labels(own: list[str] | None, outputs: int, given: list[str], che
 def read_label_map(path: Path) -> list[str]:
     """Read ``{"label": index}``; return the labels by index. Raises SetupError."""
     try:
-        content = orjson.loads(path.read_bytes().removeprefix(codecs.BOM_UTF8))
+        content = orjson.loads(read_input(path).removeprefix(codecs.BOM_UTF8))
     except OSError as error:
         raise SetupError(f"{path}: {error.strerror}") from error
     except orjson.JSONDecodeError as error:
@@ -105,7 +107,7 @@ def check_label_map(content: object, origin: str) -> list[str]:
 def read_bases(path: Path) -> dict[str, str]:
     """Read ``chars.csv``; return the base character by label. Raises SetupError that names the line."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with io.TextIOWrapper(open_input(path), "utf-8-sig", newline="") as file:
             rows = csv.DictReader(file, strict=True)
             missing = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
             if missing:

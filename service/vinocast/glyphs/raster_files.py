@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import unicodedata
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageFont, ImageOps, UnidentifiedImageError
 
+from vinocast.data.regular import open_input, read_input
 from vinocast.errors import RasterError, SetupError
 from vinocast.glyphs.normalize import MOST_SIDE, check_size, raster_of_character, raster_of_image
 from vinocast.glyphs.rasters import DAMAGE
@@ -74,7 +76,7 @@ def _write(output: Path, makers: dict[Path, tuple[Maker, str]]) -> Iterator[Path
 
 def _read(path: Path, ink: Ink, diacritic: bool) -> NDArray[np.uint8]:
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with open_input(path) as file, Image.open(file, formats=FORMATS) as image:
             check_size(*image.size, MOST_SIDE)
             return raster_of_image(ImageOps.exif_transpose(image), ink, diacritic=diacritic)
     except UnidentifiedImageError:
@@ -85,7 +87,7 @@ def _read(path: Path, ink: Ink, diacritic: bool) -> NDArray[np.uint8]:
 
 def _open_font(path: Path) -> ImageFont.FreeTypeFont:
     try:
-        return ImageFont.truetype(path, FONT_SIZE, layout_engine=ImageFont.Layout.BASIC)
+        return ImageFont.truetype(io.BytesIO(read_input(path)), FONT_SIZE, layout_engine=ImageFont.Layout.BASIC)
     except (OSError, ValueError) as error:
         raise SetupError(f"{path}: expected a TrueType or OpenType font: {error}") from error
 

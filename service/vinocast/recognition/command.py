@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -165,9 +166,13 @@ def _output(path: Path | None) -> Iterator[IO[bytes] | None]:
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("ab")
+        # Not waiting for somebody to read, where it is a pipe.
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        raise SetupError(f"--output_json {path}: {error.strerror}") from error
+        reason = "a pipe that nobody reads" if error.errno == errno.ENXIO else error.strerror
+        raise SetupError(f"--output_json {path}: {reason}") from error
+    os.set_blocking(descriptor, True)
+    file = os.fdopen(descriptor, "ab")
     try:
         yield file
     except BaseException:

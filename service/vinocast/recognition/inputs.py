@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
+from vinocast.data.regular import open_regular, read_input
 from vinocast.errors import SetupError, quote
 from vinocast.glyphs.cells import CELLS, GRID_SIDE
 from vinocast.glyphs.labels import label_of_file
@@ -97,7 +98,7 @@ def _synthetic(glyph_id: int, known: Container[str]) -> str | None:
 def read_grids(path: Path) -> NDArray[np.uint16]:
     """Map the grids [n, 16, 16] of a file: raw uint16 whatever its name, or a real ``.npy``. Raises SetupError."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             real = file.read(len(MAGIC)) == MAGIC
         values: NDArray[Any]
         if real:
@@ -118,7 +119,7 @@ def read_grids(path: Path) -> NDArray[np.uint16]:
 
 def _read_row_ids(path: Path) -> NDArray[np.integer]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             # numpy takes what begins otherwise for an archive or a pickle.
             real = file.read(len(MAGIC)) == MAGIC
             file.seek(0)
@@ -132,7 +133,7 @@ def _read_row_ids(path: Path) -> NDArray[np.integer]:
 
 def _read_glyph_labels(path: Path, skipped: Counted) -> dict[int, str]:
     labels: dict[int, str] = {}
-    for number, line in enumerate(path.read_bytes().removeprefix(codecs.BOM_UTF8).splitlines(), 1):
+    for number, line in enumerate(read_input(path).removeprefix(codecs.BOM_UTF8).splitlines(), 1):
         if not line.strip():
             continue
         try:
@@ -148,7 +149,7 @@ def _test_ids(options: Options) -> set[int] | None:
         return None
     path = options.splits_dir / TEST_IDS
     try:
-        return set(map(int, path.read_text(encoding="utf-8-sig").split()))
+        return set(map(int, read_input(path).decode("utf-8-sig").split()))
     except OSError as error:
         raise SetupError(f"{path}: {error.strerror}") from error
     except ValueError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from vinocast.data.regular import read_input
 from vinocast.errors import SetupError, quote
 from vinocast.export.glyphs.nets import VARIANTS, Phase2Architecture
 
@@ -23,7 +24,7 @@ EXAMPLE = VARIANTS["light"]  # whose dropout stands where nobody says one: infer
 def read_config_yaml(path: Path) -> dict[str, Any]:
     """Read ``--config_yaml``; raises SetupError."""
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        config = yaml.safe_load(read_input(path).decode("utf-8-sig"))
     except OSError as error:
         raise SetupError(f"{path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

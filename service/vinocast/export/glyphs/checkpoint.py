@@ -19,6 +19,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from vinocast.data.regular import read_input
 from vinocast.errors import SetupError
 from vinocast.export.glyphs.architecture import phase2_architecture
 from vinocast.export.glyphs.nets import Phase1Net, Phase2Net
@@ -108,7 +109,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises SetupError that names the file and what is wrong with it.
     """
     try:
-        data = path.read_bytes()
+        data = read_input(path)
     except OSError as error:
         raise SetupError(f"{path}: {error.strerror}") from error
     refuse_pointer(data, str(path))
