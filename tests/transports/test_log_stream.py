@@ -44,6 +44,13 @@ def locked_pipe() -> Ends:
     return ours, theirs
 
 
+def locked_terminal() -> Ends:
+    """A terminal of another user's that is not the one of this session."""
+    ours, theirs = pty.openpty()
+    os.fchmod(theirs, 0)
+    return ours, theirs
+
+
 KINDS: dict[str, Callable[[], Ends]] = {
     "stream socket": lambda: sockets(socket.AF_UNIX, socket.SOCK_STREAM),
     "datagram socket": lambda: sockets(socket.AF_UNIX, socket.SOCK_DGRAM),
@@ -52,6 +59,7 @@ KINDS: dict[str, Callable[[], Ends]] = {
     "locked pipe": locked_pipe,
     "pipe": os.pipe,
     "terminal": pty.openpty,
+    "locked terminal": locked_terminal,
 }
 
 
@@ -140,7 +148,7 @@ def test_writing_never_waits_and_what_was_dropped_is_counted_where_it_is_missing
     assert os.get_blocking(theirs) == blocking
 
 
-@pytest.mark.parametrize("ends", ["stream socket", "locked pipe"], indirect=True)
+@pytest.mark.parametrize("ends", ["stream socket", "locked pipe", "locked terminal"], indirect=True)
 @pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["one process", "workers"])
 def test_serve_lives_and_ends_behind_a_log_without_room(ends: Ends, options: list[str]) -> None:
     if options and len(os.sched_getaffinity(0)) < 2:
@@ -164,7 +172,7 @@ def test_serve_lives_and_ends_behind_a_log_without_room(ends: Ends, options: lis
         assert service.wait() == 0
 
 
-@pytest.mark.parametrize("ends", ["stream socket", "locked pipe"], indirect=True)
+@pytest.mark.parametrize("ends", ["stream socket", "locked pipe", "locked terminal"], indirect=True)
 def test_stdio_answers_and_ends_behind_a_log_without_room(ends: Ends) -> None:
     fill(ends[1])
     with StdioService("--log-level", "debug", stderr=ends[1], preexec_fn=without_privileges) as service:
@@ -172,18 +180,19 @@ def test_stdio_answers_and_ends_behind_a_log_without_room(ends: Ends) -> None:
         assert service.finish() == ([], 0)
 
 
-@pytest.mark.parametrize("ends", ["stream socket", "seqpacket socket", "locked pipe"], indirect=True)
+@pytest.mark.parametrize("ends", ["stream socket", "seqpacket socket", "locked pipe", "locked terminal"], indirect=True)
 def test_replies_go_whole_through_what_cannot_be_opened_anew_and_it_stays_as_it_was(ends: Ends, window: Any) -> None:
     ours, theirs = ends
     fill(theirs)
     with StdioService(stdout=theirs, preexec_fn=without_privileges) as service:
         service.send(*({"op": "ping", "request_id": number} for number in range(100)))
         wait_until(lambda: "is ready" in service.log, "ready")
-        received = read_all(ours, b'"request_id":99,').lstrip(b".")
+        received = read_all(ours, b'"request_id":99,')
         assert os.get_blocking(theirs)
         service.end_input()
         received += os.read(ours, 1 << 16) if not received.endswith(b"\n") else b""
         assert service.wait() == 0
+    received = received.lstrip(b".").replace(b"\r\n", b"\n")  # a terminal's line ends
     assert re.findall(rb'^{"request_id":(\d+),.*"success":true}$', received, re.MULTILINE) == [
         b"%d" % number for number in range(100)
     ]

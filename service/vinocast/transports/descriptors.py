@@ -6,15 +6,20 @@ the parent's would change what others see. So what can be opened anew is opened 
 
 from __future__ import annotations
 
+import atexit
 import os
 import select
 import stat
+import threading
 from collections.abc import Callable
 from typing import TypeAlias
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 # Writes what there is room for and returns how many bytes that was; raises OSError when nobody can read any more.
 WriteSome: TypeAlias = "Callable[[bytes | bytearray], int]"
+# What is kept for a descriptor that a thread writes to, and how long it may stand still when the process ends.
+MOST_STAGED_BYTES = 1 << 16
+PATIENCE_AT_END_S = 1.0
 
 
 def open_missing() -> None:
@@ -62,7 +67,7 @@ def writer(fd: int) -> WriteSome:
         return _socket_writer(fd)
     if stat.S_ISFIFO(mode):
         return _pipe_writer(fd)
-    return _polling_writer(fd)
+    return _ThreadedWriter(fd).write
 
 
 def write_some(fd: int, data: bytes | bytearray) -> int:
@@ -111,7 +116,45 @@ def _pipe_writer(fd: int) -> WriteSome:
     return write
 
 
-def _polling_writer(fd: int) -> WriteSome:
-    poller = select.poll()
-    poller.register(fd, select.POLLOUT)
-    return lambda data: os.write(fd, memoryview(data)[: select.PIPE_BUF]) if poller.poll(0) else 0
+class _ThreadedWriter:
+    """Has a thread wait in our place: what a terminal says of its room holds neither for a whole text nor for long."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._held = bytearray()
+        self._error: OSError | None = None
+        # Reentrant, as a signal handler may write too.
+        self._changed = threading.Condition()
+        # A daemon, as it may wait for ever.
+        self._thread = threading.Thread(target=self._copy, name="writer", daemon=True)
+        self._thread.start()
+        atexit.register(self._finish)
+
+    def write(self, data: bytes | bytearray) -> int:
+        with self._changed:
+            if self._error:
+                raise self._error
+            part = data[: MOST_STAGED_BYTES - len(self._held)]
+            self._held += part
+            self._changed.notify_all()
+            return len(part)
+
+    def _copy(self) -> None:
+        while not self._error:
+            with self._changed:
+                self._changed.wait_for(lambda: self._held)
+                part = bytes(self._held[: select.PIPE_BUF])
+            try:
+                written = os.write(self._fd, part)
+            except OSError as error:
+                self._error, written = error, len(self._held)
+            with self._changed:
+                del self._held[:written]
+                self._changed.notify_all()
+
+    def _finish(self) -> None:
+        """Let the thread write what it still holds, as long as somebody reads. A fork has no thread."""
+        with self._changed:
+            while self._held and self._thread.is_alive():
+                if not self._changed.wait(PATIENCE_AT_END_S):
+                    break
