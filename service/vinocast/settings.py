@@ -47,7 +47,8 @@ class Settings:
     stream_idle_seconds: int = _setting(86400, "Streams that get no row for so long are dropped.", type=COUNT)
     max_steps_ahead: int = _setting(
         100_000,
-        "Mean steps of a stream that a row's timestamp_ms may lie ahead of the row before; 366 days for the second.",
+        "Mean steps of a stream, each a second at least, that a row's timestamp_ms may lie ahead of the row before; "
+        "366 days for the second row.",
         type=COUNT,
     )
     max_request_bytes: int | None = _setting(

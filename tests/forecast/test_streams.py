@@ -176,7 +176,9 @@ NOW = 1_705_678_900_000
         pytest.param([(1, 0), (1, 1000), (4, None)], 1, 104 * 1000, id="and so are rows without a timestamp"),
         pytest.param([(1, 0), (3, None), (1, 4000)], 1, 100 * 1000, id="which are steps behind a timestamp too"),
         pytest.param([(1, 0), (1, 1000), (1, 1000)], 1, 100 * 1000, id="a row that replaces another is no step"),
-        pytest.param([(1, 0), *((1, ms) for ms in range(1, 10)), (1, 100)], 1, 100 * 10, id="a step is the mean"),
+        pytest.param([(1, 0), *((1, s) for s in range(1, 10)), (1, 100_000)], 1, 100 * 10_000, id="a step is the mean"),
+        pytest.param([(200, 0), (200, 3)], 1, 100 * 1000, id="of a burst, a step counts as a second"),
+        pytest.param([(1, 0), (1, 999)], 3, 102 * 1000, id="and as no less in a stream of short steps"),
     ],
 )  # fmt: skip
 def test_a_row_may_lie_as_far_ahead_as_the_bound_and_no_further(

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 DAY_MS = 86_400_000
 # How far the second timestamp of a stream may lie ahead of the first, when nothing is known yet of its steps.
 MOST_DAYS_AHEAD = 366
+# What a step of a stream counts as at least: with the default bound, a silence of 27 hours is none that is refused.
+LEAST_STEP_MS = 1000
 FORGET = 'if the newest is wrong, drop the stream: op "forget", or DELETE /streams/{stream}'
 NO_STREAMS = "stream: none is kept where several workers share a port: send past_values, or serve with --workers 1"
 
@@ -106,10 +108,11 @@ class Stream:
         """Refuse rows that lie too far ahead, of which the last is ``steps`` rows behind the newest that has a time.
 
         A step is the mean of all so far: a stream of trades has bursts and quiet nights, which a recent few would not
-        tell from a fault.
+        tell from a fault. A stream that began with a burst has told nothing yet of its nights, so a step is never
+        taken for less than LEAST_STEP_MS.
         """
         if self._steps:
-            span = newest_ms - self._first_ms
+            span = max(newest_ms - self._first_ms, self._steps * LEAST_STEP_MS)
             most = (self._max_steps_ahead + steps - 1) * span // self._steps
             bound = f"{self._max_steps_ahead} steps of {span / self._steps:g} ms (--max-steps-ahead)"
         else:
