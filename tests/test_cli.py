@@ -188,6 +188,11 @@ def test_the_port_comes_from_its_variable(run_vinocast: RunVinocast, monkeypatch
         pytest.param(["stdio", "--queue-rows", "0"], id="a queue for nothing"),
         pytest.param(["stdio", "--max-request-bytes", "0"], id="requests of nothing"),
         pytest.param(["stdio", "--max-unread-reply-bytes", "-1"], id="less than no replies"),
+        pytest.param(["stdio", "--max-request-bytes", "18446744073709551616"], id="more than a number of JSON may be"),
+        pytest.param(["serve", "--stream-idle-seconds", "9" * 400], id="more than a float may be"),
+        pytest.param(["serve", "--keep-alive-seconds", "9" * 5000], id="more than a number may have digits"),
+        pytest.param(["train", "forecast", "--seed", "4294967296"], id="more than a seed may be"),
+        pytest.param(["train", "glyphs", "--threads", "18446744073709551616"], id="more threads than there may be"),
         pytest.param(["stdio", "--log-level", "loud"], id="an unknown level"),
     ],
 )

@@ -13,7 +13,8 @@ from vinocast.engine.profiles import DEFAULT_PROFILE, PROFILE_NAMES, PROFILES
 MIB = 1024 * 1024
 # Unless a served model has a window that takes more.
 REQUEST_BYTES = 8 * MIB
-COUNT = click.IntRange(min=1)
+# More than any machine has of anything, and few enough for what a number may be in JSON and in C.
+COUNT = click.IntRange(1, 10**12)
 
 
 def _setting(default: Any, description: str, **extra: Any) -> Any:

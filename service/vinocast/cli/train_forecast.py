@@ -20,7 +20,7 @@ from vinocast.training.recipe import Recipe
 @click.option("--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder to write.")
 @click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1024),
     default=lambda: cpu_budget().cores,
     show_default="the cores there are",
     help="Threads to compute with; another number rounds differently.",

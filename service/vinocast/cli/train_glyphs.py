@@ -40,7 +40,7 @@ from vinocast.training.glyphs.recipe import TEST, VALIDATION, Recipe
 @click.option("--unused-family", multiple=True, metavar="NAME", help="Pass the families over; may be repeated.")
 @click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1024),
     default=lambda: cpu_budget().cores,
     show_default="the cores there are",
     help="Threads to compute with, and processes to render with; another number of threads rounds differently.",

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 RATE = click.FloatRange(0, 0.95)
-COUNT = click.IntRange(min=1)
+COUNT = click.IntRange(1, 10**9)
+SEED = click.IntRange(0, 2**32 - 1)
 POSITIVE = click.FloatRange(0, min_open=True)
 
 
@@ -20,7 +21,7 @@ def _choice(default: Any, kind: Any, description: str) -> Any:
 class Recipe:
     """The recipe of ``vinocast train forecast``. Each field is an option of the command."""
 
-    seed: int = _choice(0, click.IntRange(min=0), "Of the first weights and of everything random.")
+    seed: int = _choice(0, SEED, "Of the first weights and of everything random.")
     steps: int = _choice(5000, COUNT, "Length of the schedule of the learning rate.")
     batch: int = _choice(128, COUNT, "Series a step, drawn from all channels.")
     learning_rate: float = _choice(5e-4, POSITIVE, "Highest learning rate of the one-cycle schedule.")

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-COUNT = click.IntRange(min=1)
+COUNT = click.IntRange(1, 10**9)
+SEED = click.IntRange(0, 2**32 - 1)
 POSITIVE = click.FloatRange(0, min_open=True)
 PART = click.FloatRange(0, 1, max_open=True)
 # Families of Debian's packages and of freely licensed web fonts: two of naskh, two of kufi, two of Latin serif and two
@@ -26,7 +27,7 @@ def _choice(default: Any, kind: Any, description: str) -> Any:
 class Recipe:
     """The recipe of ``vinocast train glyphs``. Each field is an option of the command."""
 
-    seed: int = _choice(0, click.IntRange(min=0), "Of everything random.")
+    seed: int = _choice(0, SEED, "Of everything random.")
     faces: int = _choice(4, COUNT, "Faces of a family that take part, the usual styles first.")
     arabic_copies: int = _choice(
         5, COUNT, "Rasters of each character of a font with Arabic, all but the first distorted."
