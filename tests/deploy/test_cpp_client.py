@@ -32,7 +32,7 @@ TOO_FEW_BARS = 2
 pytestmark = pytest.mark.timeout(600)
 
 
-SUITES = ("wire", "candles", "times", "numbers", "lifecycle", "hostile", "fork", "load", "fast_math")
+SUITES = ("wire", "candles", "times", "series", "numbers", "lifecycle", "hostile", "fork", "load", "fast_math")
 
 
 def run(*command: str | Path, expected: int = 0, stdin: str = "", **environment: str) -> str:
@@ -102,7 +102,7 @@ def test_clang_builds_it_without_a_warning(tools: None, tmp_path: Path) -> None:
         lacking("clang")
     run("cmake", "-S", CLIENT, "-B", tmp_path, "-DCMAKE_CXX_COMPILER=clang++", "-DCMAKE_BUILD_TYPE=Debug")
     run("cmake", "--build", tmp_path, "--target", "client_tests", "stream_processor")
-    run("ctest", "--test-dir", tmp_path, "--output-on-failure", "-R", "wire|candles|times|fork")
+    run("ctest", "--test-dir", tmp_path, "--output-on-failure", "-R", "wire|candles|times|series|fork")
 
 
 def test_the_style_is_that_of_clang_format() -> None:
@@ -356,7 +356,11 @@ def test_example_says_what_it_takes(build: Path, tmp_path: Path) -> None:
     printed = run(build / "stream_processor", table, "--target", "clsoe", expected=1)
     assert "no channel clsoe; the channels are open, high, low, close, volume_btc, volume, typical" in printed
     printed = run(build / "stream_processor", table, "--model", "none", expected=1)
-    assert f"the service has no model none, but {MODEL}" in printed
+    assert f"the service has no model none, but {MODEL}\n" in printed
+    printed = run(build / "stream_processor", table, "--model", "glyphs", "--bars", "1", expected=1)
+    assert f"--model: glyphs is no forecaster; there is {MODEL}\n" in printed
+    assert forecasts_of(run(build / "stream_processor", table, "--bars", "0")) == []
+    assert "next, forecast" not in run(build / "stream_processor", table, "--bars", "0")
     printed = run(build / "stream_processor", table, "--program", tmp_path / "none", expected=1)
     assert "No such file or directory" in printed
     for cell, said in (

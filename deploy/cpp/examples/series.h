@@ -6,8 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <fstream>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "times.h"
@@ -32,6 +34,7 @@ struct Series {
 /// The channels of candles, named as in CryptoDataDownload's files: the volume in coins comes before that in dollars.
 inline const std::vector<std::string> candle_channels{"open",       "high",   "low",    "close",
                                                       "volume_btc", "volume", "typical"};
+constexpr std::size_t dollars = 5;  // which of them is the volume in dollars
 
 inline float typical_price(float high, float low, float close) { return (high + low + close) / 3; }
 
@@ -52,53 +55,107 @@ inline std::vector<std::string> cells_of(std::string line) {
   return cells;
 }
 
-/// Reads one of three kinds of CSV, whose rows may stand in any order. Of rows with the same time the one that stands
-/// first in the file is kept. times.h says how times are written.
-///   * candles as CryptoDataDownload publishes them: a banner line, then `date,symbol,open,high,low,close,volume_btc,
-///     volume`. The typical price is added.
-///   * candles under `TIME,open,high,low,close,volume`, however the first column is called and in any case. The volume
-///     in dollars and the typical price are added.
-///   * anything else with a header line: `TIME,c1,…,cN`.
+/// Where the channels of candles stand in a CSV.
+struct Columns {
+  std::vector<std::size_t> times{};    // of which the first that can be read counts
+  std::vector<std::size_t> prices{};   // open, high, low, close
+  std::vector<std::size_t> volumes{};  // in coins and, if there are two, in dollars
+};
+
+inline std::string in_lower_case(std::string text) {
+  for (char& letter : text) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
+  return text;
+}
+
+/// Finds candles by the names of a header, in any case; nothing where a name is none of theirs, or one is missing.
+inline std::optional<Columns> find_candles(const std::vector<std::string>& header) {
+  const std::vector<std::string> prices{"open", "high", "low", "close"};
+  const std::vector<std::string> beside{"symbol", "tradecount", "vwap"};
+  const std::vector<std::string> times{"unix", "unix timestamp", "date", "time", "timestamp"};
+  const auto among = [](const std::vector<std::string>& names, const std::string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  Columns found;
+  found.prices.assign(prices.size(), header.size());
+  for (std::size_t i = 0; i < header.size(); ++i) {
+    const std::string name = in_lower_case(header[i]);
+    const auto price = std::find(prices.begin(), prices.end(), name);
+    if (price != prices.end()) {
+      found.prices[static_cast<std::size_t>(price - prices.begin())] = i;
+    } else if (name.rfind("volume", 0) == 0) {
+      found.volumes.push_back(i);
+    } else if (among(times, name) || (i == 0 && !among(beside, name))) {
+      found.times.push_back(i);
+    } else if (!among(beside, name)) {
+      return std::nullopt;
+    }
+  }
+  const bool whole = std::find(found.prices.begin(), found.prices.end(), header.size()) == found.prices.end();
+  if (!whole || found.times.empty() || found.volumes.empty() || found.volumes.size() > 2) return std::nullopt;
+  if (in_lower_case(header[found.volumes[0]]).find("usd") != std::string::npos) {
+    std::reverse(found.volumes.begin(), found.volumes.end());
+  }
+  return found;
+}
+
+/// Reads a CSV, whose rows may stand in any order. Of rows with the same time the one that stands first in the file is
+/// kept. times.h says how times are written. A first line that is an address is passed over, as CryptoDataDownload puts
+/// one there.
+///   * Candles have the columns open, high, low, close and volume and, beside them, at least one of unix, date, time
+///   and
+///     timestamp; symbol, tradecount and vwap are passed over, a second volume is that in dollars. The names may be in
+///     any case and any order, and the time may have any name where it stands first. The typical price is added and,
+///     where there is one volume alone, that in dollars.
+///   * Anything else is a time, and a channel in each column behind it.
 inline Series read_csv(const std::string& path) {
   std::ifstream file(path);
   if (!file) throw std::runtime_error("cannot read " + path);
   Series series;
   std::string text;
-  enum { plain, candles, published_candles } kind = plain;
-  std::size_t columns = 0;
+  std::vector<std::string> header;
+  std::optional<Columns> candles;
   const auto wrong = [&](const std::string& expected, const std::string& got) {
     return std::runtime_error(path + ", line " + std::to_string(series.lines) + ": expected " + expected + ", got '" +
                               got + "'");
   };
+  const auto number = [&](const std::vector<std::string>& cells, std::size_t i) {
+    float value = 0;
+    if (vinocast::read_number(cells[i], value)) return value;
+    throw std::runtime_error(wrong("a number", cells[i]).what() + (" in the column " + header[i]) +
+                             (candles ? ""
+                                      : "; its header is not that of candles (a time, open, high, low, close and "
+                                        "volume, with or without symbol and tradecount), so each column behind the "
+                                        "first is a channel"));
+  };
   while (std::getline(file, text)) {
     if (++series.lines == 1 && text.rfind("\xEF\xBB\xBF", 0) == 0) text.erase(0, 3);  // a byte order mark
     const std::vector<std::string> cells = cells_of(text);
-    if (series.lines == 1 && cells.back().rfind("http", 0) == 0) continue;  // the banner names its site
-    if (columns == 0) {
-      columns = cells.size();
-      std::vector<std::string> names(cells.begin() + 1, cells.end());
-      for (std::string& name : names) {
-        for (char& letter : name) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
-      }
-      if (names == std::vector<std::string>{"open", "high", "low", "close", "volume"}) kind = candles;
-      if (columns == 8 && cells[0] == "date" && cells[1] == "symbol") kind = published_candles;
-      series.names = kind == plain ? std::vector<std::string>(cells.begin() + 1, cells.end()) : candle_channels;
+    // The banner names its site, in the first cell or in the last.
+    if (series.lines == 1 && (cells.front().rfind("http", 0) == 0 || cells.back().rfind("http", 0) == 0)) continue;
+    if (header.empty()) {
+      header = cells;
+      candles = find_candles(header);
+      series.names = candles ? candle_channels : std::vector<std::string>(cells.begin() + 1, cells.end());
       continue;
     }
-    if (cells.size() != columns) {
-      throw wrong(std::to_string(columns) + " cells", std::to_string(cells.size()));
+    if (cells.size() != header.size()) {
+      throw wrong(std::to_string(header.size()) + " cells", std::to_string(cells.size()));
     }
     Row row;
-    if (!read_time(cells[0], row.timestamp_ms)) {
+    const std::vector<std::size_t> times = candles ? candles->times : std::vector<std::size_t>{0};
+    if (std::none_of(times.begin(), times.end(),
+                     [&](std::size_t i) { return read_time(cells[i], row.timestamp_ms); })) {
       throw wrong("a time like 2026-11-25T03:57:27Z, 2019-10-17 09-AM, or seconds or milliseconds since 1970",
-                  cells[0]);
+                  cells[times[0]]);
     }
-    for (std::size_t i = kind == published_candles ? 2 : 1; i < columns; ++i) {
-      if (!vinocast::read_number(cells[i], row.values.emplace_back())) throw wrong("a number", cells[i]);
+    if (candles) {
+      const std::vector<std::size_t>& at = candles->prices;
+      row.values = channels_of(number(cells, at[0]), number(cells, at[1]), number(cells, at[2]), number(cells, at[3]),
+                               number(cells, candles->volumes[0]));
+      if (candles->volumes.size() == 2) row.values[dollars] = number(cells, candles->volumes[1]);
+    } else {
+      for (std::size_t i = 1; i < cells.size(); ++i) row.values.push_back(number(cells, i));
     }
-    const std::vector<float>& values = row.values;
-    if (kind == candles) row.values = channels_of(values[0], values[1], values[2], values[3], values[4]);
-    if (kind == published_candles) row.values.push_back(typical_price(values[1], values[2], values[3]));
     series.rows.push_back(std::move(row));
   }
   const auto earlier = [](const Row& one, const Row& other) { return one.timestamp_ms < other.timestamp_ms; };

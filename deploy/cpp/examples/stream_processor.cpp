@@ -37,13 +37,16 @@ constexpr const char* help = R"(stream_processor [HISTORY.csv] [--capture MESSAG
 Forecasts the next bar after each bar, by a service that it starts. It reads a CSV of bars, or raw messages of
 Coinbase's Advanced Trade feed, one a line, or the messages after the CSV that holds the history before them.
 
-  HISTORY.csv          candles as CryptoDataDownload publishes them, or TIME,open,high,low,close,volume, or TIME and
-                       any columns; times as 2026-11-25T03:57:27Z, as 2019-10-17 09-AM, or in seconds or milliseconds
-                       since 1970; any order
+  HISTORY.csv          candles, as CryptoDataDownload publishes them: a header with open, high, low, close, volume and
+                       a time (unix, date, time or timestamp, or the first column), in any case and any order, with or
+                       without symbol, tradecount, vwap and a second volume in dollars. Or TIME and any columns. Times
+                       as 2026-11-25T03:57:27Z, as 2019-10-17 09-AM, or in seconds or milliseconds since 1970; rows in
+                       any order
   --capture MESSAGES   a file of messages, of which the 5-minute candles count, or - for standard input: then each bar
                        is forecast as soon as it is complete, until the input ends
   --product NAME       whose candles are taken from the messages (BTC-USD)
-  --bars N             forecast the last N bars (20); from standard input: end after N forecasts (no end)
+  --bars N             forecast the last N bars (20); from standard input: end after N forecasts (no end); 0 from
+                       files: only say what was read
   --target CHANNEL     what is forecast (close, or the file's last column)
   --program PATH       the service's program (the environment variable VINOCAST_PROGRAM, or vinocast from PATH)
   --models DIR         the folder of models that the service loads (the bundled ones)
@@ -104,6 +107,9 @@ Arguments read_arguments(int count, char** texts) {
   if (arguments.history.empty() && arguments.capture.empty()) {
     throw std::runtime_error("expected a CSV, or --capture and a file of messages; --help says more");
   }
+  if (arguments.capture == "-" && arguments.bars == 0) {
+    throw std::runtime_error("--bars: expected a number above 0 for messages from standard input, got 0");
+  }
   return arguments;
 }
 
@@ -113,15 +119,21 @@ std::string joined(const std::vector<std::string>& names) {
   return text;
 }
 
-/// The model that was asked for, or the default one.
-vinocast::ModelInfo find_model(const vinocast::ServiceInfo& service, const std::string& name) {
-  if (name.empty()) return service.default_model_info();
+/// The forecaster that was asked for, or the default one. A model of another kind has no channels.
+vinocast::ModelInfo find_forecaster(const vinocast::ServiceInfo& service, const std::string& name) {
+  const std::string& wanted = name.empty() ? service.default_model : name;
   std::vector<std::string> names;
+  bool other = false;
   for (const vinocast::ModelInfo& model : service.models) {
-    if (model.name == name) return model;
+    if (model.channels.empty()) {
+      other = other || model.name == wanted;
+      continue;
+    }
+    if (model.name == wanted) return model;
     names.push_back(model.name);
   }
-  throw std::runtime_error("--model: the service has no model " + name + ", but " + joined(names));
+  if (other) throw std::runtime_error("--model: " + wanted + " is no forecaster; there is " + joined(names));
+  throw std::runtime_error("--model: the service has no model " + wanted + ", but " + joined(names));
 }
 
 /// The channel that was asked for; else the close of a candle, or the file's last channel.
@@ -136,7 +148,7 @@ std::size_t find_target(const std::vector<std::string>& names, const std::string
 class Forecasts {
  public:
   Forecasts(const market::Series& series, const Arguments& arguments)
-      : series_(series), engine_(options_of(arguments)), model_(find_model(engine_.service(), arguments.model)) {
+      : series_(series), engine_(options_of(arguments)), model_(find_forecaster(engine_.service(), arguments.model)) {
     const std::size_t channels = model_.channels.size();
     if (channels > series.names.size()) {
       throw std::runtime_error(model_.name + " wants " + std::to_string(channels) + " channels, the file has " +
@@ -267,6 +279,7 @@ int forecast_files(market::Series& series, const Arguments& arguments, vinocast:
   say_what_was_read(series, arguments, feed);
   Forecasts forecasts(series, arguments);
   if (series.rows.size() < forecasts.window()) return forecasts.end_too_short();
+  if (arguments.bars == 0) return 0;
   forecasts.show_head();
   const std::size_t shown = std::min(arguments.bars.value_or(20), series.rows.size() - forecasts.window() + 1);
   for (std::size_t i = series.rows.size() - shown; i < series.rows.size(); ++i) forecasts.show(i);
