@@ -31,6 +31,7 @@ from vinocast.engine.tuned import find_profile
 from vinocast.errors import SetupError
 from vinocast.forecast.forecaster import Forecaster
 from vinocast.forecast.manifest import open_forecaster
+from vinocast.transports.standard_streams import ending_in_a_sentence
 
 CONVERTED = Path(__file__).resolve().parent.parent / "models" / "openvino"
 # What the older guide promised for its stock graph on an EPYC 7763.
@@ -77,7 +78,8 @@ class PatchTSTOpenVINOInference:
         Returns float32 [horizon, channels] or [n, horizon, channels], in the units of the input. Raises ValueError for
         another shape or values that are not finite.
         """
-        windows = np.asarray(past_values, np.float32)
+        with np.errstate(over="ignore"):  # what becomes infinite is refused below
+            windows = np.asarray(past_values, np.float32)
         if windows.ndim not in (2, 3) or windows.shape[-2:] != (self.context_length, self.num_channels):
             shape = f"[{self.context_length}, {self.num_channels}]"
             raise ValueError(f"past_values: expected {shape} or [n, …] of it, got {list(windows.shape)}")
@@ -114,6 +116,8 @@ def main() -> int:
     parser.add_argument("--profile", default=DEFAULT_PROFILE, help="how to compile it (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=500, help="timed predictions (default: %(default)s)")
     arguments = parser.parse_args()
+    if arguments.runs < 1:
+        parser.error(f"--runs: expected a number above 0, got {arguments.runs}")
     try:
         model = PatchTSTOpenVINOInference(arguments.model_dir, arguments.profile)
     except SetupError as error:
@@ -128,4 +132,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with ending_in_a_sentence("inference_openvino.py"):
+        sys.exit(main())

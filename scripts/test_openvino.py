@@ -23,7 +23,9 @@ if importlib.util.find_spec("vinocast") is None:  # run from a checkout that is 
 
 from vinocast.data.bundled import BUNDLED_GLYPHS, bundled_models
 from vinocast.errors import SetupError
+from vinocast.extras import missing_extra
 from vinocast.glyphs.labels import check_same_labels, read_label_map
+from vinocast.transports.standard_streams import ending_in_a_sentence
 
 BUNDLED = bundled_models() / BUNDLED_GLYPHS
 BATCHES = (1, 4, 16, 64, 256)
@@ -42,7 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config_yaml", type=Path, help="architecture of Phase 2, over the checkpoint's own")
     options = parser.parse_args(arguments)
     try:
-        check(options)
+        try:
+            check(options)
+        except ModuleNotFoundError as error:
+            raise missing_extra("convert", error) from error
     except (SetupError, AssertionError) as error:
         print(f"✗ {error}", file=sys.stderr)
         return 1
@@ -139,4 +144,5 @@ def expect(condition: object, otherwise: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with ending_in_a_sentence("test_openvino.py"):
+        sys.exit(main())

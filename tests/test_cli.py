@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import orjson
 import pytest
-from support import MODEL, ROOT, VINOCAST, HttpService, RunVinocast, StdioService, copy_model, packed
+from support import MODEL, PATIENCE, ROOT, VINOCAST, HttpService, RunVinocast, StdioService, copy_model, packed
 from vinocast import __version__
 from vinocast.cli import main
 from vinocast.cli.variables import SETTINGS, own_variables
@@ -215,14 +215,44 @@ def test_a_report_that_could_not_be_written_is_not_measured_first(
     )
 
 
-def test_output_that_cannot_be_written_ends_with_a_sentence() -> None:
+@pytest.mark.parametrize(
+    "arguments", [["doctor", "--models", "nowhere"], ["--help"], ["--version"], ["serve", "--help"], ["train", "-h"]]
+)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_cannot_be_written_ends_with_a_sentence(arguments: list[str], unbuffered: str) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
-            [VINOCAST, "doctor", "--models", "nowhere"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            [VINOCAST, *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+            text=True,
+            check=False,
         )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "vinocast: [Errno 28] No space left on device"
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("stderr", [">/dev/full", ">&-"])
+def test_messages_that_nobody_can_take_end_no_command(tmp_path: Path, stderr: str) -> None:
+    image = ROOT / "examples" / "rasters" / "65_latin_866.png"
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" "$@" 2{stderr}', VINOCAST, "raster", image, "--output", tmp_path / "out"],
+        env=os.environ | {"VINOCAST_MISSPELT": "1"},
+        check=False,
+    )
+    assert done.returncode == 0
+    assert (tmp_path / "out" / image.name).exists()
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault() -> None:
+    with subprocess.Popen([VINOCAST, "serve", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(PATIENCE) == 1
 
 
 @pytest.mark.slow

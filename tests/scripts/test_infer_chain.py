@@ -160,6 +160,18 @@ def test_bad_rasters_are_said_and_counted_and_the_rest_goes_on(glyphs: GlyphFold
         assert "skipped: 4 that cannot be read" in err
 
 
+def test_warnings_that_nobody_can_take_lose_no_answers(glyphs: GlyphFolder, tmp_path: Path) -> None:
+    folder = tmp_path / "rasters"
+    folder.mkdir()
+    (folder / "66_latin_1.png").write_bytes((glyphs.rasters / glyphs.files[0]).read_bytes())
+    (folder / "66_latin_2.png").write_bytes(b"no PNG")
+    command = [sys.executable, str(SCRIPT), *glyphs.options(rasters_dir=folder), "--output_json", str(tmp_path / "out")]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, check=False, timeout=170)
+    assert done.returncode == 0
+    assert list(read(tmp_path / "out")) == ["66_latin_1.png"]
+
+
 def test_without_a_raster_that_can_be_read_the_exit_code_is_1(glyphs: GlyphFolder, run: Run, tmp_path: Path) -> None:
     assert run(*glyphs.options(rasters_dir=tmp_path))[0] == 1
     (tmp_path / "66_latin_2.png").write_bytes(b"junk")

@@ -51,7 +51,8 @@ def test_the_class_refuses_another_shape(model: PatchTSTOpenVINOInference, shape
         model.predict(np.zeros(shape))
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
 def test_the_class_refuses_what_is_not_finite(model: PatchTSTOpenVINOInference, value: float) -> None:
     window = np.zeros((512, 7))
     window[3, 2] = value
@@ -75,6 +76,24 @@ def test_the_program_prints_its_figures_beside_the_older_guides(tmp_path: Path) 
     assert 0 < mean < 1000
     assert p95 > 0
     assert qps == pytest.approx(1e3 / mean, rel=0.1, abs=1)
+
+
+def test_the_benchmark_says_what_is_wrong_with_its_output_or_with_the_number_of_runs() -> None:
+    for unbuffered in ("", "1"):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [sys.executable, ROOT / "scripts" / "inference_openvino.py", "--runs", "1"],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+                text=True,
+                check=False,
+            )
+        assert done.returncode == 1
+        assert done.stderr == "inference_openvino.py: [Errno 28] No space left on device\n"
+    done = run_script("inference_openvino.py", "--runs", "0")
+    assert done.returncode == 2
+    assert "--runs: expected a number above 0, got 0" in done.stderr
 
 
 def test_the_program_without_a_model_says_how_to_convert_one(tmp_path: Path) -> None:

@@ -41,6 +41,14 @@ def test_nets_that_agree_pass_with_the_lines_that_readers_expect(options: list[s
     assert len([line for line in done.stdout.splitlines() if "OpenVINO, batch" in line]) == 10
 
 
+def test_without_its_extra_it_says_the_line_that_installs_it(
+    options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert main(options) == 1
+    assert "the extra 'convert' is not installed (" in capsys.readouterr().err
+
+
 def test_models_that_do_not_fit_fail(options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(tmp_path / "phase2.pt", phase2(labels=9))
     assert main(options) == 1

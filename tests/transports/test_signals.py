@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from support import HttpService, Service, StdioService, wait_until
+from support import MODEL, VINOCAST, HttpService, Service, StdioService, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -76,6 +78,18 @@ def test_signals_that_were_ignored_stay_so_but_for_sigterm_and_sigchld(kind: Any
         service.signal(signal.SIGTERM)
         assert service.wait() == 0
         assert "killed" not in service.log
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_command_whose_parent_has_blocked_every_signal_can_be_ended(number: int) -> None:
+    # It reads its data from a pipe, whose other end says nothing.
+    options = ("evaluate", MODEL, "--data", "/dev/stdin")
+    with Service(VINOCAST, *options, stdin=subprocess.PIPE, preexec_fn=block_all) as service:
+        status = Path(f"/proc/{service.process.pid}/status")
+        bit = 1 << (number - 1)
+        wait_until(lambda: not int(status.read_text().partition("SigBlk:")[2].split()[0], 16) & bit, "unblocked")
+        service.signal(number)
+        assert service.wait() != 0
 
 
 @two_cores

@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import importlib
-import io
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -16,6 +14,8 @@ import click
 
 from vinocast.cli.variables import find_strangers, own_variables, pass_over_links, variable
 from vinocast.errors import SetupError
+from vinocast.transports.signals import unblock
+from vinocast.transports.standard_streams import ending_in_a_sentence, settle_streams
 
 F = TypeVar("F", bound=Callable[..., Any])
 # Under this name a context holds what is to be said of the environment.
@@ -99,14 +99,14 @@ class Group(click.Group):
 
 
 class Program(Group):
-    """The program. What it prints comes out, whatever the encoding of the stream it goes to."""
+    """The program, which makes no difference of what its parent has done to its signals and its streams."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run it."""
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")
-        return super().main(*args, **kwargs)
+        unblock()
+        settle_streams()
+        with ending_in_a_sentence("vinocast"):
+            return super().main(*args, **kwargs)
 
 
 def settings_options(settings: type[Any], *names: str) -> Callable[[F], F]:

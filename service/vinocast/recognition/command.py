@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import os
 import sys
 import time
@@ -21,6 +20,7 @@ from vinocast.recognition.nets import Nets, load_nets
 from vinocast.recognition.options import MissingPathError, Options, parse
 from vinocast.recognition.pipeline import Pipeline, read_rasters
 from vinocast.recognition.report import Counted, Report, Stages, say, tell
+from vinocast.transports.standard_streams import abandon_output, settle_streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ COLOURS = ("blank", "faint", "inverted")
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:
     """Run the program; return 0 when anything was recognised, 2 for a path that is not there, else 1."""
-    _settle_streams()
+    settle_streams()
     try:
         return _run(parse(arguments, program))
     except MissingPathError as error:
@@ -46,33 +46,12 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> int:
         return 2
     except BrokenPipeError:
         # Whoever reads has seen enough.
-        _abandon_output()
+        abandon_output()
         return 1
     except (SetupError, OSError) as error:
-        _abandon_output()
+        abandon_output()
         tell(f"[error] {error}")
         return 1
-
-
-def _settle_streams() -> None:
-    """Let every line come out in any encoding, and no file take the place of a stream that is closed."""
-    for descriptor in (0, 1, 2):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _abandon_output() -> None:
-    """Write out what was printed, or else drop it: Python would complain of it once more at its end."""
-    try:
-        if sys.stdout:
-            sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(options: Options) -> int:

@@ -20,4 +20,9 @@ def on_end(handler: Callable[[int, Any], object]) -> None:
     for number in ENDING:
         if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, handler)
+    unblock()
+
+
+def unblock() -> None:
+    """Let each signal that ends a service end this process, whatever it is at, where the parent has blocked it."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
