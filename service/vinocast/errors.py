@@ -44,7 +44,13 @@ class VinocastError(Exception):
 
 
 class SetupError(VinocastError):
-    """The program or a command cannot do what was asked; the message names the mend."""
+    """The program or a command cannot do what was asked; the message names the mend.
+
+    It is text that can be stored and sent, whatever the bytes of a path in it are.
+    """
+
+    def __str__(self) -> str:
+        return as_text(super().__str__())
 
 
 class ModelRefusedError(SetupError):
@@ -235,5 +241,13 @@ def describe(value: object) -> str:
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    """Return a path as text that can be stored and sent, whatever its bytes are."""
-    return os.fsencode(path).decode(errors="backslashreplace")
+    """Return a path as printable text in one line, that can be stored and sent, whatever its bytes are."""
+    text = as_text(os.fspath(path))
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def as_text(text: str) -> str:
+    """Return a text as it is, but for bytes of a path in it that are no UTF-8: these are written as numbers."""
+    return os.fsencode(text).decode(errors="backslashreplace")

@@ -290,7 +290,7 @@ def test_the_folder_of_one_model_is_told_from_a_folder_of_models(models: Path, r
 
 def test_what_is_no_folder_of_a_model_is_no_model(models: Path) -> None:
     folder = copy_model(models)
-    for name in (".ipynb_checkpoints", ".half.xyz", "no\ntext"):
+    for name in (".ipynb_checkpoints", ".half.xyz"):
         shutil.copytree(folder, models / name)
     shutil.copytree(folder, models / ".patchtst.x1" / "new")  # of a conversion that was killed
     (models / "file").write_text("manifest.json")
@@ -299,6 +299,28 @@ def test_what_is_no_folder_of_a_model_is_no_model(models: Path) -> None:
     (models / "itself").symlink_to(".")
     (models / "linked").symlink_to(folder)
     assert set(find_models(models)) == {MODEL, "linked"}
+
+
+def test_a_folder_whose_name_is_no_text_is_refused_by_a_name_that_can_be_told(models: Path) -> None:
+    folder = copy_model(models)
+    for name in (os.fsdecode(b"caf\xe9"), "two\nlines"):
+        shutil.copytree(folder, models / name)
+    with StdioService("--models", models) as service:
+        reasons = {one["model"]: one["error"] for one in service.ask({"op": "ping"})["degraded"]}
+        assert set(reasons) == {r"caf\xe9", r"two\nlines"}
+        for name, reason in reasons.items():
+            assert reason == f"{models}/{name}: a model goes by its folder's name, and this is no text: rename it"
+            assert reason in service.log
+
+
+def test_a_service_tells_of_a_model_below_a_folder_whose_name_is_no_text(tmp_path: Path) -> None:
+    models = tmp_path / os.fsdecode(b"caf\xe9")
+    copy_model(models)
+    (copy_model(models, "damaged") / "manifest.json").write_text("{")
+    with StdioService("--models", models) as service:
+        (damaged,) = service.ask({"op": "ping"})["degraded"]
+        assert damaged["error"].startswith(f"{tmp_path}/caf\\xe9/damaged/manifest.json: ")
+        assert service.finish() == ([], 0)
 
 
 @pytest.mark.parametrize("kind", ["absent", "file", "loop"])

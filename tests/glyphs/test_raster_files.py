@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,9 @@ def test_images_and_characters_become_rasters(run_vinocast: RunVinocast, tmp_pat
     assert (done.returncode, done.stderr) == (0, "")
     names = ["65_latin_866.png", "photo.png", "U+0041.png", "U+002F.png"]
     assert done.stdout.splitlines() == [str(output / name) for name in names]
+    strange = shutil.copy(EXAMPLE, tmp_path / os.fsdecode(b"caf\xe8\n.png"))
+    done = run_vinocast("raster", strange, "--output", output)
+    assert (done.stdout, done.stderr) == (f"{output}/caf\\xe8\\n.png\n", "")
     rasters = {name: decode_raster((output / name).read_bytes()) for name in names}
     assert suspicions(np.stack(list(rasters.values()))) == [None] * 4
     wanted = decode_raster(EXAMPLE.read_bytes())

@@ -160,6 +160,18 @@ def test_bad_rasters_are_said_and_counted_and_the_rest_goes_on(glyphs: GlyphFold
         assert "skipped: 4 that cannot be read" in err
 
 
+def test_a_line_feed_in_the_name_of_a_file_splits_no_line(glyphs: GlyphFolder, run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "rasters"
+    folder.mkdir()
+    (folder / "66_latin\n_1.png").write_bytes((glyphs.rasters / glyphs.files[0]).read_bytes())
+    (folder / "66_latin\n_2.png").write_bytes(b"no PNG")
+    code, out, err = run(*glyphs.options(rasters_dir=folder), "--output_json", tmp_path / "out")
+    assert code == 0
+    assert re.search(r"^. -> .*\(66_latin\\n_1\.png\)", out, re.MULTILINE)
+    assert r"[WARN] 66_latin\n_2.png: expected a PNG" in err
+    assert list(read(tmp_path / "out")) == ["66_latin\n_1.png"]
+
+
 def test_warnings_that_nobody_can_take_lose_no_answers(glyphs: GlyphFolder, tmp_path: Path) -> None:
     folder = tmp_path / "rasters"
     folder.mkdir()

@@ -8,6 +8,7 @@ from typing import Literal
 import click
 
 from vinocast.cli.options import Command
+from vinocast.errors import shown
 
 
 @click.command(cls=Command)
@@ -64,4 +65,4 @@ def raster(
     from vinocast.glyphs.raster_files import write_rasters
 
     for path in write_rasters(output, images, font, text or "", ink, diacritic=diacritic):
-        click.echo(click.format_filename(path))
+        click.echo(shown(path))

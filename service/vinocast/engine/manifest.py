@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vinocast.data.bundled import mend
 from vinocast.data.regular import open_regular, read_regular
-from vinocast.errors import ModelRefusedError, SetupError, describe
+from vinocast.errors import ModelRefusedError, SetupError, describe, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,6 +110,8 @@ class ModelFolder(Generic[M_co]):
 
 def read_manifest(path: Path, kinds: Mapping[str, type[M]]) -> ModelFolder[M]:
     """Read the manifest of a model of one of some kinds; raises ModelRefusedError that says what is wrong with it."""
+    if not path.name.isprintable():
+        raise ModelRefusedError(f"{shown(path)}: a model goes by its folder's name, and this is no text: rename it")
     try:
         fields = orjson.loads(read_regular(path / MANIFEST_FILE))
     except OSError as error:
@@ -148,6 +150,8 @@ def sha256_file(path: Path) -> str:
 def find_models(root: Path) -> dict[str, Path]:
     """Return the folders of models in a folder, by name; raises SetupError when there is none, or ``root`` is one.
 
+    A name that is no text is written as one can be; such a folder is refused when it is opened.
+
     Hidden folders are passed over: a conversion at work keeps its own there, as tools keep their copies.
     """
     try:
@@ -157,12 +161,7 @@ def find_models(root: Path) -> dict[str, Path]:
             f"no folder of models {root} ({error.strerror}): name one with --models, or make one with "
             "'vinocast convert SOURCE --output DIR/NAME'"
         ) from error
-    # A name that is no text could be neither asked for nor told.
-    found = {
-        path.name: path
-        for path in entries
-        if path.name.isprintable() and not path.name.startswith(".") and _has_manifest(path)
-    }
+    found = {shown(path.name): path for path in entries if not path.name.startswith(".") and _has_manifest(path)}
     if not found and _has_manifest(root):
         raise SetupError(f"{root} is the folder of one model: name its parent, --models {root.resolve().parent}")
     if not found:

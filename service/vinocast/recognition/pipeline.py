@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vinocast.errors import RasterError
+from vinocast.errors import RasterError, shown
 from vinocast.glyphs.cells import GRID_SIDE, RASTER_SIDE
 from vinocast.glyphs.chain import EMPTY, GlyphChain, Ranking, plain_cells
 from vinocast.glyphs.rasters import decode_raster, suspicions
@@ -85,7 +85,7 @@ class Pipeline:
                 self._skipped.add("that cannot be read", fault)
             for glyph, suspicion in zip(read.glyphs, read.suspicions, strict=True):
                 if suspicion:
-                    self._doubted.add(suspicion.partition(":")[0], f"{glyph.file} looks {suspicion}")
+                    self._doubted.add(suspicion.partition(":")[0], f"{shown(glyph.file)} looks {suspicion}")
             with self._stages.measure("cells"):
                 grids = (self._plain_grids if self._plain else self._chain.grids)(read.rasters)
             yield self._rank(read.glyphs, grids)
@@ -96,7 +96,7 @@ class Pipeline:
             with self._stages.measure("read"):
                 taken = grids[[glyph.row for glyph in chunk]]
             for index in np.flatnonzero(taken.max(axis=(1, 2)) == EMPTY).tolist():
-                self._doubted.add("blank", f"{chunk[index].file} looks blank: every cell is the empty one")
+                self._doubted.add("blank", f"{shown(chunk[index].file)} looks blank: every cell is the empty one")
             yield self._rank(chunk, taken)
 
     def _read_ahead(self, folder: Path, glyphs: Sequence[Glyph]) -> Iterator[Read]:
@@ -133,7 +133,7 @@ class Pipeline:
         """Rank grids [n, 16, 16]; those with an id that Phase 2 has not are skipped."""
         known = grids.max(axis=(1, 2), initial=EMPTY) < self._primitives
         for index in np.flatnonzero(~known).tolist():
-            reason = f"{glyphs[index].file}: a primitive id beyond {self._primitives - 1}"
+            reason = f"{shown(glyphs[index].file)}: a primitive id beyond {self._primitives - 1}"
             self._skipped.add("with an unknown primitive id", reason)
         good = [glyphs[index] for index in np.flatnonzero(known).tolist()]
         with self._stages.measure("top-k"):
@@ -159,7 +159,7 @@ def read_rasters(folder: Path, glyphs: Sequence[Glyph]) -> Read:
             rasters[len(good)] = decode_raster(_read_file(folder / glyph.file))
             good.append(glyph)
         except (RasterError, OSError) as error:
-            faults.append(f"{glyph.file}: {error}")
+            faults.append(f"{shown(glyph.file)}: {error}")
     read = rasters[: len(good)]
     return Read(good, read, suspicions(read), faults)
 

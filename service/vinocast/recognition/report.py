@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 import orjson
 
-from vinocast.errors import SetupError
+from vinocast.errors import SetupError, as_text, shown
 from vinocast.glyphs.labels import UNKNOWN_BASE
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class Report:
                 {"rank": rank, "label": names[index], "base": bases[index], "prob": round(share, 7)}
                 for rank, (index, share) in enumerate(zip(best, shares, strict=True), 1)
             ]
-            line: dict[str, object] = {"file": _printable(glyph.file), "topk": topk}
+            line: dict[str, object] = {"file": as_text(glyph.file), "topk": topk}
             if glyph.glyph_id is not None:
                 line["glyph_id"] = glyph.glyph_id
             yield orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
@@ -161,7 +161,7 @@ class Report:
             mark = "" if label == NOT_SAID else " ✅" if best[0] == label else " ❗" if label in best else " ❌"
             base = bases[label] if label >= 0 else UNKNOWN_BASE
             ranked = ", ".join(bases[index] for index in best)
-            lines.append(f"{base} -> {bases[best[0]]} [{ranked}] ({_printable(glyph.file)}){mark}")
+            lines.append(f"{base} -> {bases[best[0]]} [{ranked}] ({shown(glyph.file)}){mark}")
             if self._show_grid:
                 lines += [" ".join(f"{primitive:4d}" for primitive in row) for row in grid.tolist()]
         if lines:
@@ -175,8 +175,3 @@ class Report:
             f"[SUMMARY] samples={self.samples} top1_acc={top1:.4f} top5_contains_rate={top5:.4f} "
             f"top1_matches={self.top1} top5_contains={self.top5}{f' unlabelled={unlabelled}' if unlabelled else ''}"
         )
-
-
-def _printable(file: str) -> str:
-    """Return a file's name, with the bytes in it that are no UTF-8 written as numbers."""
-    return os.fsencode(file).decode("utf-8", "backslashreplace")
