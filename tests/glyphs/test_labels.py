@@ -97,6 +97,7 @@ def test_a_label_without_a_row_is_its_own_code_point(tmp_path: Path) -> None:
         ("65258_final_123", "65258_final"),
         ("66_latin", None),
         ("latin_637", None),
+        ("\u0663_latin_\u0663", None),
     ],
 )
 def test_the_name_of_a_raster_holds_its_label(stem: str, label: str | None) -> None:

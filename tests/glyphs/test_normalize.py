@@ -112,11 +112,25 @@ def test_a_diacritic_is_half_as_large_where_it_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    "image", [Image.new("L", (50, 60), 255), Image.new("RGBA", (128, 128)), Image.new("I", (9, 9))]
+    "image",
+    [
+        Image.new("L", (50, 60), 255),
+        Image.new("L", (128, 128), 255),
+        Image.new("RGBA", (99, 99), (9, 9, 9, 1)),
+        Image.new("RGBA", (128, 128)),
+        Image.new("I", (9, 9)),
+    ],
 )
 def test_a_picture_of_one_colour_is_refused(image: Image.Image) -> None:
     with pytest.raises(RasterError, match="there is no ink"):
         raster_of_image(image)
+
+
+def test_a_picture_that_is_as_transparent_all_over_is_read_by_its_colours() -> None:
+    wanted = example("65_latin_866.png")
+    image = drawn(wanted, 240, 300, BLACK, WHITE).convert("RGBA")
+    image.putalpha(1)
+    assert unlike(raster_of_image(image), wanted) < 0.08
 
 
 def test_strokes_too_thin_to_be_seen_are_refused() -> None:

@@ -46,6 +46,15 @@ def test_a_mask_of_zeros_and_ones_is_ink(mode: str) -> None:
     assert np.array_equal(decode_raster(png(Image.fromarray(PIXELS // 255).convert(mode))), PIXELS)
 
 
+@pytest.mark.parametrize("alpha", [1, 127, 254])
+def test_a_picture_that_is_as_transparent_all_over_is_read_by_its_colours(alpha: int) -> None:
+    image = Image.fromarray(PIXELS).convert("RGBA")
+    image.putalpha(alpha)
+    assert np.array_equal(decode_raster(png(image)), PIXELS)
+    image.putalpha(0)
+    assert not decode_raster(png(image)).any()
+
+
 def test_a_dark_picture_without_transparency_stays_dark() -> None:
     dark = Image.fromarray(np.dstack([PIXELS // 255 * 40] * 3 + [np.full_like(PIXELS, 255)]))
     assert np.array_equal(decode_raster(png(dark)), PIXELS // 255 * 40)
@@ -105,9 +114,10 @@ def test_what_looks_wrong_is_named() -> None:
     corner = np.zeros_like(raster)
     corner[:96, :96] = small[16:112, 16:112]
     moved = np.pad(raster, ((9, 0), (0, 0)))[:128]
-    wrong = np.stack([raster, 255 - raster, 255 - small, small, corner, moved, raster // 255 * 100, 0 * raster])
+    white = np.full_like(raster, 255)
+    wrong = np.stack([raster, 255 - raster, 255 - small, small, corner, moved, raster // 255 * 100, 0 * raster, white])
     found = [reason and reason.partition(":")[0] for reason in suspicions(wrong)]
-    assert found == [None, "inverted", "inverted", "misplaced", "misplaced", "misplaced", "faint", "blank"]
+    assert found == [None, "inverted", "inverted", "misplaced", "misplaced", "misplaced", "faint", "blank", "blank"]
     assert "columns 16 to" in str(suspicions(wrong)[3])
     assert suspicions(wrong[:0]) == []
 

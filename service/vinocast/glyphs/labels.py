@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COLUMNS = ("codepoint", "base_unicode", "joining_group", "char_class", "label")
-RASTER_NAME = re.compile(r"(?P<label>\d+_.+)_(?P<row>\d+)")
-CODE_POINT = re.compile(r"(?:U\+|0x|\\u)(?P<hex>[0-9A-F]{1,6})|(?P<padded>0[0-9A-F]{3,5})|(?P<decimal>\d{1,7})", re.I)
+# A digit of another script is no digit here: int() would take it for one.
+RASTER_NAME = re.compile(r"(?P<label>\d+_.+)_(?P<row>\d+)", re.ASCII)
+CODE_POINT = re.compile(
+    r"(?:U\+|0x|\\u)(?P<hex>[0-9A-F]{1,6})|(?P<padded>0[0-9A-F]{3,5})|(?P<decimal>\d{1,7})", re.I | re.A
+)
 
 # Labels of glyphs that were numbered, not named.
-SYNTHETIC = re.compile(r"gid_\d+")
+SYNTHETIC = re.compile(r"gid_\d+", re.ASCII)
 UNKNOWN_BASE = "?"
 
 

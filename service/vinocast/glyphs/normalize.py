@@ -124,6 +124,8 @@ def _coverage(image: Image.Image, ink: Ink) -> NDArray[np.uint8]:
     mode = "RGBA" if image.has_transparency_data else "L" if image.mode in {"1", "L"} else "RGB"
     bands = [np.asarray(band) for band in image.convert(mode).split()]
     opaque = bands.pop() if mode == "RGBA" else None
+    if opaque is not None and opaque.min() == opaque.max() > 0:  # which tells nothing of where the ink is
+        opaque = None
     if opaque is not None and ink == "auto" and np.median(_border(opaque)) < INK:
         return _stretched(opaque)
     strongest = np.zeros(bands[0].shape, np.uint8)

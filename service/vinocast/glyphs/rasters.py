@@ -88,7 +88,8 @@ def to_gray(image: Image.Image) -> NDArray[np.uint8]:
 def suspicions(rasters: NDArray[np.uint8]) -> list[str | None]:
     """Return what looks wrong with each raster [n, 128, 128], or None where nothing does.
 
-    A raster is recognized all the same; these are guesses, made so that no plain rendering of a font is suspected.
+    A raster is recognized all the same; these are guesses, made so that no plain rendering of a font is suspected, but
+    for a filled square: it looks as a white page does.
     """
     if not len(rasters):
         return []
@@ -97,14 +98,17 @@ def suspicions(rasters: NDArray[np.uint8]) -> list[str | None]:
     left, right = _ends(ink, 1)
     start, side = np.maximum(first, left), np.maximum(last, right)
     corners = ink[:, :: RASTER_SIDE - 1, :: RASTER_SIDE - 1].sum(axis=(1, 2))
-    bright = (ink.mean(axis=(1, 2)) > MOSTLY_INK) & (corners >= 3)
+    share = ink.mean(axis=(1, 2))
+    white, bright = share == 1, (share > MOSTLY_INK) & (corners >= 3)
     bright[bright] = (ink[bright] != np.rot90(ink[bright], axes=(1, 2))).mean(axis=(1, 2)) > TURNED
     whole = (side >= RASTER_SIDE - SLACK) | (np.abs(side - DIACRITIC_SIDE) <= SLACK)
     found: list[str | None] = [None] * len(rasters)
-    for index in np.flatnonzero(bright | (start > SLACK) | ~whole | (brightest < INK)).tolist():
+    for index in np.flatnonzero(bright | white | (start > SLACK) | ~whole | (brightest < INK)).tolist():
         if brightest[index] < INK:
             faint = f"faint: its brightest pixel is {brightest[index]} of 255"
             found[index] = faint if brightest[index] else "blank: every pixel is black"
+        elif white[index]:
+            found[index] = "blank: every pixel is bright, as of a page without ink, or of a filled square"
         elif bright[index]:
             found[index] = "inverted: it is mostly bright, where ink is bright and all else black"
         else:
@@ -145,5 +149,6 @@ def _gray(image: Image.Image) -> NDArray[np.uint8]:
     colours = image.convert("RGBA")
     gray = np.asarray(Image.alpha_composite(Image.new("RGBA", colours.size, "black"), colours).convert("L"))
     opaque = np.asarray(colours.getchannel("A"))
-    # A picture that is opaque all over is dark, and has no ink that transparency could tell.
-    return gray if gray.max() >= INK or opaque.min() == 255 else opaque
+    if opaque.min() == opaque.max():  # which tells nothing of where the ink is
+        return np.asarray(colours.convert("RGB").convert("L")) if opaque.max() else gray
+    return gray if gray.max() >= INK else opaque
