@@ -30,7 +30,7 @@ from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
 from vinocast.engine.manifest import ModelFolder
 from vinocast.engine.tuned import find_profile
-from vinocast.forecast.forecaster import Forecaster
+from vinocast.forecast.engine import ForecastEngine
 from vinocast.forecast.manifest import open_forecaster
 from vinocast.glyphs.manifest import GlyphsManifest
 from vinocast.glyphs.rasters import decode_raster
@@ -103,7 +103,7 @@ def main(count: int, transports: tuple[Transport, ...]) -> None:
     """Send the requests to `vinocast stdio`, then to `vinocast serve`, and print what they took."""
     settings = Settings(max_request_bytes=MAX_REQUEST_BYTES)
     model = open_forecaster(bundled_models() / BUNDLED_FORECASTER)
-    forecaster = Forecaster(model)
+    forecaster = ForecastEngine(model)
     compiler = Compiler(find_profile(settings.profile), cpu_budget())
     forecaster.load(compiler)
     forecaster.load_rest(compiler)
@@ -116,7 +116,7 @@ def main(count: int, transports: tuple[Transport, ...]) -> None:
 
 
 class _Soak:
-    def __init__(self, transport: Transport, service: Service, forecaster: Forecaster, glyphs: list[Case]) -> None:
+    def __init__(self, transport: Transport, service: Service, forecaster: ForecastEngine, glyphs: list[Case]) -> None:
         self._transport, self._service = transport, service
         self._random = np.random.default_rng(0)
         self._windows = random_windows(forecaster.manifest.context, len(forecaster.manifest.channels))
@@ -219,7 +219,7 @@ def _check(case: Case, reply: Reply, *, alone: bool) -> None:
         raise Wrong(f"{case.body.prefix + case.body.suffix!r:.500}\n  is answered with\n{orjson.dumps(reply)!r:.1000}")
 
 
-def _cases(transport: Transport, forecaster: Forecaster, windows: list[NDArray[np.float32]]) -> list[Case]:
+def _cases(transport: Transport, forecaster: ForecastEngine, windows: list[NDArray[np.float32]]) -> list[Case]:
     """Return all but the rolling stream: three forecasts to one of the rest."""
     channels = range(len(forecaster.manifest.channels))
     good: list[Case] = []
@@ -251,7 +251,7 @@ def _glyphs(compiler: Compiler) -> list[Case]:
     return cases
 
 
-def _rolling(transport: Transport, forecaster: Forecaster, window: NDArray[np.float32]) -> list[tuple[Case, Case]]:
+def _rolling(transport: Transport, forecaster: ForecastEngine, window: NDArray[np.float32]) -> list[tuple[Case, Case]]:
     """Return rows to observe one at a time and, for each, the forecast that must follow, for a stream that turns."""
     channels = range(window.shape[1])
     path, name = "/streams/turning/observations", {"op": "observe", "stream": "turning"}

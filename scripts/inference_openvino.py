@@ -23,14 +23,10 @@ from numpy.typing import ArrayLike, NDArray
 if importlib.util.find_spec("vinocast") is None:  # run from a checkout that is not installed
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "service"))
 
+import vinocast
 from vinocast.data.bundled import bundled_models
-from vinocast.engine.compile import Compiler
-from vinocast.engine.cpu import cpu_budget
 from vinocast.engine.profiles import DEFAULT_PROFILE
-from vinocast.engine.tuned import find_profile
 from vinocast.errors import SetupError
-from vinocast.forecast.forecaster import Forecaster
-from vinocast.forecast.manifest import open_forecaster
 from vinocast.transports.standard_streams import ending_in_a_sentence
 
 CONVERTED = Path(__file__).resolve().parent.parent / "models" / "openvino"
@@ -64,13 +60,11 @@ class PatchTSTOpenVINOInference:
                 f"model not found in {path}: convert one with 'scripts/convert_to_openvino.sh --output {path}', "
                 f"or name the bundled one, {bundled_models() / 'patchtst-etth1'}"
             )
-        compiler = Compiler(find_profile(profile), cpu_budget(), strict=strict)
-        self._forecaster = Forecaster(open_forecaster(path))
-        self._forecaster.load(compiler)
-        self.in_force, self.warnings = self._forecaster.in_force, self._forecaster.warnings
-        self.context_length = self._forecaster.manifest.context
-        self.num_channels = len(self._forecaster.manifest.channels)
-        self.prediction_length = self._forecaster.manifest.horizon
+        self._model = vinocast.load(path, profile=profile, strict=strict)
+        self.in_force, self.warnings = self._model.in_force, self._model.warnings
+        self.context_length = self._model.context
+        self.num_channels = len(self._model.channels)
+        self.prediction_length = self._model.horizon
 
     def predict(self, past_values: ArrayLike) -> NDArray[np.float32]:
         """Forecast one window [context, channels] or several [n, context, channels], oldest row first.
@@ -78,18 +72,10 @@ class PatchTSTOpenVINOInference:
         Returns float32 [horizon, channels] or [n, horizon, channels], in the units of the input. Raises ValueError for
         another shape or values that are not finite.
         """
-        with np.errstate(over="ignore"):  # what becomes infinite is refused below
-            windows = np.asarray(past_values, np.float32)
-        if windows.ndim not in (2, 3) or windows.shape[-2:] != (self.context_length, self.num_channels):
-            shape = f"[{self.context_length}, {self.num_channels}]"
-            raise ValueError(f"past_values: expected {shape} or [n, …] of it, got {list(windows.shape)}")
-        if not np.isfinite(windows).all():
-            raise ValueError("past_values: expected finite numbers within float32")
-        batch = windows.reshape(-1, self.context_length, self.num_channels)
-        predictions = np.empty((len(batch), self.prediction_length, self.num_channels), np.float32)
-        for i, window in enumerate(batch):
-            predictions[i], _ = self._forecaster.forecast(window, range(self.num_channels))
-        return predictions if windows.ndim == 3 else predictions[0]
+        try:
+            return self._model.forecast(past_values)
+        except vinocast.RequestError as error:
+            raise ValueError(f"past_values{error.message.removeprefix('window')}") from None
 
 
 def benchmark(model: PatchTSTOpenVINOInference, runs: int) -> dict[str, float]:

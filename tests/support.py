@@ -246,9 +246,14 @@ class HttpService(Service):
     """``vinocast serve`` on a free port of the loopback."""
 
     def __init__(
-        self, *options: str | Path, env: dict[str, str] | None = None, ready: bool = True, **streams: Any
+        self,
+        *options: str | Path,
+        env: dict[str, str] | None = None,
+        program: Sequence[str | Path] = (VINOCAST,),
+        ready: bool = True,
+        **streams: Any,
     ) -> None:
-        super().__init__(VINOCAST, "serve", "--port", "0", *options, env=env, **streams)
+        super().__init__(*program, "serve", "--port", "0", *options, env=env, **streams)
         try:
             wait_until(lambda: self._address or self.process.poll() is not None, "listening")
             assert self._address, self.log

@@ -12,11 +12,10 @@ from vinocast.errors import (
     InvalidRequestError,
     NotReadyError,
     PayloadTooLargeError,
-    UnknownTargetError,
-    quote,
 )
 from vinocast.forecast.job import ForecastJob, WideForecastJob
 from vinocast.forecast.kind import FORECASTER
+from vinocast.forecast.targets import choose_targets
 from vinocast.glyphs.job import GlyphsJob
 from vinocast.glyphs.kind import GLYPHS
 from vinocast.requests import Forgotten, Observed, StreamPosition
@@ -34,12 +33,9 @@ if TYPE_CHECKING:
     from vinocast.engine.ticket import Ticket
     from vinocast.errors import RequestError
     from vinocast.forecast.kind import ServedForecaster
-    from vinocast.forecast.manifest import ForecasterManifest
 
 # The base64 of a raster's pixels without compression, in four colours; what waits in the lane is bounded by it.
 BYTES_A_GLYPH = 100_000
-# Channels that an error message names.
-MOST_NAMED = 20
 # What ping calls the states of a model.
 STATES = {
     ModelState.REGISTERED: "not_loaded",
@@ -57,7 +53,13 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> No
     _check_loaded(model, ticket)
     window, position = _window(plane, request, model)
     job = ForecastJob(
-        ticket, model, window, position, _targets(request.targets, model.manifest), request.deadline, time.monotonic()
+        ticket,
+        model,
+        window,
+        position,
+        choose_targets(request.targets, model.manifest),
+        request.deadline,
+        time.monotonic(),
     )
     if job.rows > SERIES_A_PART and model.manifest.layout == "series":
         plane.lane.submit_long(WideForecastJob(job))
@@ -194,24 +196,3 @@ def _window(
         raise InvalidRequestError("expected past_values, past_values_b64 with shape, or stream", "past_values")
     stream = plane.streams.find(request.stream)
     return stream.window(context, channels), StreamPosition(stream.newest_ms, stream.rows_since_newest)
-
-
-def _targets(wanted: Sequence[str | int] | None, manifest: ForecasterManifest) -> Sequence[int]:
-    """Return channel indices; raises UnknownTargetError, or InvalidRequestError for one named twice."""
-    count, places = len(manifest.channels), manifest.places
-    if wanted is None:
-        return range(count)
-    indices: dict[int, None] = {}  # in their order
-    for position, target in enumerate(wanted):
-        path = f"targets[{position}]"
-        if isinstance(target, int) and 0 <= target < count:
-            index = target
-        elif isinstance(target, str) and target in places:
-            index = places[target]
-        else:
-            names = ", ".join([*manifest.channels[:MOST_NAMED], *(["…"] if count > MOST_NAMED else [])])
-            raise UnknownTargetError(f"{path}: expected one of {names} or 0..{count - 1}, got {quote(target)}", path)
-        if index in indices:
-            raise InvalidRequestError(f"{path}: expected each target once, got {quote(target)} again", path)
-        indices[index] = None
-    return list(indices)

@@ -185,4 +185,4 @@ class Forgotten:
 
 
 # Of an op that reports, such as ping: plain values by their names.
-Result: TypeAlias = "Forecasted | Recognized | Observed | Forgotten | Mapping[str, Any]"
+Result: TypeAlias = "Computed | Observed | Forgotten | Mapping[str, Any]"

@@ -28,7 +28,7 @@ from vinocast.export.convert import convert_forecaster
 from vinocast.export.families.checkpoint import Checkpoint, Signature, Weights
 from vinocast.export.families.registry import families, register
 from vinocast.export.generated import KINDS
-from vinocast.forecast.forecaster import Forecaster
+from vinocast.forecast.engine import ForecastEngine
 from vinocast.forecast.manifest import open_forecaster
 
 CONTEXT, HORIZON, CHANNELS = 16, 4, 3
@@ -146,7 +146,7 @@ def test_a_registered_family_is_converted_compared_and_loaded(
     graph = ov.Core().read_model(folder.path / "model.xml")
     assert [port.any_name for port in (*graph.inputs, *graph.outputs)] == ["window", "forecast"]
 
-    forecaster, window = Forecaster(folder), make_window()
+    forecaster, window = ForecastEngine(folder), make_window()
     forecaster.load(Compiler(PROFILES["native"], cpu_budget()))
     forecast, _ = forecaster.forecast(window, range(CHANNELS))
     np.testing.assert_allclose(forecast, (window.T @ points).T, rtol=1e-4, atol=1e-5)

@@ -35,7 +35,7 @@ from vinocast.engine.cpu import cpu_budget
 from vinocast.engine.lane import SERIES_A_PART
 from vinocast.engine.profiles import PROFILES
 from vinocast.errors import RequestError
-from vinocast.forecast.forecaster import Forecaster
+from vinocast.forecast.engine import ForecastEngine
 from vinocast.forecast.job import WideForecastJob
 from vinocast.forecast.manifest import open_forecaster
 from vinocast.handlers import pong
@@ -119,7 +119,7 @@ def test_a_wide_forecast_is_what_torch_computes(models: Path, window: Window, ex
 
 
 def test_only_small_shapes_are_compiled(models: Path, window: Window, expected: Window) -> None:
-    forecaster, compiler = Forecaster(open_forecaster(models / "wide")), Compiler(PROFILES["native"], cpu_budget())
+    forecaster, compiler = ForecastEngine(open_forecaster(models / "wide")), Compiler(PROFILES["native"], cpu_budget())
     forecaster.load(compiler)
     assert forecaster.compiled_counts == [SERIES_A_PART]
     for _ in range(2):

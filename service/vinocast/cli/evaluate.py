@@ -26,10 +26,12 @@ def evaluate(model: str, data: Path, split: Split, profile: str, json: bool) -> 
 
     Any file of ETTh1's columns and rows is taken; one that is not the published file is called by its own name.
     """
+    from vinocast.data.bundled import bundled_models
     from vinocast.data.etth1 import read_etth1
-    from vinocast.evaluation.accuracy import evaluate, find_model
+    from vinocast.evaluation.accuracy import evaluate
+    from vinocast.forecast.manifest import find_forecaster
 
-    metric = evaluate(find_model(model), read_etth1(data), split, find_profile(profile))
+    metric = evaluate(find_forecaster(model, bundled_models()), read_etth1(data), split, find_profile(profile))
     if json:
         click.echo(metric.model_dump_json())
     else:

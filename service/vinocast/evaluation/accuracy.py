@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vinocast.data import etth1
-from vinocast.data.bundled import bundled_models
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
-from vinocast.engine.manifest import MANIFEST_FILE
 from vinocast.errors import SetupError
-from vinocast.forecast.forecaster import Forecaster
-from vinocast.forecast.manifest import ForecasterFolder, Metric, open_forecaster
+from vinocast.forecast.engine import ForecastEngine
+from vinocast.forecast.manifest import ForecasterFolder, Metric
 from vinocast.progress import progress
 
 if TYPE_CHECKING:
@@ -24,19 +21,6 @@ PROTOCOL = (
     "MSE and MAE over all windows (stride 1), steps and channels; channels standardised with the mean and the biased "
     "deviation of the train rows; context {context}, horizon {horizon}"
 )
-
-
-def find_model(name: str) -> ForecasterFolder:
-    """Open a model by its folder, or by its name among the bundled models; raises SetupError."""
-    bundled = bundled_models()
-    for folder in (Path(name), bundled / name):
-        if (folder / MANIFEST_FILE).is_file():
-            return open_forecaster(folder)
-    names = ", ".join(path.parent.name for path in sorted(bundled.glob(f"*/{MANIFEST_FILE}")))
-    raise SetupError(
-        f"{name} is neither a folder with a {MANIFEST_FILE} nor a bundled model ({names or 'there are none'}); "
-        f"make one with 'vinocast convert SOURCE --output {name}'"
-    )
 
 
 def evaluate(folder: ForecasterFolder, data: etth1.Etth1, split: etth1.Split, profile: Profile) -> Metric:
@@ -55,7 +39,7 @@ def evaluate(folder: ForecasterFolder, data: etth1.Etth1, split: etth1.Split, pr
             f"which has {len(etth1.CHANNELS)}"
         )
     pasts, futures = etth1.windows(data.rows(split, manifest.context), manifest.context, manifest.horizon)
-    forecaster = Forecaster(folder)
+    forecaster = ForecastEngine(folder)
     forecaster.load(Compiler(profile, cpu_budget()))
     channels = range(len(manifest.channels))
     squared = absolute = 0.0

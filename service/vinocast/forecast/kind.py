@@ -10,19 +10,19 @@ from vinocast.forecast.manifest import ForecasterManifest
 
 if TYPE_CHECKING:
     from vinocast.engine.manifest import ModelFolder
-    from vinocast.forecast.forecaster import Forecaster
+    from vinocast.forecast.engine import ForecastEngine
 
-ServedForecaster: TypeAlias = "ServedModel[ForecasterManifest, Forecaster]"
+ServedForecaster: TypeAlias = "ServedModel[ForecasterManifest, ForecastEngine]"
 
 
-def _create(folder: ModelFolder[ForecasterManifest]) -> Forecaster:
+def _create(folder: ModelFolder[ForecasterManifest]) -> ForecastEngine:
     # In the loading thread: importing openvino takes as long as compiling a model, and so happens beside the
     # transport's own start.
-    from vinocast.forecast.forecaster import Forecaster  # noqa: PLC0415
+    from vinocast.forecast.engine import ForecastEngine  # noqa: PLC0415
 
-    return Forecaster(folder)
+    return ForecastEngine(folder)
 
 
-FORECASTER: Kind[ForecasterManifest, Forecaster] = Kind(
+FORECASTER: Kind[ForecasterManifest, ForecastEngine] = Kind(
     "forecaster", "forecaster", ForecasterManifest, _create, bundled=BUNDLED_FORECASTER
 )

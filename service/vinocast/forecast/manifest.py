@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from vinocast.engine.manifest import GOLDEN_FILE, IR_FILE, WEIGHTS_FILE, Manifest, ModelFolder, read_manifest
+from vinocast.data.bundled import BUNDLED_FORECASTER
+from vinocast.engine.manifest import (
+    GOLDEN_FILE,
+    IR_FILE,
+    MANIFEST_FILE,
+    WEIGHTS_FILE,
+    Manifest,
+    ModelFolder,
+    read_manifest,
+)
+from vinocast.errors import SetupError
 
 # A number of 17 digits with sign, point, exponent and comma takes 25; there is room for an indent.
 BYTES_A_NUMBER = 32
@@ -81,3 +92,21 @@ ForecasterFolder: TypeAlias = ModelFolder[ForecasterManifest]
 def open_forecaster(path: Path) -> ForecasterFolder:
     """Read the manifest of a forecaster; raises ModelRefusedError also when it is one of another kind."""
     return read_manifest(path, {"forecaster": ForecasterManifest})
+
+
+def find_forecaster(name: str | os.PathLike[str] | None, bundled: Path) -> ForecasterFolder:
+    """Open a forecaster by its folder, or by its name among the bundled models; without a name, their default.
+
+    Raises:
+        SetupError: there is none.
+        ModelRefusedError: it is no forecaster, or its manifest cannot be read.
+    """
+    name = BUNDLED_FORECASTER if name is None else name
+    for folder in (Path(name), bundled / name):
+        if (folder / MANIFEST_FILE).is_file():
+            return open_forecaster(folder)
+    names = ", ".join(path.parent.name for path in sorted(bundled.glob(f"*/{MANIFEST_FILE}")))
+    raise SetupError(
+        f"{name} is neither a folder with a {MANIFEST_FILE} nor a bundled model ({names or 'there are none'}); "
+        f"make one with 'vinocast convert SOURCE --output {name}'"
+    )

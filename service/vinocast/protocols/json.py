@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 # Called once a request: the reply, and the error if it is one.
 Answer: TypeAlias = "Callable[[bytes, RequestError | None], None]"
 Request = TypeVar("Request", bound=Envelope)
+# What a reply says in other units than a result.
+TIMES = {field.name for field in fields_of(Computed)}
 # The op of a request that names none.
 DEFAULT_OP = "forecast"
 # What orjson makes of an integer beyond 64 bits, as it writes it: 1.8446744073709552e+19, where a value may stand.
@@ -260,7 +262,9 @@ def described(result: Result) -> Mapping[str, Any]:
         case Mapping():
             return result
         case _:
-            reply = {field.name: getattr(result, field.name) for field in fields_of(result)}
+            reply = {field.name: getattr(result, field.name) for field in fields_of(result) if field.name not in TIMES}
+            if isinstance(result, Computed):
+                reply |= _times(result)
     return reply
 
 

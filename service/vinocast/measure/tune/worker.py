@@ -21,7 +21,7 @@ from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
 from vinocast.engine.profiles import Profile
 from vinocast.errors import ModelRefusedError
-from vinocast.forecast.forecaster import Forecaster
+from vinocast.forecast.engine import ForecastEngine
 from vinocast.forecast.manifest import open_forecaster
 from vinocast.measure.tune.variants import Variant
 
@@ -37,14 +37,14 @@ class Variants:
         self.compiler = Compiler(Profile("tune", "", isa_cap), cpu_budget(), strict=True)
         self._folders = {False: folder, True: int8}
         self._windows = np.load(windows)
-        self._forecasters: dict[Variant, Forecaster] = {}
+        self._forecasters: dict[Variant, ForecastEngine] = {}
 
     def load(self, variant: dict[str, Any]) -> str | None:
         """Compile a variant for a whole window and for one series; return why that is refused."""
         key = Variant(**variant)
         self.compiler.profile = key.profile
         try:
-            forecaster = Forecaster(open_forecaster(Path(str(self._folders[key.int8]))))
+            forecaster = ForecastEngine(open_forecaster(Path(str(self._folders[key.int8]))))
             forecaster.load(self.compiler)
             forecaster.load_rest(self.compiler, lambda: 1 in forecaster.compiled_counts)
         except ModelRefusedError as error:

@@ -10,14 +10,14 @@ from support import MODEL, MODELS, StdioService, Window, in_threads, packed, ran
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import CpuBudget, cpu_budget
 from vinocast.engine.profiles import PROFILES
-from vinocast.forecast.forecaster import Forecaster
+from vinocast.forecast.engine import ForecastEngine
 from vinocast.forecast.manifest import open_forecaster
 
 EVERY = range(7)
 
 
-def load(profile: str, budget: CpuBudget, *, rest: bool = True) -> Forecaster:
-    compiler, forecaster = Compiler(PROFILES[profile], budget), Forecaster(open_forecaster(MODELS / MODEL))
+def load(profile: str, budget: CpuBudget, *, rest: bool = True) -> ForecastEngine:
+    compiler, forecaster = Compiler(PROFILES[profile], budget), ForecastEngine(open_forecaster(MODELS / MODEL))
     forecaster.load(compiler)
     if rest:
         forecaster.load_rest(compiler)
@@ -25,12 +25,12 @@ def load(profile: str, budget: CpuBudget, *, rest: bool = True) -> Forecaster:
 
 
 @pytest.fixture(scope="module")
-def native() -> Forecaster:
+def native() -> ForecastEngine:
     return load("native", cpu_budget())
 
 
 @pytest.fixture(scope="module")
-def streams() -> Forecaster:
+def streams() -> ForecastEngine:
     return load("throughput", cpu_budget())
 
 
@@ -53,7 +53,7 @@ def near(answer: Window, expected: Window, window: Window, targets: Sequence[int
     ],
 )
 def test_streams_answer_as_one_inference_does(
-    native: Forecaster, streams: Forecaster, wanted: list[Sequence[int]]
+    native: ForecastEngine, streams: ForecastEngine, wanted: list[Sequence[int]]
 ) -> None:
     if sum(map(len, wanted)) > streams.most_series:
         pytest.skip("one core: requests of so many series are not taken together")
@@ -64,14 +64,16 @@ def test_streams_answer_as_one_inference_does(
         assert near(answer, native.forecast(window, EVERY)[0], window, targets)
 
 
-def test_there_is_a_stream_a_core_and_as_many_windows_go_together(native: Forecaster, streams: Forecaster) -> None:
+def test_there_is_a_stream_a_core_and_as_many_windows_go_together(
+    native: ForecastEngine, streams: ForecastEngine
+) -> None:
     cores = cpu_budget().cores
     assert streams.in_force["NUM_STREAMS"] == cores
     assert streams.most_series == 7 * cores
     assert native.most_series == 7
 
 
-def test_before_the_small_shapes_are_there_the_large_one_serves(native: Forecaster) -> None:
+def test_before_the_small_shapes_are_there_the_large_one_serves(native: ForecastEngine) -> None:
     early = load("throughput", cpu_budget(), rest=False)
     assert early.compiled_counts == [7]
     (window,) = random_windows(1)
@@ -96,7 +98,7 @@ def test_a_crowd_is_answered_once_each_with_its_own_numbers() -> None:
         assert near(answer, expected[i % 8], windows[i % 8], wanted[i])
 
 
-def test_a_forecast_stays_as_it_is_when_the_next_one_is_made(native: Forecaster) -> None:
+def test_a_forecast_stays_as_it_is_when_the_next_one_is_made(native: ForecastEngine) -> None:
     first, second = random_windows(2, seed=4)
     for targets in ([0], [2, 1], EVERY):
         forecast, _ = native.forecast(first, targets)
@@ -107,12 +109,12 @@ def test_a_forecast_stays_as_it_is_when_the_next_one_is_made(native: Forecaster)
 
 @pytest.mark.parametrize("profile", ["native", "throughput"])
 @pytest.mark.slow
-def test_threads_get_their_own_answers_also_while_more_shapes_are_loaded(native: Forecaster, profile: str) -> None:
+def test_threads_get_their_own_answers_also_while_more_shapes_are_loaded(native: ForecastEngine, profile: str) -> None:
     windows = random_windows(8, seed=5)
     targets = [[index % 7] if index % 2 else list(EVERY) for index in range(8)]
     expected = [native.forecast(window, EVERY)[0] for window in windows]
     compiler = Compiler(PROFILES[profile], cpu_budget())
-    forecaster = Forecaster(open_forecaster(MODELS / MODEL))
+    forecaster = ForecastEngine(open_forecaster(MODELS / MODEL))
     forecaster.load(compiler)
 
     def work(index: int) -> list[Window]:

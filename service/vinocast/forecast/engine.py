@@ -54,7 +54,7 @@ def series_counts(channels: int) -> list[int]:
     return list(dict.fromkeys([channels, 1, *between]))
 
 
-class Forecaster:
+class ForecastEngine:
     """One forecast model, compiled for the batch sizes that occur. For any thread: one computes, others wait.
 
     Loading is in steps so that the first answer need not wait for every shape: :meth:`load` makes the model usable,

@@ -1,0 +1,83 @@
+"""How far a model and a service have come: which steps there are, and that a model can be let go and loaded again."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import copy_model, in_threads, wait_until
+from vinocast.engine.cpu import CpuBudget, cpu_budget
+from vinocast.engine.lifecycle import MODEL_STEPS, SERVICE_STEPS, Lifecycle, ModelState, ServiceState
+from vinocast.engine.profiles import PROFILES
+from vinocast.engine.repository import Repository
+from vinocast.errors import UnknownModelError
+from vinocast.forecast.kind import FORECASTER, ServedForecaster
+from vinocast.kinds import KINDS
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    return tmp_path / "models"
+
+
+def state(model: ServedForecaster) -> ModelState:
+    return model.lifecycle.state
+
+
+@pytest.mark.parametrize("steps", [MODEL_STEPS, SERVICE_STEPS], ids=["model", "service"])
+def test_every_state_has_its_steps_and_no_other_is_taken(steps: dict[ModelState, frozenset[ModelState]]) -> None:
+    assert set(steps) == set(type(next(iter(steps))))
+    for before, after in itertools.product(steps, steps):
+        lifecycle = Lifecycle(before, steps)
+        taken = lifecycle.become(after, "because")
+        assert taken is (after in steps[before])
+        assert (lifecycle.state, lifecycle.reason) == ((after, "because") if taken else (before, None))
+
+
+def test_of_many_threads_one_takes_a_step() -> None:
+    lifecycle = Lifecycle(ServiceState.STARTING, SERVICE_STEPS)
+    assert sum(in_threads(lambda _: lifecycle.become(ServiceState.READY))) == 1
+    assert [lifecycle.become(state) for state in (ServiceState.DRAINING, ServiceState.READY)] == [True, False]
+
+
+def test_a_model_is_let_go_and_loaded_again_beside_one_that_answers(models: Path) -> None:
+    copy_model(models, "first")
+    copy_model(models, "second")
+    repository = Repository(models, "first", KINDS)
+    first, second = (repository.find(FORECASTER, name) for name in ("first", "second"))
+    assert state(second) is ModelState.REGISTERED
+    repository.load(PROFILES["native"], cpu_budget(), lambda _: None)
+    wait_until(lambda: second.settled, "both models")
+    assert state(second) is ModelState.READY
+    window = np.ones((512, 7), np.float32)
+    before, _ = second.loaded().forecast(window, range(7))
+
+    second.let_go()
+    assert (state(second), second.engine) == (ModelState.REGISTERED, None)
+    with pytest.raises(UnknownModelError, match="second is not served"):
+        second.loaded()
+    second.let_go()  # there is nothing to let go any more
+    repository.demand(second)
+    assert state(second) in {ModelState.LOADING, ModelState.READY}
+    first.loaded().forecast(window, range(7))
+    wait_until(lambda: second.settled, "the second model again")
+    after, _ = second.loaded().forecast(window, range(7))
+    np.testing.assert_allclose(after, before, rtol=1e-5)
+    repository.close()
+
+
+def test_a_model_that_is_not_as_was_asked_for_is_degraded_with_the_reason(models: Path) -> None:
+    copy_model(models)
+    repository = Repository(models, None, KINDS)
+    model = repository.find(FORECASTER, None)
+    # As many threads as no machine has are asked for, and fewer are there.
+    greedy = replace(PROFILES["native"], threads=100_000)
+    repository.load(greedy, CpuBudget(frozenset(range(100_000)), None), lambda _: None)
+    wait_until(lambda: model.settled, "the model")
+    assert model.lifecycle.state is ModelState.DEGRADED
+    assert "INFERENCE_NUM_THREADS" in (model.lifecycle.reason or "")
+    assert model.refused is None
+    repository.close()
