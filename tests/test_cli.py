@@ -266,6 +266,16 @@ def test_what_is_no_text_can_be_told_of_in_any_encoding(run_vinocast: RunVinocas
         assert "No such file or directory" in done.stderr
 
 
+def test_a_message_is_the_same_in_a_locale_of_another_encoding(run_vinocast: RunVinocast, tmp_path: Path) -> None:
+    (tmp_path / "café.csv").write_text("Zeit,größer,…\n")
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    environment["PYTHONIOENCODING"] = "utf-8"
+    done = run_vinocast("evaluate", MODEL, "--data", "café.csv", env=environment, cwd=tmp_path, encoding="utf-8")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("vinocast: café.csv is not ETTh1: its first line is 'Zeit,größer,…'")
+
+
 @pytest.mark.parametrize(
     ("file", "content", "last"),
     [

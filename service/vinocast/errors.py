@@ -250,4 +250,5 @@ def shown(path: str | os.PathLike[str]) -> str:
 
 def as_text(text: str) -> str:
     """Return a text as it is, but for bytes of a path in it that are no UTF-8: these are written as numbers."""
-    return os.fsencode(text).decode(errors="backslashreplace")
+    # Not os.fsencode: in a locale of another encoding than UTF-8 it takes no text but that of a path.
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import os
 import subprocess
 import sys
 import unicodedata
@@ -220,6 +221,7 @@ def test_fonts_are_found_in_whole_folders_and_broken_ones_passed_over(
         found = find_faces(fonts)
     assert [face.family for face in found] == ["One", "Two", "Three", "Four", "Choose By", "Measured On"]
     assert "broken.ttf is passed over" in caplog.text
+    os.mkfifo(tmp_path / "pipe.ttf")
     with pytest.raises(SetupError, match="holds no font"):
         find_faces(tmp_path)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from fontTools.ttLib import TTFont, TTLibError
 
+from vinocast.data.regular import open_regular
 from vinocast.errors import SetupError
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def limit_faces(faces: Iterable[Face], count: int, names: Sequence[str] = ()) ->
 
 def _read_face(path: Path, name: str) -> Face:
     # TTFont leaves a file that it cannot read open.
-    with path.open("rb") as file, TTFont(file, lazy=True) as font:
+    with open_regular(path) as file, TTFont(file, lazy=True) as font:
         names = font["name"]
         family = names.getDebugName(16) or names.getDebugName(1)
         style = names.getDebugName(17) or names.getDebugName(2) or "Regular"
