@@ -193,6 +193,8 @@ def test_the_port_comes_from_its_variable(run_vinocast: RunVinocast, monkeypatch
         pytest.param(["serve", "--keep-alive-seconds", "9" * 5000], id="more than a number may have digits"),
         pytest.param(["train", "forecast", "--seed", "4294967296"], id="more than a seed may be"),
         pytest.param(["train", "glyphs", "--threads", "18446744073709551616"], id="more threads than there may be"),
+        pytest.param(["bench", "--rate", "nan"], id="no number at all"),
+        pytest.param(["train", "forecast", "--weight-decay", "inf"], id="an infinity"),
         pytest.param(["stdio", "--log-level", "loud"], id="an unknown level"),
     ],
 )

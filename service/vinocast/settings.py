@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,17 @@ MIB = 1024 * 1024
 REQUEST_BYTES = 8 * MIB
 # More than any machine has of anything, and few enough for what a number may be in JSON and in C.
 COUNT = click.IntRange(1, 10**12)
+
+
+class FiniteRange(click.FloatRange):
+    """A number of a range, and not NaN, which is on no side of any bound, nor an infinity."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number; ends the program with a message for what is none."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number", param, ctx)
+        return number
 
 
 def _setting(default: Any, description: str, **extra: Any) -> Any:

@@ -10,7 +10,7 @@ import click
 
 from vinocast.cli.options import Command, check_writable, settings_options
 from vinocast.extras import missing_extra
-from vinocast.settings import Settings
+from vinocast.settings import FiniteRange, Settings
 
 
 @click.command(cls=Command)
@@ -24,13 +24,13 @@ from vinocast.settings import Settings
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(0, 60, min_open=True),
+    type=FiniteRange(0, 60, min_open=True),
     default=2.0,
     help="Time for each of about 65 loads; p99.9 wants more than the default.",
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(0, 10000, min_open=True),
+    type=FiniteRange(0, 10000, min_open=True),
     multiple=True,
     default=(100.0, 300.0),
     help="Arrivals a second of an open loop; may be given more than once.",

@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
-RATE = click.FloatRange(0, 0.95)
+from vinocast.settings import FiniteRange
+
+RATE = FiniteRange(0, 0.95)
 COUNT = click.IntRange(1, 10**9)
 SEED = click.IntRange(0, 2**32 - 1)
-POSITIVE = click.FloatRange(0, min_open=True)
+POSITIVE = FiniteRange(0, min_open=True)
 
 
 def _choice(default: Any, kind: Any, description: str) -> Any:
@@ -25,26 +27,26 @@ class Recipe:
     steps: int = _choice(5000, COUNT, "Length of the schedule of the learning rate.")
     batch: int = _choice(128, COUNT, "Series a step, drawn from all channels.")
     learning_rate: float = _choice(5e-4, POSITIVE, "Highest learning rate of the one-cycle schedule.")
-    warm_up: float = _choice(0.3, click.FloatRange(0, 1, min_open=True, max_open=True), "Part of it that rises.")
-    weight_decay: float = _choice(0.02, click.FloatRange(0), "Decoupled weight decay, on matrices only.")
+    warm_up: float = _choice(0.3, FiniteRange(0, 1, min_open=True, max_open=True), "Part of it that rises.")
+    weight_decay: float = _choice(0.02, FiniteRange(0), "Decoupled weight decay, on matrices only.")
     position_dropout: float = _choice(0.3, RATE, "Dropout of the embedded patches.")
     ffn_dropout: float = _choice(0.4, RATE, "Dropout between the two layers of a feed-forward block.")
     head_dropout: float = _choice(0.3, RATE, "Dropout before the head.")
     path_dropout: float = _choice(0.2, RATE, "Chance that a series skips a block.")
     sign_flips: bool = _choice(True, click.BOOL, "Turn every second series upside down, at random.")
     mixtures: float = _choice(
-        0.0, click.FloatRange(0, 1), "Part of a batch replaced by convex mixtures of two standardised windows."
+        0.0, FiniteRange(0, 1), "Part of a batch replaced by convex mixtures of two standardised windows."
     )
     teacher: float = _choice(
         0.0,
-        click.FloatRange(0, 1),
+        FiniteRange(0, 1),
         "Part of the loss taken in place of the data against a teacher: a ridge regression, or the mean of it and of "
         "--teacher-model.",
     )
     ridge: float = _choice(1e3, POSITIVE, "Penalty of that regression, in mean squares of one input.")
     ema: float = _choice(
         0.998,
-        click.FloatRange(0, 1, max_open=True),
+        FiniteRange(0, 1, max_open=True),
         "Decay of the averaged weights, which are what is validated and kept.",
     )
     bf16: bool = _choice(True, click.BOOL, "Compute steps in bfloat16, which is faster where the CPU has it.")

@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
+from vinocast.settings import FiniteRange
+
 COUNT = click.IntRange(1, 10**9)
 SEED = click.IntRange(0, 2**32 - 1)
-POSITIVE = click.FloatRange(0, min_open=True)
-PART = click.FloatRange(0, 1, max_open=True)
+POSITIVE = FiniteRange(0, min_open=True)
+PART = FiniteRange(0, 1, max_open=True)
 # Families of Debian's packages and of freely licensed web fonts: two of naskh, two of kufi, two of Latin serif and two
 # of Latin sans for the test, and others of each for the validation.
 TEST = (
@@ -35,7 +37,7 @@ class Recipe:
     other_copies: int = _choice(2, COUNT, "Rasters of each character of another font, likewise.")
     families: int = _choice(25, COUNT, "A character becomes a label when so many training families have it.")
     relative: float = _choice(
-        0.3, click.FloatRange(0, 1), "A family that draws more of its letters as a held-out one does takes no part."
+        0.3, FiniteRange(0, 1), "A family that draws more of its letters as a held-out one does takes no part."
     )
     clusters: int = _choice(1023, click.IntRange(1, 1023), "Primitives beside the empty cell.")
     cluster_cells: int = _choice(200_000, COUNT, "Distinct cells that are clustered, drawn from all.")
@@ -45,12 +47,12 @@ class Recipe:
     batch: int = _choice(256, COUNT, "Rasters a step.")
     learning_rate: float = _choice(3e-3, POSITIVE, "Highest learning rate of Phase 2.")
     warm_up: float = _choice(0.05, PART, "Part of the steps in which it rises; then it falls as a cosine does.")
-    weight_decay: float = _choice(0.02, click.FloatRange(0), "Decoupled weight decay, on matrices only.")
+    weight_decay: float = _choice(0.02, FiniteRange(0), "Decoupled weight decay, on matrices only.")
     dropout: float = _choice(0.02, PART, "Dropout of whole channels after each convolution.")
     classifier_dropout: float = _choice(0.1, PART, "Dropout before the last layer.")
     id_dropout: float = _choice(0.02, PART, "Part of a grid's ids that are replaced by the empty cell's.")
     smoothing: float = _choice(0.05, PART, "Label smoothing.")
-    balance: float = _choice(0.5, click.FloatRange(0, 1), "Draw a label by its count to the power of one less this.")
+    balance: float = _choice(0.5, FiniteRange(0, 1), "Draw a label by its count to the power of one less this.")
     ema: float = _choice(0.998, PART, "Decay of the averaged weights, which are what is validated and kept.")
     bf16: bool = _choice(True, click.BOOL, "Compute steps in bfloat16, which is faster where the CPU has it.")
     evaluate_every: int = _choice(200, COUNT, "Steps between validations; each writes a checkpoint.")
