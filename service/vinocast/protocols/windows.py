@@ -77,7 +77,10 @@ def window_from_rows(
         InvalidValueError: an element that is no number, or beyond float32.
     """
     if len(rows) != context:
-        raise InvalidShapeError(f"{field}: expected {context} rows, got {len(rows)}", field)
+        got = str(len(rows))
+        if len(rows) == 1 and _holds_rows(rows[0]):
+            got += f" that holds {describe(rows[0])}: leave out the outermost brackets"
+        raise InvalidShapeError(f"{field}: expected {context} rows, got {got}", field)
     return rows_to_array(rows, channels, may_hold_booleans=may_hold_booleans, field=field)
 
 
@@ -157,6 +160,8 @@ def _fault(rows: list[Any], channels: int, field: str, *, one_row: bool) -> Requ
         if not isinstance(row, list):
             kind = InvalidShapeError if _is_number(row) else InvalidValueError
             return kind(f"{path}: expected a row of {channels} numbers, got {_name(row)}", path)
+        if _holds_rows(row):
+            return InvalidShapeError(f"{path}: expected a row of {channels} numbers, got an array of arrays", path)
         if len(row) != channels:
             return InvalidShapeError(f"{path}: expected {channels} channels, got {len(row)}", path)
         for j, value in enumerate(row):
@@ -168,6 +173,10 @@ def _fault(rows: list[Any], channels: int, field: str, *, one_row: bool) -> Requ
             if not math.isfinite(array("f", [value])[0]):
                 return InvalidValueError(f"{element}: expected a number within float32, got {value!r}", element)
     return InvalidValueError(f"{field}: expected numbers within float32", field)
+
+
+def _holds_rows(row: object) -> bool:
+    return isinstance(row, list) and bool(row) and all(isinstance(value, list) for value in row)
 
 
 def _is_number(value: object) -> bool:
