@@ -37,6 +37,8 @@ def listen(host: str, port: int) -> list[socket.socket]:
     """
     try:
         addresses = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except UnicodeError:  # of what can be the name of no host
+        raise _cannot_listen(host, port, socket.gaierror(socket.EAI_NONAME, "no name of a host")) from None
     except OSError as error:
         raise _cannot_listen(host, port, error) from None
     families = {family for family, *_ in addresses}
