@@ -13,6 +13,7 @@ from typing import Generic, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from vinocast.data.regular import read_regular
 from vinocast.engine.cpu import CPUINFO, CpuBudget, cpu_budget, processor
 from vinocast.engine.manifest import Manifest, ModelFolder, read_manifest
 from vinocast.engine.profiles import MOST_THREADS, PROFILE_NAMES, PROFILES, TUNED, Profile
@@ -183,7 +184,7 @@ def read_tuned() -> TunedProfile:
     state = state_folder()
     path = state / PROFILE_FILE
     try:
-        found = TunedFile.model_validate_json(path.read_bytes())
+        found = TunedFile.model_validate_json(read_regular(path))
     except FileNotFoundError:
         raise SetupError(f"no profile 'tuned' ({path}): {MEND}") from None
     except (OSError, ValidationError) as error:
