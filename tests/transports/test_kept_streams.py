@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from support import HttpService, Reply, StdioService, error_of, packed, random_windows
@@ -121,3 +122,12 @@ def test_the_routes_of_a_stream_succeed_with_their_examples_in_the_order_of_the_
         ]
         schemas = client.get("/openapi.json").json()["components"]["schemas"]
         assert {"ForgetReply", "StreamsReply"} <= set(schemas)
+
+
+def test_a_stream_of_any_name_is_reached_by_its_path(http: HttpService) -> None:
+    for name in ("a/b", "a\nb", "a\r\nb ", "ü", "a%b"):
+        path = f"/streams/{quote(name, safe='')}"
+        with httpx.Client(base_url=http.url) as client:
+            observed = client.post(f"{path}/observations", json={"values": [1.0] * 7})
+            assert (observed.status_code, observed.json()["stream"]) == (200, name)
+            assert client.delete(path).json()["rows"] == 1

@@ -90,7 +90,8 @@ class GlyphsJob:
             self._ticket.fail(error)
         else:
             if self._suspected > len(self._warnings):
-                self._warnings.append(f"rasters: {self._suspected - len(self._warnings)} more look wrong")
+                field = "rasters" if self._grids is None else "grids"
+                self._warnings.append(f"{field}: {self._suspected - len(self._warnings)} more look wrong")
             seconds = self._started - self._decoded
             self._ticket.succeed(
                 Recognized(self._model.name, self._inference_seconds, seconds, self._results, self._warnings)
@@ -101,7 +102,11 @@ class GlyphsJob:
         # A picture that is to be fitted may take as long as all the others together.
         part = range(start, min(self.rows, start + (1 if self._normalize else DECODED_TOGETHER)))
         if self._grids is not None:
-            self._arrays += [self._grids.grid(index, GRID_SIDE, PRIMITIVES) for index in part]
+            for index in part:
+                grid = self._grids.grid(index, GRID_SIDE, PRIMITIVES)
+                self._arrays.append(grid)
+                if not grid.any():
+                    self._suspect(f"{self._grids.path(index)}: blank: every cell is the empty one")
         elif self._rasters is not None:
             self._decode_rasters(recognizer, self._rasters, part)
 
@@ -122,9 +127,12 @@ class GlyphsJob:
         )
         for index, suspicion in zip(part, recognizer.suspicions(np.stack(rasters)), strict=True):
             if suspicion:
-                self._suspected += 1
-                if len(self._warnings) < MOST_WARNINGS:
-                    self._warnings.append(f"{source.path(index)}: {suspicion}; {mend}")
+                self._suspect(f"{source.path(index)}: {suspicion}; {mend}")
+
+    def _suspect(self, warning: str) -> None:
+        self._suspected += 1
+        if len(self._warnings) < MOST_WARNINGS:
+            self._warnings.append(warning)
 
     def _recognize(self, recognizer: Recognizer, start: int) -> None:
         part = np.stack(self._arrays[start : start + recognizer.most_glyphs])

@@ -46,6 +46,8 @@ DEFAULT_OP = "forecast"
 # What orjson makes of an integer beyond 64 bits, as it writes it: 1.8446744073709552e+19, where a value may stand.
 ROUNDED = re.compile(rb"(?<![^\[,:])-?\d(?:\.\d+)?e\+?\d\d+(?![^\],}])")
 BEYOND_64_BITS = 2.0**63
+# What an element of a field may be, where the schema looks into it; of any other field its own description is said.
+ELEMENTS = {"targets": "a channel's name or index", "shape": "an integer"}
 
 
 class Message:
@@ -154,6 +156,11 @@ def parse_json(body: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         if text.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) or b"\0" in text[:4]:
             raise InvalidJsonError("expected a JSON object in UTF-8: these bytes look like UTF-16 or UTF-32") from None
+        try:
+            body.decode()  # orjson does not say where the fault is
+        except UnicodeDecodeError as fault:
+            got = f"byte {fault.start} (0x{body[fault.start]:02x}) is none"
+            raise InvalidJsonError(f"expected a JSON object in UTF-8: {got}") from None
         raise InvalidJsonError(f"expected a JSON object: {error}") from None
     if not isinstance(fields, dict):
         raise InvalidRequestError("expected a JSON object")
@@ -222,8 +229,10 @@ def _first_fault(error: ValidationError, schema: type[BaseModel]) -> InvalidRequ
     name = str(location[0])
     # Behind a list's index come the branches of a union, which mean nothing to the sender.
     path = name + "".join(f"[{part}]" for part in location[1:2] if isinstance(part, int))
+    description = schema.model_fields[name].description
+    expected = description if path == name else ELEMENTS.get(name, description)
     got = "nothing" if fault["type"] == "missing" else describe(fault["input"])
-    return InvalidRequestError(f"{path}: expected {schema.model_fields[name].description}, got {got}", path)
+    return InvalidRequestError(f"{path}: expected {expected}, got {got}", path)
 
 
 def encode(reply: Mapping[str, Any]) -> bytes:

@@ -118,6 +118,8 @@ class ForecastRequest(Envelope):
             if self.shape is None:
                 raise InvalidRequestError("shape: expected [context, channels] beside past_values_b64", "shape")
             source = Base64Window(self.past_values_b64, (self.shape[0], self.shape[1]))
+        if self.shape is not None and self.past_values_b64 is None:
+            raise InvalidRequestError("shape: expected beside past_values_b64 alone", "shape")
         deadline = None if self.deadline_ms is None else received + self.deadline_ms / 1e3
         return requests.Forecast(source, self.stream, self.model, self.targets, deadline)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
 
     from vinocast.dataplane import DataPlane
     from vinocast.transports.http.pump import Pump
+
+
+class _Anything(StringConvertor):
+    """A field of a path that may hold anything: slashes, as a field named path does, and line feeds too."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("anything", _Anything())
 
 
 def fixed_endpoints(app: FastAPI) -> dict[tuple[str, bytes], ASGIApp]:
@@ -50,7 +60,7 @@ def create_app(plane: DataPlane, pump: Pump) -> FastAPI:
     shared = Endpoints(plane, JsonProtocol(plane, OPS), pump)
     for op in OPS.values():
         if op.route is not None:
-            path = op.route.path.replace("{stream}", "{stream:path}")
+            path = op.route.path.replace("}", ":anything}")
             app.router.routes.append(Route(path, Endpoint(shared, op), methods=[op.route.method], name=op.name))
 
     @app.get(

@@ -45,8 +45,9 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int, *, may_lack:
         ClientLeftError: nobody is there to answer.
     """
     headers = dict(scope["headers"])
-    if may_lack and b"transfer-encoding" not in headers and headers.get(b"content-length", b"0") == b"0":
-        return b""
+    if may_lack and b"content-type" not in headers:
+        with contextlib.suppress(PayloadTooLargeError):  # there is one
+            return await _take_body(receive, 0)
     declared = headers.get(b"content-type", b"")
     if declared != b"application/json":
         media_type = declared.partition(b";")[0].strip().lower().decode("latin-1")
@@ -55,10 +56,13 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int, *, may_lack:
     coding = headers.get(b"content-encoding", b"identity")
     if coding != b"identity":
         raise UnsupportedMediaError(f"Content-Encoding: expected none, got {coding.decode('latin-1')}")
-    too_large = PayloadTooLargeError(f"expected a body of at most {max_bytes} bytes")
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and int(length) > max_bytes:
-        raise too_large
+        raise PayloadTooLargeError(f"expected a body of at most {max_bytes} bytes")
+    return await _take_body(receive, max_bytes)
+
+
+async def _take_body(receive: Receive, max_bytes: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     try:
@@ -70,7 +74,7 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int, *, may_lack:
                 chunk = message.get("body", b"")
                 size += len(chunk)
                 if size > max_bytes:
-                    raise too_large
+                    raise PayloadTooLargeError(f"expected a body of at most {max_bytes} bytes")
                 chunks.append(chunk)
                 if not message.get("more_body", False):
                     break

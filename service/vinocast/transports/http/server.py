@@ -111,8 +111,9 @@ class Server(uvicorn.Server):
             self.announce()
 
     def announce(self) -> None:
-        """Say that the default model answers."""
-        sys.stderr.write(welcome(self.servers[0].sockets[0], commands(self.plane)))
+        """Say that the default model answers, where what is merely good to know is asked for."""
+        if log.isEnabledFor(logging.INFO):
+            sys.stderr.write(welcome(self.servers[0].sockets[0], commands(self.plane)))
 
     async def shutdown(self, sockets: Any = None) -> None:
         """Answer what has been accepted."""

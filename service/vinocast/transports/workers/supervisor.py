@@ -192,7 +192,8 @@ class _Supervisor:
         self._accept_or_not()
         if not self._announced and all(seat.worker and seat.worker.ready for seat in self._seats):
             self._announced = True
-            sys.stderr.write(welcome(self._listeners[0], self._commands))
+            if log.isEnabledFor(logging.INFO):
+                sys.stderr.write(welcome(self._listeners[0], self._commands))
 
     def _bury(self, worker: _Worker) -> None:
         """Clear up after a worker that has ended."""
