@@ -27,7 +27,7 @@ import vinocast
 from vinocast.data.bundled import bundled_models
 from vinocast.engine.profiles import DEFAULT_PROFILE
 from vinocast.errors import SetupError
-from vinocast.transports.standard_streams import ending_in_a_sentence
+from vinocast.process.standard_streams import ending_in_a_sentence
 
 CONVERTED = Path(__file__).resolve().parent.parent / "models" / "openvino"
 # What the older guide promised for its stock graph on an EPYC 7763.

@@ -25,7 +25,7 @@ from vinocast.data.bundled import BUNDLED_GLYPHS, bundled_models
 from vinocast.errors import SetupError
 from vinocast.extras import missing_extra
 from vinocast.glyphs.labels import check_same_labels, read_label_map
-from vinocast.transports.standard_streams import ending_in_a_sentence
+from vinocast.process.standard_streams import ending_in_a_sentence
 
 BUNDLED = bundled_models() / BUNDLED_GLYPHS
 BATCHES = (1, 4, 16, 64, 256)

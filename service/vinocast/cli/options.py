@@ -14,8 +14,8 @@ import click
 
 from vinocast.cli.variables import find_strangers, own_variables, pass_over_links, variable
 from vinocast.errors import SetupError
-from vinocast.transports.signals import unblock
-from vinocast.transports.standard_streams import ending_in_a_sentence, settle_streams
+from vinocast.process.signals import unblock
+from vinocast.process.standard_streams import ending_in_a_sentence, settle_streams
 
 F = TypeVar("F", bound=Callable[..., Any])
 # Under this name a context holds what is to be said of the environment.

@@ -17,8 +17,8 @@ log = logging.getLogger(__package__)
 
 def start_service(level: str) -> None:
     """Prepare the process of a long-running service: signals, logs to stderr, no threads that nobody uses."""
-    from vinocast.transports.log_stream import take_stderr
-    from vinocast.transports.signals import on_end
+    from vinocast.process.log_stream import take_stderr
+    from vinocast.process.signals import on_end
 
     # Until the transport takes over, a signal ends the process. The kernel drops one that process 1 has no handler for.
     on_end(lambda *_: sys.exit(0))

@@ -15,12 +15,12 @@ import numpy as np
 from vinocast.errors import SetupError
 from vinocast.glyphs.chain import GlyphChain
 from vinocast.glyphs.labels import Labels, check_same_labels, read_labels
+from vinocast.process.standard_streams import abandon_output, settle_streams
 from vinocast.recognition import inputs
 from vinocast.recognition.nets import Nets, load_nets
 from vinocast.recognition.options import MissingPathError, Options, parse
 from vinocast.recognition.pipeline import Pipeline, read_rasters
 from vinocast.recognition.report import Counted, Report, Stages, say, tell
-from vinocast.transports.standard_streams import abandon_output, settle_streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import fcntl
 import os
 import sys
 
-from vinocast.transports.descriptors import STDERR, STDOUT, reopen, writer
+from vinocast.process.descriptors import STDERR, STDOUT, reopen, writer
 
 
 class Replies:

@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING
 from vinocast.dataplane import DataPlane
 from vinocast.errors import LineTooLongError, RequestError
 from vinocast.ops import OPS
+from vinocast.process.descriptors import STDIN, write_some
+from vinocast.process.signals import on_end
 from vinocast.protocols.json import JsonProtocol, Message, echo
-from vinocast.transports.descriptors import STDIN, write_some
 from vinocast.transports.lines import LineSplitter
-from vinocast.transports.signals import on_end
 
 if TYPE_CHECKING:
     from vinocast.settings import StdioSettings

@@ -25,12 +25,12 @@ import uvicorn
 from vinocast.dataplane import DataPlane
 from vinocast.errors import SetupError
 from vinocast.ops import OPS
+from vinocast.process.signals import on_end
 from vinocast.transports.http.app import create_app, fixed_endpoints
 from vinocast.transports.http.connections import Connection, listen, url_of
 from vinocast.transports.http.pump import Pump
 from vinocast.transports.http.targets import Targets
 from vinocast.transports.http.welcome import commands, welcome
-from vinocast.transports.signals import on_end
 
 if TYPE_CHECKING:
     import socket

@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING
 
 from vinocast.engine.cpu import cpu_budget
 from vinocast.errors import SetupError
+from vinocast.process.signals import on_end
 from vinocast.transports.http.server import DRAIN_SECONDS, listen_and_say
 from vinocast.transports.http.welcome import welcome
-from vinocast.transports.signals import on_end
 from vinocast.transports.workers.worker import CONNECTION, LIVE, READY, run_worker
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from vinocast.transports.descriptors import open_missing
+from vinocast.process.descriptors import open_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

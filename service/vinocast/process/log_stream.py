@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 
-from vinocast.transports.descriptors import STDERR, WriteSome, open_missing, reopen, writer
+from vinocast.process.descriptors import STDERR, WriteSome, open_missing, reopen, writer
 
 MOST_HELD_BYTES = 1 << 16
 

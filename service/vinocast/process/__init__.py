@@ -1,0 +1,1 @@
+"""What this process is to its parent: signals and standard streams, whatever the parent has made of them."""
