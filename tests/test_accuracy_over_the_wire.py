@@ -12,7 +12,8 @@ import numpy as np
 import orjson
 import pytest
 from numpy.typing import NDArray
-from vinocast.data.etth1 import read_etth1, windows
+from vinocast.data.etth1 import read_etth1
+from vinocast.data.windows import windows
 
 pytestmark = pytest.mark.slow
 

@@ -122,7 +122,8 @@ def scale(plane: DataPlane, request: ScaleRequest, ticket: Ticket) -> None:
 
 def make_scaler(folder: Path, factor: float) -> None:
     """Write a model of the kind, hashes and all."""
-    from vinocast.engine.manifest import Source, sha256_file, write_manifest
+    from vinocast.data.regular import sha256_file
+    from vinocast.engine.manifest import Source, write_manifest
 
     folder.mkdir(parents=True)
     (folder / FACTOR_FILE).write_bytes(orjson.dumps(factor))

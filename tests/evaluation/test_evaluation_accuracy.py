@@ -14,7 +14,9 @@ import openvino as ov
 import pytest
 from openvino import opset13 as op
 from vinocast.data import etth1
-from vinocast.engine.manifest import GOLDEN_FILE, IR_FILE, Source, sha256_file, write_manifest
+from vinocast.data.regular import sha256_file
+from vinocast.data.windows import windows
+from vinocast.engine.manifest import GOLDEN_FILE, IR_FILE, Source, write_manifest
 from vinocast.forecast.manifest import ForecasterManifest
 
 pytestmark = pytest.mark.slow
@@ -74,7 +76,7 @@ def test_errors_are_those_of_the_protocol(
     model = make_persistence(tmp_path / "persistence", layout)
     done = run_vinocast("evaluate", model, "--data", csv, "--split", "validation", "--json")
     assert done.returncode == 0, done.stderr
-    pasts, futures = etth1.windows(etth1.read_etth1(csv).rows("validation", 512), 512, HORIZON)
+    pasts, futures = windows(etth1.read_etth1(csv).rows("validation", 512), 512, HORIZON)
     error = (pasts[..., -1:] - futures).astype(np.float64)
     metric = json.loads(done.stdout)
     assert metric["mse"] == pytest.approx(np.square(error).mean(), rel=1e-6)
@@ -90,9 +92,9 @@ def test_the_context_is_the_models_own(csv: Path, tmp_path: Path, run_vinocast: 
     assert header.split() == ["dataset", "split", "windows", "MSE", "MAE"]
     # It has another's values, and is not called ETTh1.
     assert row.startswith("ETTh1.csv (not ETTh1) ")
-    split, windows, mse, mae = row.split()[-4:]
-    assert (split, windows) == ("test", "2785")
-    pasts, futures = etth1.windows(etth1.read_etth1(csv).rows("test", 48), 48, HORIZON)
+    split, count, mse, mae = row.split()[-4:]
+    assert (split, count) == ("test", "2785")
+    pasts, futures = windows(etth1.read_etth1(csv).rows("test", 48), 48, HORIZON)
     assert float(mse) == pytest.approx(np.square(pasts[..., -1:] - futures).mean(dtype=np.float64), abs=1e-5)
     assert float(mae) == pytest.approx(np.abs(pasts[..., -1:] - futures).mean(dtype=np.float64), abs=1e-5)
 

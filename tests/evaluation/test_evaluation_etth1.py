@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from vinocast.data import etth1
+from vinocast.data.windows import windows
 from vinocast.errors import SetupError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -55,7 +56,7 @@ def test_splits_hold_the_published_windows() -> None:
         "test": (2785, 11520 - 512, 14400),
     }
     for split, (count, first, end) in expected.items():
-        pasts, futures = etth1.windows(data.rows(split, 512), 512, 96)
+        pasts, futures = windows(data.rows(split, 512), 512, 96)
         assert pasts.shape == (count, 7, 512)
         assert futures.shape == (count, 7, 96)
         np.testing.assert_array_equal(pasts[0], values[first : first + 512].T)
@@ -66,13 +67,13 @@ def test_splits_hold_the_published_windows() -> None:
 @pytest.mark.parametrize(("context", "horizon", "count"), [(96, 24, 2857), (336, 720, 2161), (1, 1, 2880)])
 def test_any_context_and_horizon_has_windows(context: int, horizon: int, count: int) -> None:
     data = etth1.Etth1(np.zeros((17_420, 7), np.float32), "")
-    pasts, futures = etth1.windows(data.rows("test", context), context, horizon)
+    pasts, futures = windows(data.rows("test", context), context, horizon)
     assert len(pasts) == len(futures) == count
 
 
 def test_a_stride_takes_every_so_many_th_window() -> None:
     rows = np.arange(40, dtype=np.float32).reshape(20, 2)
-    every, third = etth1.windows(rows, 4, 2), etth1.windows(rows, 4, 2, stride=3)
+    every, third = windows(rows, 4, 2), windows(rows, 4, 2, stride=3)
     for part, all_of_them in zip(third, every, strict=True):
         np.testing.assert_array_equal(part, all_of_them[::3])
 
@@ -80,7 +81,7 @@ def test_a_stride_takes_every_so_many_th_window() -> None:
 def test_windows_that_do_not_fit_are_refused() -> None:
     data = etth1.Etth1(np.zeros((17_420, 7), np.float32), "")
     with pytest.raises(SetupError, match="2880 rows hold no window of 0 and 2881 steps"):
-        etth1.windows(data.rows("test", 0), 0, 2881)
+        windows(data.rows("test", 0), 0, 2881)
     with pytest.raises(SetupError, match="a context of 9000 rows is longer than all that precedes the validation"):
         data.rows("validation", 9000)
 

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
 from support import MODEL, MODELS
 from vinocast.data.series import bundled_series, read_series
 from vinocast.errors import SetupError
-from vinocast.forecast.manifest import ForecasterManifest, open_forecaster
-
-
-def manifest(channels: list[str], layout: Literal["series", "window"] = "series") -> ForecasterManifest:
-    bundled = open_forecaster(MODELS / MODEL).manifest
-    return bundled.model_copy(update={"channels": channels, "layout": layout, "context": 20, "horizon": 5})
+from vinocast.forecast.manifest import open_forecaster
 
 
 @pytest.fixture
@@ -31,11 +25,11 @@ def table(tmp_path: Path) -> Path:
     [(["c", "a"], [100, 1]), (["x", "y"], [1, 10]), (["b"], [10]), (["p", "q", "r", "s"], [1, 10, 100, 1])],
 )
 def test_columns_are_taken_by_name_or_else_in_order(table: Path, channels: list[str], first: list[float]) -> None:
-    assert read_series(table, manifest(channels)).values[1].tolist() == first
+    assert read_series(table, channels, independent=True).values[1].tolist() == first
 
 
 def test_what_is_held_back_follows_what_calibrates(table: Path) -> None:
-    series = read_series(table, manifest(["a", "b"]))
+    series = read_series(table, ["a", "b"], independent=True)
     calibration = series.calibration(20)
     pasts, futures = series.held_back(20, 5)
     assert (calibration.shape[1:], pasts.shape[1:], futures.shape[1:]) == ((20, 2), (20, 2), (5, 2))
@@ -47,7 +41,7 @@ def test_what_is_held_back_follows_what_calibrates(table: Path) -> None:
 
 def test_the_recording_that_comes_along_serves_the_bundled_model() -> None:
     model = open_forecaster(MODELS / MODEL).manifest
-    series = read_series(bundled_series(), model)
+    series = read_series(bundled_series(), model.channels, independent=True)
     assert 200 < len(series.calibration(model.context)) <= 300
     assert 100 < len(series.held_back(model.context, model.horizon)[0]) <= 200
 
@@ -67,16 +61,16 @@ def test_a_fault_is_named_with_its_line(tmp_path: Path, text: str, channels: lis
     path = tmp_path / "bad.csv"
     path.write_text(text)
     with pytest.raises(SetupError, match=message):
-        read_series(path, manifest(channels))
+        read_series(path, channels, independent=True)
 
 
 def test_files_that_cannot_serve_are_refused(table: Path, tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="4 channels"):
-        read_series(table, manifest(["p", "q", "r", "s"], "window"))
+        read_series(table, ["p", "q", "r", "s"], independent=False)
     with pytest.raises(SetupError, match="No such file"):
-        read_series(tmp_path / "none.csv", manifest(["a"]))
+        read_series(tmp_path / "none.csv", ["a"], independent=True)
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SetupError, match="no CSV"):
-        read_series(tmp_path / "binary", manifest(["a"]))
+        read_series(tmp_path / "binary", ["a"], independent=True)
     with pytest.raises(SetupError, match="60 rows are too few, this model needs"):
-        read_series(table, manifest(["a"])).calibration(50)
+        read_series(table, ["a"], independent=True).calibration(50)

@@ -19,6 +19,7 @@ import pytest
 import torch
 from transformers import PatchTSTForPrediction
 from vinocast.data import etth1
+from vinocast.data.windows import windows
 from vinocast.errors import SetupError
 from vinocast.training import checkpoint
 from vinocast.training.forecast import CHECKPOINT_FILE, train_forecaster
@@ -53,8 +54,8 @@ def begin(data: etth1.Etth1, recipe: Recipe) -> Run:
     train, validation = (data.rows(split, 512) for split in ("train", "validation"))
     return Run(
         recipe,
-        Windows(*etth1.windows(train, 512, 96)),
-        Windows(*etth1.windows(validation, 512, 96, recipe.validation_stride)),
+        Windows(*windows(train, 512, 96)),
+        Windows(*windows(validation, 512, 96, recipe.validation_stride)),
     )
 
 
@@ -108,7 +109,7 @@ def test_an_interrupted_training_ends_in_a_hugging_face_folder(data: etth1.Etth1
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, uninterrupted.best[name]), name
 
-    pasts, futures = etth1.windows(data.rows("validation", 512), 512, 96, RECIPE.validation_stride)
+    pasts, futures = windows(data.rows("validation", 512), 512, 96, RECIPE.validation_stride)
     with torch.no_grad():
         forecast = model.eval()(past_values=torch.from_numpy(pasts.copy()).transpose(1, 2)).prediction_outputs
     error = forecast.transpose(1, 2).numpy() - futures

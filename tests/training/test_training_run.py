@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from vinocast.data import etth1
+from vinocast.data.windows import windows
 from vinocast.errors import SetupError
 from vinocast.training import checkpoint
 from vinocast.training.patchtst import new_model, standardise
@@ -34,7 +34,7 @@ def waves(rows: int, seed: int) -> Windows:
     steps = np.arange(rows)[:, None]
     noise = np.random.default_rng(seed).standard_normal((rows, 3))
     values = np.sin(2 * np.pi * steps / [12, 24, 48]) + 0.1 * noise
-    return Windows(*etth1.windows(values.astype(np.float32), 512, 96))
+    return Windows(*windows(values.astype(np.float32), 512, 96))
 
 
 def finish(run: Run, path: Path | None = None, steps: int | None = None) -> Run:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from vinocast.data.regular import read_input
 from vinocast.errors import SetupError, shown
@@ -91,23 +90,6 @@ def read_etth1(path: Path) -> Etth1:
         # The sister set ETTh2 has the same header and the same number of rows.
         log.warning("%s looks like %s but is not the published file: figures from it cannot be compared", path, NAME)
     return Etth1(_standardise(raw), sha256, NAME if sha256 == SHA256 else f"{shown(path.name)} (not {NAME})")
-
-
-def windows(
-    rows: NDArray[np.float32], context: int, horizon: int, stride: int = 1
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Cut rows [rows, channels] into every window there is, or every ``stride``-th.
-
-    Returns:
-        The pasts [n, channels, context] and the futures [n, channels, horizon], views of the rows, oldest step first.
-
-    Raises:
-        SetupError: the rows are fewer than one window needs.
-    """
-    if len(rows) < context + horizon:
-        raise SetupError(f"{len(rows)} rows hold no window of {context} and {horizon} steps")
-    cut = sliding_window_view(rows, context + horizon, axis=0)[::stride]
-    return cut[..., :context], cut[..., context:]
 
 
 def _standardise(raw: NDArray[np.float64]) -> NDArray[np.float32]:

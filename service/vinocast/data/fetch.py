@@ -11,7 +11,7 @@ from http.client import HTTPException
 from typing import TYPE_CHECKING
 
 from vinocast.data.etth1 import SHA256
-from vinocast.engine.manifest import sha256_file
+from vinocast.data.regular import sha256_file
 from vinocast.errors import SetupError
 from vinocast.progress import progress
 

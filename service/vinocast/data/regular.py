@@ -6,6 +6,7 @@ Raises OSError, whose ``strerror`` says why, where there is nothing to wait for.
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import os
 import stat
@@ -27,6 +28,12 @@ def read_regular(path: Path) -> bytes:
     """Return the bytes of a regular file; raises OSError for anything else."""
     with open_regular(path) as file:
         return file.read()
+
+
+def sha256_file(path: Path) -> str:
+    """Return the hexadecimal sha256 of a regular file; raises OSError for anything else."""
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_input(path: Path) -> io.BufferedReader | io.BytesIO:

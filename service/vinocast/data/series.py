@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vinocast.data.bundled import bundled_examples
-from vinocast.data.etth1 import windows
 from vinocast.data.regular import read_input
+from vinocast.data.windows import windows
 from vinocast.errors import SetupError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Sequence
 
-    from vinocast.forecast.manifest import ForecasterManifest
+    from numpy.typing import NDArray
 
 # Of the rows, oldest first, those that calibrate; what comes after is held back to measure by.
 CALIBRATION_SHARE = 0.7
@@ -78,11 +78,11 @@ def bundled_series() -> Path:
     return bundled_examples() / "host.csv"
 
 
-def read_series(path: Path, manifest: ForecasterManifest) -> Series:
+def read_series(path: Path, channels: Sequence[str], *, independent: bool) -> Series:
     """Read the values of a model's channels from a CSV with a header, whose first column is the time.
 
     Columns are taken by the names of the channels where the header has them all, else in their order. Where there are
-    fewer than channels, they serve in turn if the model's channels are independent.
+    fewer than channels, they serve in turn if the channels are ``independent``.
 
     Raises:
         SetupError: no such file, no header, too few columns, a value that is no finite number.
@@ -94,7 +94,7 @@ def read_series(path: Path, manifest: ForecasterManifest) -> Series:
         raise SetupError(f"{path}: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise SetupError(f"{path} is no CSV of numbers: {error}") from None
-    columns = _columns(path, [name.strip() for name in header], manifest)
+    columns = _columns(path, [name.strip() for name in header], channels, independent=independent)
     values = np.empty((len(lines), len(columns)), np.float32)
     for row, line in enumerate(lines):
         try:
@@ -107,11 +107,11 @@ def read_series(path: Path, manifest: ForecasterManifest) -> Series:
     return Series(path, hashlib.sha256(data).hexdigest(), values)
 
 
-def _columns(path: Path, header: list[str], manifest: ForecasterManifest) -> list[int]:
-    channels, found = manifest.channels, len(header) - 1
+def _columns(path: Path, header: list[str], channels: Sequence[str], *, independent: bool) -> list[int]:
+    found = len(header) - 1
     if set(channels) <= set(header):
         return [header.index(channel) for channel in channels]
-    if found < len(channels) and (found < 1 or manifest.layout == "window"):
+    if found < len(channels) and (found < 1 or not independent):
         raise SetupError(
             f"{path}: expected a header of a time column and {len(channels)} channels "
             f"({', '.join(channels)}), got {','.join(header)[:80]!r}"

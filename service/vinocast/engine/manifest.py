@@ -11,7 +11,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vinocast.data.bundled import mend
-from vinocast.data.regular import open_regular, read_regular
+from vinocast.data.regular import open_regular, read_regular, sha256_file
 from vinocast.errors import ModelRefusedError, SetupError, describe, shown
 
 if TYPE_CHECKING:
@@ -139,12 +139,6 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     (folder / MANIFEST_FILE).write_bytes(
         orjson.dumps(manifest.model_dump(mode="json"), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     )
-
-
-def sha256_file(path: Path) -> str:
-    """Return the hexadecimal sha256 of a regular file; raises OSError for anything else."""
-    with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def find_models(root: Path) -> dict[str, Path]:

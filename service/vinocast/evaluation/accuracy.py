@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vinocast.data import etth1
+from vinocast.data.windows import windows
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
 from vinocast.errors import SetupError
@@ -38,8 +39,8 @@ def evaluate(folder: ForecasterFolder, data: etth1.Etth1, split: etth1.Split, pr
             f"{folder.path}: a model of {len(manifest.channels)} channels cannot be scored on {etth1.NAME}, "
             f"which has {len(etth1.CHANNELS)}"
         )
-    pasts, futures = etth1.windows(data.rows(split, manifest.context), manifest.context, manifest.horizon)
     forecaster = ForecastEngine(folder)
+    pasts, futures = windows(data.rows(split, manifest.context), manifest.context, manifest.horizon)
     forecaster.load(Compiler(profile, cpu_budget()))
     channels = range(len(manifest.channels))
     squared = absolute = 0.0

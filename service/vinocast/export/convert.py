@@ -13,8 +13,9 @@ import numpy as np
 import openvino as ov
 
 from vinocast import __version__
+from vinocast.data.regular import sha256_file
 from vinocast.data.series import bundled_series, read_series
-from vinocast.engine.manifest import GOLDEN_FILE, IR_FILE, WEIGHTS_FILE, Source, sha256_file, write_manifest
+from vinocast.engine.manifest import GOLDEN_FILE, IR_FILE, WEIGHTS_FILE, Source, write_manifest
 from vinocast.errors import ModelRefusedError, SetupError, shown
 from vinocast.export.families.registry import read_source
 from vinocast.export.files import CONFIG_FILE, WEIGHT_FILES
@@ -91,7 +92,7 @@ def convert_forecaster(
     )
     series = None
     if plan.precision == "int8":
-        series = read_series(calibration or bundled_series(), plan)
+        series = read_series(calibration or bundled_series(), plan.channels, independent=plan.layout == "series")
         plan.source.options["calibration"] = series.sha256
         plan.tools["nncf"] = version("nncf")
     if _is_current(output, plan):

@@ -18,7 +18,8 @@ from transformers.utils.logging import disable_progress_bar
 
 from vinocast import __version__
 from vinocast.data import etth1
-from vinocast.engine.manifest import sha256_file
+from vinocast.data.regular import sha256_file
+from vinocast.data.windows import windows
 from vinocast.errors import SetupError
 from vinocast.training import checkpoint
 from vinocast.training.patchtst import CONTEXT, HORIZON, new_model
@@ -69,9 +70,9 @@ def train_forecaster(
         finished = _finished(output, identity)
         if finished:
             return finished
-        train = Windows(*etth1.windows(data.rows("train", CONTEXT), CONTEXT, HORIZON))
+        train = Windows(*windows(data.rows("train", CONTEXT), CONTEXT, HORIZON))
         rows = data.rows("validation", CONTEXT)
-        validation = Windows(*etth1.windows(rows, CONTEXT, HORIZON, recipe.validation_stride))
+        validation = Windows(*windows(rows, CONTEXT, HORIZON, recipe.validation_stride))
         run = Run(recipe, train, validation, [model for model, _ in teachers])
         _resume(run, output / CHECKPOINT_FILE, identity)
         _train(run, output / CHECKPOINT_FILE, identity)

@@ -79,7 +79,9 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="module")
 def int8(tmp_path_factory: pytest.TempPathFactory, data: Path) -> ForecasterFolder:
     folder = open_forecaster(MODELS / MODEL)
-    return quantize_folder(folder, read_series(data, folder.manifest), tmp_path_factory.mktemp("int8"))
+    return quantize_folder(
+        folder, read_series(data, folder.manifest.channels, independent=True), tmp_path_factory.mktemp("int8")
+    )
 
 
 def profile_file(**tuned: Any) -> TunedFile:
@@ -139,7 +141,7 @@ def test_what_was_chosen_is_what_a_service_has_in_force(
 
 def test_a_dropped_variant_stands_in_the_table_with_its_reason(tmp_path: Path) -> None:
     folder = open_forecaster(MODELS / MODEL)
-    series = read_series(bundled_series(), folder.manifest)
+    series = read_series(bundled_series(), folder.manifest.channels, independent=True)
     default = Row(default_variant(cpu_budget()), Figures(1.0, 2.0), Figures(0.2, 0.3), 1.0, 0.0, 0.0)
     nan = Figures(math.nan, math.nan)
     rows = [
@@ -246,7 +248,7 @@ def test_the_int8_form_is_made_once_for_the_same_model_and_values(
 ) -> None:
     folder = open_forecaster(MODELS / MODEL)
     inode = int8.path.stat().st_ino
-    again = quantize_folder(folder, read_series(data, folder.manifest), int8.path.parent)
+    again = quantize_folder(folder, read_series(data, folder.manifest.channels, independent=True), int8.path.parent)
     assert (again.path, again.path.stat().st_ino) == (int8.path, inode)
     int8.verify()
     another_graph(tmp_path)
@@ -257,7 +259,7 @@ def test_the_int8_form_is_made_once_for_the_same_model_and_values(
 def test_without_nncf_the_rest_can_be_tuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = open_forecaster(MODELS / MODEL)
     monkeypatch.setitem(sys.modules, "nncf", None)  # what an installation without it raises when it is imported
-    form, note = int8_form(folder, read_series(bundled_series(), folder.manifest), tmp_path)
+    form, note = int8_form(folder, read_series(bundled_series(), folder.manifest.channels, independent=True), tmp_path)
     assert form is None
     assert install_line("convert") in str(note)
     assert list(tmp_path.iterdir()) == []

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from vinocast.engine.manifest import sha256_file
+from vinocast.data.regular import sha256_file
 from vinocast.errors import SetupError
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ import numpy as np
 import openvino as ov
 import orjson
 
+from vinocast.data.regular import sha256_file
 from vinocast.engine.batches import BatchedModel
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget, processor
-from vinocast.engine.manifest import sha256_file
 from vinocast.engine.tuned import find_profile
 from vinocast.errors import SetupError
 from vinocast.export.glyphs.cache import IR_FOLDER, TOOLS, Cache, Entry

@@ -13,7 +13,8 @@ import orjson
 import torch
 
 from vinocast import __version__
-from vinocast.engine.manifest import GOLDEN_FILE, Manifest, Source, sha256_file, write_manifest
+from vinocast.data.regular import sha256_file
+from vinocast.engine.manifest import GOLDEN_FILE, Manifest, Source, write_manifest
 from vinocast.errors import ModelRefusedError, SetupError, shown
 from vinocast.export.folder import check_output, files_below, replace_folder, workspace
 from vinocast.export.glyphs.checkpoint import LAST_WEIGHT, phase1_net, phase2_net, read_checkpoint

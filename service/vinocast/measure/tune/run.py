@@ -123,7 +123,8 @@ def tune(root: Path | None, data: Path | None, cap: Cap, rounds: int) -> Report:
                 continue
             folder = open_forecaster(path)
             folder.verify()
-            series = read_series(data or bundled_series(), folder.manifest)
+            manifest = folder.manifest
+            series = read_series(data or bundled_series(), manifest.channels, independent=manifest.layout == "series")
             int8, note = int8_form(folder, series, int8_folder(state))
             found.append(Measured(folder, series, int8, note, _measure(folder, int8, series, caps, budget, rounds)))
         except SetupError as error:
