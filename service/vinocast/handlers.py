@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from vinocast import __version__
-from vinocast.engine.lane import SERIES_A_PART
+from vinocast.engine.lane import SERIES_PER_PART
 from vinocast.engine.lifecycle import ModelState
 from vinocast.errors import (
     InvalidRequestError,
@@ -61,7 +61,7 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> No
         request.deadline,
         time.monotonic(),
     )
-    if job.rows > SERIES_A_PART and model.manifest.layout == "series":
+    if job.rows > SERIES_PER_PART and model.manifest.layout == "series":
         plane.lane.submit_long(WideForecastJob(job))
         ticket.lasting = True
     else:

@@ -32,7 +32,7 @@ from transformers import PatchTSTConfig, PatchTSTForPrediction
 from vinocast.dataplane import DataPlane
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
-from vinocast.engine.lane import SERIES_A_PART
+from vinocast.engine.lane import SERIES_PER_PART
 from vinocast.engine.profiles import PROFILES
 from vinocast.errors import RequestError
 from vinocast.forecast.engine import ForecastEngine
@@ -121,7 +121,7 @@ def test_a_wide_forecast_is_what_torch_computes(models: Path, window: Window, ex
 def test_only_small_shapes_are_compiled(models: Path, window: Window, expected: Window) -> None:
     forecaster, compiler = ForecastEngine(open_forecaster(models / "wide")), Compiler(PROFILES["native"], cpu_budget())
     forecaster.load(compiler)
-    assert forecaster.compiled_counts == [SERIES_A_PART]
+    assert forecaster.compiled_counts == [SERIES_PER_PART]
     for _ in range(2):
         forecast, seconds = forecaster.forecast(window, range(CHANNELS))
         assert near(forecast, expected, window)

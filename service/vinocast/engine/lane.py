@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TOO_LATE = "deadline_ms: the deadline passed before the request's turn came"
 # Series of a forecast that are computed at a time; more are a long job, so that nothing waits for all of them. Beyond a
 # few windows together nothing is gained by more, and each batch size that is compiled takes memory in proportion.
-SERIES_A_PART = 32
+SERIES_PER_PART = 32
 
 
 class Job(Protocol):
@@ -47,11 +47,15 @@ class Job(Protocol):
 
 
 class LongJob(Protocol):
-    """Work that is done in parts, with other jobs between them. It is answered once, by its last part at the latest."""
+    """Work that is done in parts, with other jobs between them.
+
+    The lane gives it its turns and nothing else: a part that goes wrong, comes too late or has no one waiting for the
+    answer any more is the job's own to notice, and is its last.
+    """
 
     @property
     def model(self) -> object:
-        """What computes it: the long jobs of a model go one after another, and share a room of their own."""
+        """What computes it: the long jobs of a model go one after another, and share a bound of their own."""
 
     @property
     def rows(self) -> int:
@@ -61,14 +65,14 @@ class LongJob(Protocol):
         """Whether the job's model has finished loading, for better or worse."""
 
     def run_part(self) -> bool:
-        """Do the next part; returns whether it was the last, and the job is answered."""
+        """Do the next part and return whether it was the last, after which the job has answered all it is going to."""
 
 
 class Lane:
-    """A first-in first-out queue of jobs, bounded in rows, and beside it one of long jobs a model. For one thread.
+    """A first-in first-out queue of jobs, bounded in rows, and beside it one of long jobs per model. For one thread.
 
     Between two parts of long jobs go the jobs that are there when the second could begin: a job waits for one part at
-    most, and no stream of jobs can keep a long one from its end. Models take turns, a part each.
+    most, and no sequence of jobs can keep a long one from its end. Models take turns, one part each.
     """
 
     def __init__(self, max_rows: int) -> None:
@@ -119,7 +123,7 @@ class Lane:
     def step(self) -> bool:
         """Do one thing: a part of a long job whose turn it is, or a job and those right behind it that join it.
 
-        Jobs whose model is still loading are passed over, and what is past its deadline is failed instead. Returns
+        Jobs whose model is still loading are passed over, and a job past its deadline is failed instead. Returns
         False when nothing could be done. Nothing is waited for: only jobs that are here already go together.
         """
         if self._before_next_part is None:

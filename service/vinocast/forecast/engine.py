@@ -16,7 +16,7 @@ import numpy as np
 
 from vinocast.data.bundled import mend
 from vinocast.engine.compile import infer_together
-from vinocast.engine.lane import SERIES_A_PART
+from vinocast.engine.lane import SERIES_PER_PART
 from vinocast.engine.manifest import IR_FILE
 from vinocast.engine.tuned import choose
 from vinocast.errors import ModelRefusedError
@@ -42,12 +42,12 @@ TIMED_RUNS = 50
 
 
 def series_counts(channels: int) -> list[int]:
-    """Return the batch sizes to compile for a model of so many channels, at most SERIES_A_PART, the most wanted first.
+    """Return the batch sizes to compile for a model of so many channels, at most SERIES_PER_PART, most wanted first.
 
     All channels and a single target are what clients ask for. Between them every count up to eight has its own shape,
     as a row of padding costs as much as a wanted one; above eight each is at most a quarter more than the one before.
     """
-    channels = min(channels, SERIES_A_PART)
+    channels = min(channels, SERIES_PER_PART)
     between = list(range(2, min(channels, 9)))
     while between and between[-1] * 5 // 4 < channels and between[-1] >= 8:
         between.append(between[-1] * 5 // 4)
