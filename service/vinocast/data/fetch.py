@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import urllib.error
 import urllib.request
 from http.client import HTTPException
 from typing import TYPE_CHECKING
 
+from vinocast.data.atomic import whole_file
 from vinocast.data.etth1 import SHA256
 from vinocast.data.regular import sha256_file
 from vinocast.errors import SetupError
@@ -38,17 +37,13 @@ def fetch(output: Path, url: str = ETTH1_URL, sha256: str = SHA256) -> bool:
         SetupError: no connection, a connection that broke off, content of another hash, a folder that cannot be
             written.
     """
-    part = output.with_name(f"{output.name}.{os.getpid()}.part")
     try:
         if output.exists() and sha256_file(output) == sha256:
             return False
-        _download(url, part, sha256)
-        part.replace(output)
+        with whole_file(output) as part:
+            _download(url, part, sha256)
     except OSError as error:
         raise SetupError(f"{output}: {error.strerror or error}; name another file with --output") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
     return True
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Generic, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from vinocast.data.atomic import file_beside, whole_file
 from vinocast.data.regular import read_regular
 from vinocast.engine.cpu import CPUINFO, CpuBudget, cpu_budget, processor
 from vinocast.engine.manifest import Manifest, ModelFolder, read_manifest
@@ -153,30 +154,25 @@ def fingerprint(budget: CpuBudget) -> Fingerprint:
 def write_tuned(state: Path, found: TunedFile) -> Path:
     """Write the profile, at once or not at all, and return its file; raises SetupError."""
     path = state / PROFILE_FILE
-    with _writing(state) as part:
+    with _writing(state), whole_file(path) as part:
         part.write_text(found.model_dump_json(indent=2) + "\n")
-        part.replace(path)
     return path
 
 
 def check_state(state: Path) -> None:
     """Write as much as a profile takes and remove it; raises SetupError where that cannot be done."""
-    with _writing(state) as part:
+    with _writing(state), file_beside(state / PROFILE_FILE) as part:
         part.write_bytes(bytes(PROFILE_BYTES))
 
 
 @contextmanager
-def _writing(state: Path) -> Iterator[Path]:
-    """Yield a file to write in the state folder, of which nothing is left unless it is renamed."""
-    part = state / f"{PROFILE_FILE}.{os.getpid()}.part"
+def _writing(state: Path) -> Iterator[None]:
+    """Make the state folder if need be; raises SetupError where it cannot be written, in the block either."""
     try:
         state.mkdir(parents=True, exist_ok=True)
-        yield part
+        yield
     except OSError as error:
         raise SetupError(f"{state} cannot be written: {error}; name a folder with XDG_STATE_HOME") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def read_tuned() -> TunedProfile:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import openvino as ov
 
+from vinocast.data.atomic import folder_beside, put_in_place
 from vinocast.engine.manifest import MANIFEST_FILE
 from vinocast.errors import SetupError, shown
 
@@ -65,14 +65,10 @@ def _check_files(output: Path, own: set[str]) -> None:
 def workspace(output: Path) -> Iterator[Path]:
     """Yield an empty folder on the file system of ``output``; nothing of it is left behind.
 
-    It lies one level deeper than a model does, so that no one who lists models finds it. Raises SetupError for what
-    cannot be written in it.
+    No one who lists models finds it. Raises SetupError for what cannot be written in it.
     """
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as parent:
-            folder = Path(parent) / "new"
-            folder.mkdir()
+        with folder_beside(output) as folder:
             yield folder
     except OSError as error:
         raise SetupError(f"{shown(output)} cannot be written: {error}; {MAKE_ROOM}") from error
@@ -95,16 +91,8 @@ def replace_folder(output: Path, folder: Path) -> None:
     """Make ``folder`` the model at ``output``, on the disk and all at once."""
     for path in (*files_below(folder), folder):
         _sync(path)
-    old = folder.with_name("old")
     with _turn(output.parent) as parent:
-        if output.exists():
-            output.rename(old)
-        try:
-            folder.rename(output)
-        except OSError:
-            if old.exists():
-                old.rename(output)
-            raise
+        put_in_place(folder, output)
         os.fsync(parent)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import safetensors
 import safetensors.torch
 
+from vinocast.data.atomic import whole_file
 from vinocast.errors import SetupError
 
 if TYPE_CHECKING:
@@ -21,9 +22,8 @@ KEY = "state"
 
 def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """Write a checkpoint; whoever reads the path meanwhile, or after a crash, finds the old one or the new one."""
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(safetensors.torch.save(dict(tensors), {KEY: json.dumps(state)}))
-    part.replace(path)
+    with whole_file(path) as part:
+        part.write_bytes(safetensors.torch.save(dict(tensors), {KEY: json.dumps(state)}))
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

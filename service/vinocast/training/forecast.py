@@ -18,6 +18,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from vinocast import __version__
 from vinocast.data import etth1
+from vinocast.data.atomic import whole_file
 from vinocast.data.regular import sha256_file
 from vinocast.data.windows import windows
 from vinocast.errors import SetupError
@@ -78,9 +79,8 @@ def train_forecaster(
         _train(run, output / CHECKPOINT_FILE, identity)
         record = {"command": _command(recipe, output, threads, teacher_models), **identity}
         record |= _write_model(run, output, validation)
-        part = output / f"{RECORD_FILE}.part"
-        part.write_text(json.dumps(record, indent=2) + "\n")
-        part.replace(output / RECORD_FILE)
+        with whole_file(output / RECORD_FILE) as part:
+            part.write_text(json.dumps(record, indent=2) + "\n")
         (output / CHECKPOINT_FILE).unlink()
     except (OSError, SafetensorError) as error:
         raise SetupError(f"{output} cannot be written: {error}; make room, or name another --output") from error

@@ -14,7 +14,6 @@ import fcntl
 import hashlib
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from vinocast.data.atomic import folder_beside, put_in_place, whole_file
 from vinocast.data.regular import sha256_file
 from vinocast.errors import SetupError
 
@@ -106,16 +106,11 @@ class Cache:
             yield
 
     def _build(self, folder: Path, build: Callable[[Path], dict[str, Any]], versions: dict[str, str]) -> None:
-        folder.parent.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as parent:
-            new = Path(parent) / "new"
-            new.mkdir()
+        with folder_beside(folder) as new:
             notes = build(new)
             hashes = {path.relative_to(new).as_posix(): sha256_file(path) for path in _files(new)}
             (new / ENTRY_FILE).write_bytes(orjson.dumps({"tools": versions, "files": hashes, "notes": notes}))
-            if folder.exists():
-                folder.rename(Path(parent) / "old")
-            new.rename(folder)
+            put_in_place(new, folder)
 
     def _link(self, folder: Path) -> None:
         """Let the documented names lead to the files of an entry."""
@@ -127,10 +122,8 @@ class Cache:
             if link.is_symlink() and link.readlink() == Path(target):
                 continue
             link.parent.mkdir(exist_ok=True)
-            new = link.with_name(f".{link.name}")
-            new.unlink(missing_ok=True)
-            new.symlink_to(target)
-            new.replace(link)
+            with whole_file(link) as new:
+                new.symlink_to(target)
 
     def _prune(self) -> None:
         """Delete what a killed process left behind, and all but the entries used last. The lock is held."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
 
+from vinocast.data.atomic import whole_file
 from vinocast.training.glyphs.charset import Character, write_chars_csv
 
 if TYPE_CHECKING:
@@ -32,12 +33,12 @@ def write_bundle(
     folder.mkdir(parents=True, exist_ok=True)
     for name, tensors in (("phase1", phase1), ("phase2", phase2)):
         dense = {key: tensor.contiguous() for key, tensor in tensors.items()}
-        part = folder / f"{name}.safetensors.part"
-        part.write_bytes(safetensors.torch.save(dense, {"format": "pt"}))
-        part.replace(folder / f"{name}.safetensors")
+        with whole_file(folder / f"{name}.safetensors") as part:
+            part.write_bytes(safetensors.torch.save(dense, {"format": "pt"}))
     _write_json(folder / "config.json", to_config(architecture))
     _write_json(folder / "label_map.json", {label.label: index for index, label in enumerate(labels)})
-    write_chars_csv(folder / "chars.csv", labels)
+    with whole_file(folder / "chars.csv") as part:
+        write_chars_csv(part, labels)
     _write_json(folder / METRICS_FILE, metrics)
 
 
@@ -68,6 +69,5 @@ def to_config(architecture: Phase2Architecture) -> dict[str, Any]:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(path)
+    with whole_file(path) as part:
+        part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

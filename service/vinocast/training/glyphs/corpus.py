@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from vinocast.data.atomic import whole_file
 from vinocast.errors import SetupError
 from vinocast.glyphs.cells import CELLS, pack_cells, split_cells
 from vinocast.glyphs.normalize import OVERSAMPLING
@@ -132,10 +133,8 @@ def _render_face(job: tuple[Path, Path, int, int]) -> str | None:
     numbers = np.array([copy for _, copy, _ in rasters], np.int16)
     cells = np.array([cells for _, _, cells in rasters], np.uint64).reshape(-1, CELLS)
     kept = ~np.isin(codepoints, _placeholders(codepoints, numbers, cells))
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
+    with whole_file(path) as part, part.open("wb") as file:
         np.savez(file, codepoints=codepoints[kept], copies=numbers[kept], cells=cells[kept])
-    part.replace(path)
     return failure
 
 
