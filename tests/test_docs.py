@@ -125,6 +125,13 @@ def test_the_commands_for_a_picture_of_a_glyph_lead_to_its_label(tmp_path: Path)
     assert "warnings" not in reply
 
 
+def test_the_python_example_of_the_readme_runs() -> None:
+    (example,) = re.findall(r"```python\n(import csv.*?)```", README, re.DOTALL)
+    code = f"{example}\nprint(forecast.shape, first.shape, model.channels[0])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "(96, 7) (96, 1) HUFL\n"
+
+
 def test_the_python_example_of_the_glyph_guide_runs(tmp_path: Path) -> None:
     (example,) = re.findall(r"```python\n(from PIL.*?)```", (ROOT / "docs" / "OPENVINO.md").read_text(), re.DOTALL)
     Image.open(ROOT / "examples" / "rasters" / "65_latin_866.png").resize((300, 300)).save(tmp_path / "scan.png")
@@ -148,12 +155,12 @@ def test_the_recorder_records(tmp_path: Path) -> None:
     assert all(float(row.split(",")[-1]) > 0 for row in rows)
 
 
-def test_the_python_example_of_the_setup_guide_runs() -> None:
+def test_the_python_examples_of_the_setup_guide_run() -> None:
     text = (ROOT / "OPENVINO_SETUP.md").read_text()
-    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    code = f"import numpy\npast_values = numpy.ones((512, 7))\n{example}\nprint(predictions.shape)"
+    new, old = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    code = f"import numpy\npast_values = numpy.ones((512, 7))\n{new}\n{old}\nprint(forecast.shape, predictions.shape)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "(96, 7)\n"
+    assert done.stdout == "(96, 1) (96, 7)\n"
 
 
 def test_the_setup_guide_is_right_about_what_is_gone() -> None:
