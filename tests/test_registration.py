@@ -56,6 +56,17 @@ def test_a_registered_op_and_kind_are_served_over_lines(models: Path) -> None:
         assert (model["kind"], model["unit"], model["state"]) == ("scaler", "m", "ready")
 
 
+def test_an_answer_that_cannot_be_written_is_an_error_of_ours_and_ends_nothing(models: Path) -> None:
+    with StdioService("--models", models, program=PROGRAM, env=ENV) as service:
+        for number in range(2):
+            reply = service.ask({"op": "huge", "request_id": number})
+            assert (reply["request_id"], error_of(reply)) == (number, ("internal", None))
+        assert "Integer exceeds 64-bit range" in service.log
+        stats = service.ask({"op": "stats"})
+        assert (stats["answered"], stats["failed"]) == ({}, {"internal": 2})
+        assert service.finish() == ([], 0)
+
+
 def test_a_registered_op_has_a_route_that_the_reference_describes(http: HttpService) -> None:
     reply = httpx.post(f"{http.url}/scale", json={"values": [2], "request_id": "a"}).json()
     assert (reply["values"], reply["request_id"]) == ([5], "a")

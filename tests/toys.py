@@ -120,6 +120,16 @@ def scale(plane: DataPlane, request: ScaleRequest, ticket: Ticket) -> None:
     plane.lane.submit(ScaleJob(ticket, model, request.values, time.monotonic()))
 
 
+class HugeRequest(Envelope):
+    """Nothing; the answer cannot be written as JSON."""
+
+    op: Literal["huge"] | None = Field(default=None, description='"huge"')
+
+
+def huge(plane: DataPlane, request: HugeRequest, ticket: Ticket) -> None:
+    ticket.succeed({"number": 2**70})
+
+
 def make_scaler(folder: Path, factor: float) -> None:
     """Write a model of the kind, hashes and all."""
     from vinocast.data.regular import sha256_file
@@ -140,6 +150,7 @@ def make_scaler(folder: Path, factor: float) -> None:
 
 
 register_kind(SCALER)
+register_op(Op("huge", HugeRequest, Reply, huge))
 register_op(
     Op(
         "scale",

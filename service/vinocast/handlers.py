@@ -155,7 +155,12 @@ class _PingJob:
         return False
 
     def run(self, together: Sequence[Job]) -> None:  # noqa: ARG002 - the signature of a job
-        self._ticket.succeed(pong(self._plane))
+        try:
+            answer = pong(self._plane)
+        except Exception as error:  # noqa: BLE001 - one request must not end the service
+            self._ticket.fail(error)
+        else:
+            self._ticket.succeed(answer)
 
     def fail(self, error: RequestError) -> None:
         self._ticket.refuse(error)

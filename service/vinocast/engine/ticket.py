@@ -36,12 +36,16 @@ class Ticket:
         self._statistics = statistics
 
     def succeed(self, result: Result) -> None:
-        """Answer with a result."""
+        """Answer with a result, or with an error of ours where the protocol cannot write it."""
+        try:
+            self._done(result)
+        except Exception as error:  # noqa: BLE001 - one request must not end the service
+            self.fail(error)
+            return
         if isinstance(result, Computed):
             self._statistics.computed(self.op, result.inference_seconds, result.queue_seconds)
         else:
             self._statistics.success(self.op)
-        self._done(result)
 
     def refuse(self, error: RequestError) -> None:
         """Answer with an error."""
