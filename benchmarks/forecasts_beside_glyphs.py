@@ -18,8 +18,8 @@ import click
 import numpy as np
 import orjson
 from vinocast.glyphs.recognizer import MOST_GLYPHS
+from vinocast.measure.bench.processes import HttpService
 from vinocast.measure.bench.requests import forecasts, random_windows, request
-from vinocast.measure.children import HttpService
 from vinocast.settings import Settings
 
 FIRST_ID = 10**9

@@ -37,9 +37,10 @@ from vinocast.glyphs.rasters import decode_raster
 from vinocast.glyphs.recognizer import Recognizer
 from vinocast.kinds import open_model
 from vinocast.measure.bench.figures import quantiles
-from vinocast.measure.bench.load import FIRST_ID, ID_KEY, PATIENCE, Body
+from vinocast.measure.bench.load import FIRST_ID, ID_KEY, Body
+from vinocast.measure.bench.processes import HttpService, Service, StdioService
 from vinocast.measure.bench.requests import forecasts, observations, random_windows, request
-from vinocast.measure.children import HttpService, Service, StdioService
+from vinocast.measure.children import PATIENCE
 from vinocast.settings import Settings
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from vinocast.data.bundled import BUNDLED_FORECASTER, bundled_models
 from vinocast.forecast.manifest import open_forecaster
 from vinocast.measure.bench.figures import Cell, Samples, figures
 from vinocast.measure.bench.load import ClosedLoop
+from vinocast.measure.bench.processes import HttpService
 from vinocast.measure.bench.requests import forecasts, random_windows
-from vinocast.measure.children import HttpService, sharpen_timers
+from vinocast.measure.children import sharpen_timers
 from vinocast.settings import Settings
 
 CLIENTS = (1, 4, 16)

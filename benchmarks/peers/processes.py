@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vinocast.measure.bench.load import Client
-from vinocast.measure.children import PR_SET_PDEATHSIG, Connections, Process, cpu_seconds, proc_stat
+from vinocast.measure.bench.processes import Connections
+from vinocast.measure.children import PR_SET_PDEATHSIG, Process, cpu_seconds, proc_stat
 
 from benchmarks.peers.catalogue import ROOT
 

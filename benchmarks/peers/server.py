@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from vinocast.errors import SetupError
 from vinocast.measure.bench import requests
 from vinocast.measure.bench.load import Body, Client, ClosedLoop
-from vinocast.measure.children import HttpService, Process, Service, StdioService
+from vinocast.measure.bench.processes import HttpService, Service, StdioService
+from vinocast.measure.children import Process
 from vinocast.settings import Settings
 
 from benchmarks.peers.catalogue import Peer, read_predictions

@@ -130,7 +130,7 @@ def test_another_graph_is_measured_beside_ours(tmp_path: Path) -> None:
     import numpy as np
     import openvino as ov
     from openvino import opset13 as ops
-    from vinocast.measure.children import RawModel
+    from vinocast.measure.bench.processes import RawModel
 
     window = ops.parameter([-1, 512, 7], np.float32)
     forecast = ops.matmul(ops.constant(np.ones((96, 512), np.float32)), window, False, False)
@@ -143,7 +143,7 @@ def test_another_graph_is_measured_beside_ours(tmp_path: Path) -> None:
 
 
 def test_a_service_that_does_not_come_up_says_why(tmp_path: Path) -> None:
-    from vinocast.measure.children import HttpService
+    from vinocast.measure.bench.processes import HttpService
     from vinocast.settings import Settings
 
     with (

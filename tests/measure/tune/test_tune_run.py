@@ -35,7 +35,7 @@ from vinocast.errors import SetupError
 from vinocast.export.convert import quantize_folder
 from vinocast.extras import install_line
 from vinocast.forecast.manifest import ForecasterFolder, open_forecaster
-from vinocast.measure.children import RawModel
+from vinocast.measure.bench.processes import RawModel
 from vinocast.measure.tune.report import to_text
 from vinocast.measure.tune.run import Measured, Report, Tuned, int8_form
 from vinocast.measure.tune.variants import Figures, Row, Variant, default_variant

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vinocast.errors import SetupError
+from vinocast.measure.children import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +26,6 @@ FIRST_ID = 10**9
 ID_KEY = b'{"request_id":'
 ID = slice(len(ID_KEY), len(ID_KEY) + len(str(FIRST_ID)))
 READ_BYTES = 1 << 18
-# Only a hang reaches it.
-PATIENCE = 60.0
 # How long an open loop goes on sending what it is behind with, after the last arrival was due; or as long as it lasted.
 LEAST_GRACE = 1.0
 

@@ -1,8 +1,7 @@
-"""The model alone, in a process of its own, ``python -m vinocast.measure.bench.raw OPTIONS``, driven over its input.
+"""The model alone, in a process of its own: ``python -m vinocast.measure.bench.raw OPTIONS``.
 
 OPTIONS is a JSON object: ``folder`` of the model, ``profile``, ``stock`` (an IR or null). The first line it prints
-describes what it has compiled; each line ``[graph, seconds]`` that it reads is answered by the milliseconds of each
-inference, as an array.
+describes what it has compiled; then it answers calls of :class:`Graphs`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
-import orjson
 
 from vinocast.engine.compile import CompiledShape, Compiler, openvino_version
 from vinocast.engine.cpu import cpu_budget
@@ -27,6 +25,7 @@ from vinocast.forecast.manifest import open_forecaster
 from vinocast.measure.bench.figures import MATMUL
 from vinocast.measure.bench.floor import MATMUL_SHAPE, matmul_model, multiply_adds
 from vinocast.measure.bench.requests import random_windows
+from vinocast.measure.calls import answer_calls
 
 # The first inferences after a pause find cold caches and sleeping threads.
 SETTLE = 3
@@ -94,15 +93,10 @@ def main() -> None:
     except (SetupError, RuntimeError) as error:
         sys.exit(" ".join(f"{f'{stock} or ' if stock else ''}{options['folder']}: {error}".split()))
     in_force = next(iter(graphs.shapes.values())).in_force
-    _answer({"multiply_adds": graphs.multiply_adds, "in_force": in_force, "openvino": openvino_version()})
-    for line in sys.stdin.buffer:
-        name, seconds = json.loads(line)
-        _answer(graphs.measure(name, seconds))
-
-
-def _answer(value: object) -> None:
-    sys.stdout.buffer.write(orjson.dumps(value) + b"\n")
-    sys.stdout.buffer.flush()
+    answer_calls(
+        graphs,
+        {"multiply_adds": graphs.multiply_adds, "in_force": in_force, "openvino": openvino_version()},
+    )
 
 
 if __name__ == "__main__":

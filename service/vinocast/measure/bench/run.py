@@ -22,15 +22,15 @@ from vinocast.kinds import KINDS
 from vinocast.measure.bench import figures, requests
 from vinocast.measure.bench.figures import MATMUL, Cell, Raw, Row, Samples, Split, median
 from vinocast.measure.bench.load import ClosedLoop, OpenLoop
-from vinocast.measure.children import (
+from vinocast.measure.bench.processes import (
     HttpService,
     RawModel,
     Service,
     StdioService,
     first_answer_seconds,
     import_seconds,
-    sharpen_timers,
 )
+from vinocast.measure.children import sharpen_timers
 from vinocast.progress import progress
 
 if TYPE_CHECKING:

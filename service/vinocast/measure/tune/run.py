@@ -32,7 +32,8 @@ from vinocast.extras import missing_extra
 from vinocast.forecast.kind import FORECASTER
 from vinocast.forecast.manifest import ForecasterFolder, open_forecaster
 from vinocast.kinds import open_model
-from vinocast.measure.children import Worker
+from vinocast.measure.calls import MeasuringProcess
+from vinocast.measure.tune.compiled import described
 from vinocast.measure.tune.variants import (
     Cap,
     Figures,
@@ -44,7 +45,6 @@ from vinocast.measure.tune.variants import (
     plan,
     problem,
 )
-from vinocast.measure.tune.worker import described
 from vinocast.progress import progress
 
 if TYPE_CHECKING:
@@ -187,18 +187,19 @@ def _measure(
             "int8": str(int8.path) if int8 else None,
             "windows": str(scratch / "windows.npy"),
         }
-        workers = {
-            cap: stack.enter_context(Worker("vinocast.measure.tune.worker", isa_cap=cap, **options)) for cap in caps
+        processes = {
+            cap: stack.enter_context(MeasuringProcess("vinocast.measure.tune.compiled", isa_cap=cap, **options))
+            for cap in caps
         }
         variants = [
             variant
-            for cap, worker in workers.items()
-            for variant in plan(budget, cap, bf16=worker.read()["bf16"], int8=int8 is not None)
+            for cap, process in processes.items()
+            for variant in plan(budget, cap, bf16=process.describe()["bf16"], int8=int8 is not None)
         ]
         bar = stack.enter_context(progress(len(variants) * (1 + rounds), folder.path.name))
         refused: dict[Variant, str | None] = {}
         for variant in variants:
-            refused[variant] = workers[variant.isa_cap].ask(["load", described(variant)])
+            refused[variant] = processes[variant.isa_cap].call("load", described(variant))
             bar.update(1)
         sound = [variant for variant in variants if refused[variant] is None]
         reference = default_variant(budget)
@@ -210,13 +211,13 @@ def _measure(
         for variant in sound:
             if variant.numerics not in forecasts:
                 file = scratch / "forecasts.npy"
-                workers[variant.isa_cap].ask(["forecast", described(variant), str(file)])
+                processes[variant.isa_cap].call("forecast", described(variant), str(file))
                 forecasts[variant.numerics] = np.load(file)
         times: dict[tuple[Variant, int], list[float]] = {}
         for _ in range(rounds):
             for variant in sound:
                 for count in (len(manifest.channels), 1):
-                    measured = workers[variant.isa_cap].ask(["measure", described(variant), count, COUNT])
+                    measured = processes[variant.isa_cap].call("measure", described(variant), count, COUNT)
                     times.setdefault((variant, count), []).extend(measured)
                 bar.update(1)
 

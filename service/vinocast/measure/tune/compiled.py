@@ -1,9 +1,8 @@
-"""Variants of one model under one cap, in a process of their own: ``python -m vinocast.measure.tune.worker OPTIONS``.
+"""Variants of one model under one cap, in a process of their own: ``python -m vinocast.measure.tune.compiled OPTIONS``.
 
 The CPU plugin reads the cap once, when it loads. OPTIONS is a JSON object: ``isa_cap``; ``folder`` of the model;
 ``int8``, the folder of its int8 form or null; ``windows``, a file of windows [n, context, channels]. The first line it
-prints says whether the CPU has bf16 under the cap. Each line ``[name, …]`` that it reads calls the method of
-:class:`Variants` of that name, whose result is the answer.
+prints says whether the CPU has bf16 under the cap; then it answers calls of :class:`CompiledVariants`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
@@ -23,13 +21,14 @@ from vinocast.engine.profiles import Profile
 from vinocast.errors import ModelRefusedError
 from vinocast.forecast.engine import ForecastEngine
 from vinocast.forecast.manifest import open_forecaster
+from vinocast.measure.calls import answer_calls
 from vinocast.measure.tune.variants import Variant
 
 # The first inferences after another variant's find cold caches and sleeping threads.
 SETTLE = 3
 
 
-class Variants:
+class CompiledVariants:
     """Variants of a model, each compiled as the service would."""
 
     def __init__(self, isa_cap: str | None, folder: str, int8: str | None, windows: str) -> None:
@@ -68,22 +67,14 @@ class Variants:
 
 
 def described(variant: Variant) -> dict[str, Any]:
-    """Return a variant as it goes over the pipe."""
+    """Return a variant as it goes into a call."""
     return asdict(variant)
 
 
 def main() -> None:
     """Describe, and answer until the input ends."""
-    variants = Variants(**json.loads(sys.argv[1]))
-    _answer({"bf16": "BF16" in variants.compiler.capabilities()})
-    for line in sys.stdin.buffer:
-        name, *arguments = json.loads(line)
-        _answer(getattr(variants, name)(*arguments))
-
-
-def _answer(value: object) -> None:
-    sys.stdout.buffer.write(orjson.dumps(value) + b"\n")
-    sys.stdout.buffer.flush()
+    variants = CompiledVariants(**json.loads(sys.argv[1]))
+    answer_calls(variants, {"bf16": "BF16" in variants.compiler.capabilities()})
 
 
 if __name__ == "__main__":
