@@ -20,7 +20,8 @@ from vinocast.recognition import inputs
 from vinocast.recognition.nets import Nets, load_nets
 from vinocast.recognition.options import MissingPathError, Options, parse
 from vinocast.recognition.pipeline import Pipeline, read_rasters
-from vinocast.recognition.report import Counted, Report, Stages, say, tell
+from vinocast.recognition.report import Report, Stages
+from vinocast.recognition.said import Counted, say, tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

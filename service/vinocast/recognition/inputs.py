@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vinocast.recognition.options import Options
-    from vinocast.recognition.report import Counted
+    from vinocast.recognition.said import Counted
 
 TEST_IDS = "phase2_test_ids.txt"
 LABEL_KEYS = ("label", "glyph_label", "label_string")

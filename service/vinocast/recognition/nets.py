@@ -12,7 +12,7 @@ from vinocast.export.glyphs.cache import Cache
 from vinocast.extras import missing_extra
 from vinocast.glyphs.manifest import PHASE1_IR_FILE, PHASE2_IR_FILE
 from vinocast.kinds import open_model
-from vinocast.recognition.report import tell
+from vinocast.recognition.said import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable

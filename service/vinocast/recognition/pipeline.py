@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from vinocast.recognition.inputs import Glyph
     from vinocast.recognition.nets import Nets
-    from vinocast.recognition.report import Counted, Stages
+    from vinocast.recognition.report import Stages
+    from vinocast.recognition.said import Counted
 
 # Rasters read, and grids ranked, in one go of the fast way; how many such reads are under way beside the inference.
 CHUNK = 64

@@ -1,12 +1,11 @@
-"""What a run says: a line a glyph, JSON lines, what was left out, accuracy, times."""
+"""What comes of a run: a line for each glyph, JSON lines, accuracy, times."""
 
 from __future__ import annotations
 
 import os
 import stat
-import sys
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
@@ -15,6 +14,7 @@ import orjson
 
 from vinocast.errors import SetupError, as_text, shown
 from vinocast.glyphs.labels import UNKNOWN_BASE
+from vinocast.recognition.said import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,41 +27,8 @@ if TYPE_CHECKING:
 
 # What the accuracy line calls top5, however many labels are asked for.
 TOP = 5
-SAID = 20
 # In place of the index of a true label: there is one that the model lacks, and there is none.
 NOT_HAD, NOT_SAID = -1, -2
-
-
-def say(line: str) -> None:
-    """Print a line for users and their scripts."""
-    print(line, flush=True)  # noqa: T201 - the output of the program
-
-
-def tell(line: str) -> None:
-    """Print a warning or an error."""
-    print(line, file=sys.stderr, flush=True)  # noqa: T201 - as above
-
-
-class Counted:
-    """Faults of several kinds, said on standard error as they are met: the first of each kind, then their number."""
-
-    def __init__(self, heading: str) -> None:
-        self._heading = heading
-        self.counts: Counter[str] = Counter()
-        self._said: Counter[str] = Counter()
-
-    def add(self, kind: str, reason: str, count: int = 1) -> None:
-        """Count what was skipped, and say why."""
-        self.counts[kind] += count
-        self._said[kind] += 1
-        if self._said[kind] <= SAID:
-            tell(f"[WARN] {reason}")
-
-    def say(self) -> None:
-        """Say how many there were."""
-        if self.counts:
-            kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts.items())
-            tell(f"[WARN] {self._heading}: {kinds}")
 
 
 class Stages:
