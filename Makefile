@@ -1,7 +1,7 @@
 # make serve   install the pinned runtime into .venv and start the HTTP service
 # make test    install what the tests need as well, and run all of them; TESTS=tests/room runs those of one room
 # make fast    the same without what takes long, a minute or two on two cores: for before each commit
-# make check   linters and type checker
+# make check   linters, type checker and the directions of imports (pyproject.toml, tool.importlinter)
 # make wheel   build the wheel, bundled models included
 
 PYTHON ?= python3
@@ -28,6 +28,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 
 wheel: $(VENV)/.runtime
 	$(PIP) wheel --no-deps --wheel-dir dist .
