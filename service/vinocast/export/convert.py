@@ -19,7 +19,7 @@ from vinocast.engine.manifest import GOLDEN_FILE, IR_FILE, WEIGHTS_FILE, Source,
 from vinocast.errors import ModelRefusedError, SetupError, shown
 from vinocast.export.families.registry import read_source
 from vinocast.export.files import CONFIG_FILE, WEIGHT_FILES
-from vinocast.export.folder import check_output, files_below, replace_folder, save_ir, workspace
+from vinocast.export.folder import check_output, files_below, is_current, replace_folder, save_ir, workspace
 from vinocast.export.generated import as_windows, golden_series
 from vinocast.export.parity import check_parity
 from vinocast.export.quantize import quantize
@@ -27,7 +27,6 @@ from vinocast.forecast.manifest import ForecasterFolder, ForecasterManifest, Met
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
     from vinocast.data.series import Series
     from vinocast.export.families.checkpoint import Checkpoint
@@ -95,7 +94,7 @@ def convert_forecaster(
         series = read_series(calibration or bundled_series(), plan.channels, independent=plan.layout == "series")
         plan.source.options["calibration"] = series.sha256
         plan.tools["nncf"] = version("nncf")
-    if _is_current(output, plan):
+    if is_current(output, plan):
         click.echo(f"{shown(output)} is made from this source with these options already: nothing to do", err=True)
         return output
     check_output(output, OWN_FILES | _listed(output), sum(map(len, checkpoint.files.values())))
@@ -143,7 +142,7 @@ def quantize_folder(folder: ForecasterFolder, series: Series, root: Path) -> For
             "command": None,
         }
     )
-    if _is_current(output, manifest):
+    if is_current(output, manifest):
         return open_forecaster(output)
     check_output(output, OWN_FILES, sum(path.stat().st_size for path in files_below(folder.path)))
     with workspace(output) as made:
@@ -204,20 +203,6 @@ def _listed(output: Path) -> set[str]:
         return set(open_forecaster(output).manifest.files)
     except ModelRefusedError:
         return set()
-
-
-def _is_current(output: Path, plan: ForecasterManifest) -> bool:
-    """Whether a whole model of this plan is there; under what name its source was found makes no difference."""
-    try:
-        existing = open_forecaster(output)
-        existing.verify()
-    except ModelRefusedError:
-        return False
-    return _decided(existing.manifest) == _decided(plan)
-
-
-def _decided(manifest: ForecasterManifest) -> dict[str, Any]:
-    return manifest.model_dump(exclude={"files": True, "parity": True, "source": {"name": True}})
 
 
 def _write_model(folder: Path, checkpoint: Checkpoint, graph: ov.Model, plan: ForecasterManifest) -> None:

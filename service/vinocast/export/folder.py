@@ -7,16 +7,19 @@ import os
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import openvino as ov
 
 from vinocast.data.atomic import folder_beside, put_in_place
 from vinocast.engine.manifest import MANIFEST_FILE
-from vinocast.errors import SetupError, shown
+from vinocast.errors import ModelRefusedError, SetupError, shown
+from vinocast.kinds import open_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from vinocast.engine.manifest import Manifest
 
 MAKE_ROOM = "make room, or name another folder"
 
@@ -40,6 +43,20 @@ def check_output(output: Path, own: set[str], size: int) -> None:
     if (free := shutil.disk_usage(parent).free) < size:
         raise SetupError(f"{shown(output)} takes {_mb(size)}, of which {_mb(free)} are free: {MAKE_ROOM}")
     _check_replaceable(output, own)
+
+
+def is_current(output: Path, plan: Manifest) -> bool:
+    """Whether a whole model of this plan is there; under what name its source was found makes no difference."""
+    try:
+        existing = open_model(output)
+        existing.verify()
+    except ModelRefusedError:
+        return False
+    return _decided(existing.manifest) == _decided(plan)
+
+
+def _decided(manifest: Manifest) -> dict[str, Any]:
+    return manifest.model_dump(exclude={"files": True, "parity": True, "source": {"name": True}})
 
 
 def _check_replaceable(output: Path, own: set[str]) -> None:

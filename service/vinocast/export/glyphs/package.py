@@ -14,15 +14,14 @@ import torch
 
 from vinocast import __version__
 from vinocast.data.regular import sha256_file
-from vinocast.engine.manifest import GOLDEN_FILE, Manifest, Source, write_manifest
-from vinocast.errors import ModelRefusedError, SetupError, shown
-from vinocast.export.folder import check_output, files_below, replace_folder, workspace
+from vinocast.engine.manifest import GOLDEN_FILE, Source, write_manifest
+from vinocast.errors import SetupError, shown
+from vinocast.export.folder import check_output, files_below, is_current, replace_folder, workspace
 from vinocast.export.glyphs.checkpoint import LAST_WEIGHT, phase1_net, phase2_net, read_checkpoint
 from vinocast.export.glyphs.onnx import convert_onnx_to_openvino, export_phase1_to_onnx, export_phase2_to_onnx
 from vinocast.glyphs.cells import CELL_SIDE, GRID_SIDE, PRIMITIVES
 from vinocast.glyphs.labels import check_same_labels, read_labels
 from vinocast.glyphs.manifest import CHARS_FILE, LABEL_MAP_FILE, PHASE1_IR_FILE, PHASE2_IR_FILE, GlyphsManifest
-from vinocast.kinds import open_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +94,7 @@ def convert_glyphs(
         metrics=metrics or {},
         command=command,
     )
-    if _is_current(output, plan):
+    if is_current(output, plan):
         return output
     kept = {f"{SOURCE_FOLDER}/{name}" for names in CHECKPOINTS for name in names} | {f"{SOURCE_FOLDER}/{CONFIG_FILE}"}
     irs = {PHASE1_IR_FILE, PHASE2_IR_FILE}
@@ -135,20 +134,6 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise SetupError(f"{path}: expected an object, as --config_yaml holds")
     return config
-
-
-def _is_current(output: Path, plan: GlyphsManifest) -> bool:
-    """Whether a whole model of this plan is there; under what name its source was found makes no difference."""
-    try:
-        existing = open_model(output)
-        existing.verify()
-    except ModelRefusedError:
-        return False
-    return _decided(existing.manifest) == _decided(plan)
-
-
-def _decided(manifest: Manifest) -> dict[str, Any]:
-    return manifest.model_dump(exclude={"files": True, "source": {"name": True}})
 
 
 def _write_irs(folder: Path, net1: Phase1Net, net2: Phase2Net) -> None:
