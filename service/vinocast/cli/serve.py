@@ -8,6 +8,7 @@ import click
 
 from vinocast.cli.options import Command, settings_options
 from vinocast.cli.service import start_service
+from vinocast.errors import SetupError
 from vinocast.settings import HttpSettings
 
 
@@ -18,8 +19,15 @@ def serve(**options: Any) -> None:
     settings = HttpSettings(**options)
     start_service(settings.log_level)
     if settings.workers == 1:
-        from vinocast.transports.http.server import serve_http as serve
-    else:
-        from vinocast.transports.workers.supervisor import serve_workers as serve
+        from vinocast.transports.http.server import serve_http
 
-    serve(settings)
+        serve_http(settings)
+        return
+    from vinocast.engine.cpu import cpu_budget
+    from vinocast.transports.workers.supervisor import serve_workers
+
+    budget = cpu_budget()
+    if settings.workers > budget.cores:
+        cores = f"{budget.cores} core{'s' * (budget.cores > 1)}"
+        raise SetupError(f"--workers {settings.workers}: {cores} here; choose at most {budget.cores}")
+    serve_workers(settings, sorted(budget.affinity))

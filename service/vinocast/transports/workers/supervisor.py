@@ -25,7 +25,6 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from vinocast.engine.cpu import cpu_budget
 from vinocast.errors import SetupError
 from vinocast.process.signals import on_end
 from vinocast.transports.http.server import DRAIN_SECONDS, listen_and_say
@@ -46,14 +45,10 @@ log = logging.getLogger(__name__)
 _fork = multiprocessing.get_context("fork")
 
 
-def serve_workers(settings: HttpSettings) -> None:
+def serve_workers(settings: HttpSettings, cpus: Sequence[int]) -> None:
     """Serve with several processes until a signal; raises SetupError when not even the first can start."""
-    budget = cpu_budget()
-    if settings.workers > budget.cores:
-        cores = f"{budget.cores} core{'s' * (budget.cores > 1)}"
-        raise SetupError(f"--workers {settings.workers}: {cores} here; choose at most {budget.cores}")
     listeners = listen_and_say(settings)
-    supervisor = _Supervisor(settings, listeners, share_out(sorted(budget.affinity), settings.workers))
+    supervisor = _Supervisor(settings, listeners, share_out(cpus, settings.workers))
     on_end(lambda *_: supervisor.stop())
     try:
         supervisor.run()
