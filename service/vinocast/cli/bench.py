@@ -62,8 +62,8 @@ def bench(
     Starts the service over both transports with the same options, and takes two to three minutes in which the machine
     should do nothing else. docs/performance.md says what each figure means.
     """
+    from vinocast.measure.bench.benchmark import QUICK, Plan, run
     from vinocast.measure.bench.report import to_json, to_text
-    from vinocast.measure.bench.run import QUICK, Plan, run
 
     if plot is not None:
         try:
@@ -75,11 +75,11 @@ def bench(
     check_writable("--json", Path(json) if json and json != "-" else None)
     check_writable("--plot", plot)
     plan = dataclasses.replace(QUICK, rates=rate) if quick else Plan(seconds=seconds, rates=rate)
-    report = run(Settings(**options), stock, plan)
+    results = run(Settings(**options), stock, plan)
     if json != "-":
-        click.echo(to_text(report))
+        click.echo(to_text(results))
     if json is not None:
         with click.open_file(json, "wb") as file:
-            file.write(to_json(report))
+            file.write(to_json(results))
     if plot is not None:
-        plot.write_text(charts.to_html(report))
+        plot.write_text(charts.to_html(results))

@@ -38,9 +38,9 @@ def tune(models: Path | None, data: Path | None, isa_cap: Literal["AVX2"] | None
     nothing else. int8 needs the extra 'convert'.
     """
     from vinocast.measure.tune.report import to_text
-    from vinocast.measure.tune.run import tune
+    from vinocast.measure.tune.tuning import tune
 
-    report = tune(models, data, isa_cap, rounds)
-    click.echo(to_text(report))
-    if isinstance(report.path, SetupError):
-        raise report.path
+    results = tune(models, data, isa_cap, rounds)
+    click.echo(to_text(results))
+    if isinstance(results.path, SetupError):
+        raise results.path

@@ -20,7 +20,7 @@ from vinocast.recognition import inputs
 from vinocast.recognition.nets import Nets, load_nets
 from vinocast.recognition.options import MissingPathError, Options, parse
 from vinocast.recognition.pipeline import Pipeline, read_rasters
-from vinocast.recognition.report import Report, Stages
+from vinocast.recognition.results import ResultWriter, Stages
 from vinocast.recognition.said import Counted, say, tell
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ def _run(options: Options) -> int:
             f"[INFO] Starting inference | rasters={len(glyphs)} | device={nets.device} | "
             f"phase1_params={nets.parameters[0]} | phase2_params={nets.parameters[1]}"
         )
-        report = Report(labels, options.topk, output, quiet=options.quiet, show_grid=options.show_grid)
-        pipeline = Pipeline(nets, report.ranks, options.batch_size, skipped, doubted, stages, plain=options.plain)
+        writer = ResultWriter(labels, options.topk, output, quiet=options.quiet, show_grid=options.show_grid)
+        pipeline = Pipeline(nets, writer.ranks, options.batch_size, skipped, doubted, stages, plain=options.plain)
         start = time.perf_counter()
         batches = pipeline.rasters(options.rasters_dir, glyphs) if stored is None else pipeline.grids(stored, glyphs)
         # A line a glyph shows how far it is; without them, and where somebody looks, a bar does.
@@ -91,18 +91,18 @@ def _run(options: Options) -> int:
         with click.progressbar(length=len(glyphs), file=sys.stderr, hidden=hidden) as progress:
             for batch in batches:
                 with stages.measure("write"):
-                    report.add(batch.glyphs, batch.ranking, batch.grids)
+                    writer.add(batch.glyphs, batch.ranking, batch.grids)
                 progress.update(len(batch.glyphs))
-        report.flush()
+        writer.flush()
         seconds = time.perf_counter() - start
     skipped.say()
-    count = report.recognised
+    count = writer.recognised
     _say_doubts(doubted, count)
     say(f"[TIMING] Inference time: {seconds:.3f}s for {count} glyphs ({seconds * 1e3 / max(count, 1):.2f}ms per glyph)")
     if options.stages:
         say(f"[STAGES] {stages}")
     if options.summary:
-        say(report.summary())
+        say(writer.summary())
     if not count:
         raise SetupError("nothing could be recognised: see the messages above")
     say("[DONE] Inference complete.")

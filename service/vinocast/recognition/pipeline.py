@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from vinocast.recognition.inputs import Glyph
     from vinocast.recognition.nets import Nets
-    from vinocast.recognition.report import Stages
+    from vinocast.recognition.results import Stages
     from vinocast.recognition.said import Counted
 
 # Rasters read, and grids ranked, in one go of the fast way; how many such reads are under way beside the inference.

@@ -37,7 +37,7 @@ from vinocast.extras import install_line
 from vinocast.forecast.manifest import ForecasterFolder, open_forecaster
 from vinocast.measure.bench.processes import RawModel
 from vinocast.measure.tune.report import to_text
-from vinocast.measure.tune.run import Measured, Report, Tuned, int8_form
+from vinocast.measure.tune.tuning import Measured, Tuned, TuningResults, int8_form
 from vinocast.measure.tune.variants import Figures, Row, Variant, default_variant
 
 # Rows of the recording that are enough for both parts, so that little has to be calibrated.
@@ -150,7 +150,7 @@ def test_a_dropped_variant_stands_in_the_table_with_its_reason(tmp_path: Path) -
         default,
     ]
     tuned = Tuned(Measured(folder, series, None, "a note", rows), default, default)
-    text = to_text(Report([tuned], ["another: it has no weights"], None, 3.0, tmp_path))
+    text = to_text(TuningResults([tuned], ["another: it has no weights"], None, 3.0, tmp_path))
     lines = [line for line in text.splitlines() if line.startswith(("AVX2 ", "none "))]
     assert [line.split()[1:3] for line in lines] == [["int8", "f32"], ["f32", "f32"], ["int8", "bf16"]]
     assert lines[0].endswith("2.00    +1.00%  0.300  dropped: MSE differs")
@@ -161,7 +161,7 @@ def test_a_dropped_variant_stands_in_the_table_with_its_reason(tmp_path: Path) -
     assert "The load average was 3.0" in text
     assert text.endswith(f"Written to {tmp_path}; use it with --profile tuned.")
     # What was measured is told even where it cannot be kept.
-    assert to_text(Report([tuned], ["another: it has no weights"], None, 3.0, SetupError("a full disk"))) in text
+    assert to_text(TuningResults([tuned], ["another: it has no weights"], None, 3.0, SetupError("a full disk"))) in text
 
 
 def test_int8_answers_nearly_as_f32_does(state: Path, int8: ForecasterFolder) -> None:

@@ -1,4 +1,4 @@
-"""The report as a page with charts. The charts' library comes inside the page, so it needs no network."""
+"""The results as a page with charts. The charts' library comes inside the page, so it needs no network."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from plotly.graph_objects import Bar, Figure
 
 if TYPE_CHECKING:
+    from vinocast.measure.bench.benchmark import BenchmarkResults
     from vinocast.measure.bench.figures import Row
-    from vinocast.measure.bench.run import Report
 
 # The value of each label, by the name of the bars.
 Series = dict[str, dict[str, float]]
@@ -29,17 +29,17 @@ PAGE = """<!doctype html>
 """
 
 
-def to_html(report: Report) -> str:
+def to_html(results: BenchmarkResults) -> str:
     """Return the page."""
     charts = [
-        _bars("The model alone: infer() and the floor of its arithmetic, ms", _model(report)),
-        _bars("Round trip of one client, ms", _round_trips(report)),
-        _bars("Where a request's time goes, one client, ms", _parts(report), stacked=True),
-        _bars("Requests a second by clients", _throughput(report)),
-        _bars("Open loop by arrivals a second: latency from the scheduled arrival, ms", _open_loop(report)),
+        _bars("The model alone: infer() and the floor of its arithmetic, ms", _model(results)),
+        _bars("Round trip of one client, ms", _round_trips(results)),
+        _bars("Where a request's time goes, one client, ms", _parts(results), stacked=True),
+        _bars("Requests a second by clients", _throughput(results)),
+        _bars("Open loop by arrivals a second: latency from the scheduled arrival, ms", _open_loop(results)),
     ]
     html = "\n".join(chart.to_html(full_html=False, include_plotlyjs=index == 0) for index, chart in enumerate(charts))
-    return PAGE.format(**report.machine, charts=html)
+    return PAGE.format(**results.machine, charts=html)
 
 
 def _bars(title: str, series: Series, *, stacked: bool = False) -> Figure:
@@ -48,37 +48,37 @@ def _bars(title: str, series: Series, *, stacked: bool = False) -> Figure:
     return Figure(bars, {"title": title, "barmode": "stack" if stacked else "group"})
 
 
-def _model(report: Report) -> Series:
+def _model(results: BenchmarkResults) -> Series:
     return {
-        "floor": {raw.graph: raw.floor_ms for raw in report.raw},
-        "p50": {raw.graph: raw.infer_ms["p50"] for raw in report.raw},
-        "p99": {raw.graph: raw.infer_ms["p99"] for raw in report.raw},
+        "floor": {raw.graph: raw.floor_ms for raw in results.raw},
+        "p50": {raw.graph: raw.infer_ms["p50"] for raw in results.raw},
+        "p99": {raw.graph: raw.infer_ms["p99"] for raw in results.raw},
     }
 
 
-def _round_trips(report: Report) -> Series:
-    rows = [row for row in report.loads if row.cell.clients == 1 and row.cell.form != "empty"]
+def _round_trips(results: BenchmarkResults) -> Series:
+    rows = [row for row in results.loads if row.cell.clients == 1 and row.cell.form != "empty"]
     return {name: {_label(row): row.latency_ms[name] for row in rows} for name in ("p50", "p95", "p99")}
 
 
-def _parts(report: Report) -> Series:
+def _parts(results: BenchmarkResults) -> Series:
     return {
-        name: {f"{s.transport} {s.form} {s.targets}": getattr(s, field) for s in report.split}
+        name: {f"{s.transport} {s.form} {s.targets}": getattr(s, field) for s in results.split}
         for name, field in PARTS.items()
     }
 
 
-def _throughput(report: Report) -> Series:
+def _throughput(results: BenchmarkResults) -> Series:
     series: Series = {}
-    for row in report.loads:
+    for row in results.loads:
         if row.cell.clients is not None and row.cell.form != "empty":
             series.setdefault(f"{row.cell.clients} clients", {})[_label(row)] = row.requests_per_second
     return series
 
 
-def _open_loop(report: Report) -> Series:
+def _open_loop(results: BenchmarkResults) -> Series:
     series: Series = {}
-    for row in report.loads:
+    for row in results.loads:
         if row.cell.rate is not None:
             for name in ("p50", "p99"):
                 series.setdefault(f"{row.cell.rate:g}/s, {name}", {})[_label(row)] = row.latency_ms[name]

@@ -1,4 +1,4 @@
-"""The report as text for a terminal and as JSON."""
+"""The results as text for a terminal and as JSON."""
 
 from __future__ import annotations
 
@@ -10,57 +10,57 @@ import orjson
 from vinocast.measure.bench.figures import QUANTILES
 
 if TYPE_CHECKING:
+    from vinocast.measure.bench.benchmark import BenchmarkResults
     from vinocast.measure.bench.figures import Row
-    from vinocast.measure.bench.run import Report
 
 
-def to_json(report: Report) -> bytes:
-    """Return the report as one JSON object, indented."""
-    return orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+def to_json(results: BenchmarkResults) -> bytes:
+    """Return the results as one JSON object, indented."""
+    return orjson.dumps(results, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
-def to_text(report: Report) -> str:
-    """Return the report as tables; times in milliseconds."""
-    return "\n".join(_lines(report))
+def to_text(results: BenchmarkResults) -> str:
+    """Return the results as tables; times in milliseconds."""
+    return "\n".join(_lines(results))
 
 
-def _lines(report: Report) -> Iterator[str]:
-    machine, names = report.machine, list(QUANTILES)
+def _lines(results: BenchmarkResults) -> Iterator[str]:
+    machine, names = results.machine, list(QUANTILES)
     yield "{model}, profile {profile}, on {cores} cores of {cpu}, load average {load_average}".format(**machine)
     yield "Python {python}, OpenVINO {openvino}, Vinocast {vinocast}".format(**machine)
     yield "In force: " + ", ".join(f"{name} {value}" for name, value in machine["in_force"].items())
     yield ""
-    yield f"The model alone; a matrix product reaches {report.matmul_gflops:.0f} GFLOP/s"
+    yield f"The model alone; a matrix product reaches {results.matmul_gflops:.0f} GFLOP/s"
     yield from table(
         ["graph", "samples", *names, "MMAC", "floor", "floor/p50"],
-        ([r.graph, r.samples, *r.infer_ms.values(), r.multiply_adds / 1e6, r.floor_ms, r.share] for r in report.raw),
+        ([r.graph, r.samples, *r.infer_ms.values(), r.multiply_adds / 1e6, r.floor_ms, r.share] for r in results.raw),
     )
     yield ""
     yield "Closed loop: each client sends its next request when it has the reply to the last"
-    yield from _loads(report, "clients", lambda row: row.cell.clients, "overhead", lambda row: row.overhead_ms)
+    yield from _loads(results, "clients", lambda row: row.cell.clients, "overhead", lambda row: row.overhead_ms)
     yield ""
     yield "Open loop: arrivals at a fixed rate, latency from the scheduled arrival"
-    yield from _loads(report, "rate", lambda row: row.cell.rate, "late", lambda row: row.late_ms)
+    yield from _loads(results, "rate", lambda row: row.cell.rate, "late", lambda row: row.late_ms)
     yield ""
     yield "Where a request's time goes, one client, medians"
     yield from table(
         ["transport", "form", "targets", "wire", "read+parse", "queue", "infer", "encode+write"],
         (
             [s.transport, s.form, s.targets, s.wire_ms, s.read_parse_ms, s.queue_ms, s.infer_ms, s.encode_write_ms]
-            for s in report.split
+            for s in results.split
         ),
     )
     yield ""
-    yield from table(["start-up", "seconds"], (list(item) for item in report.start_up_seconds.items()))
+    yield from table(["start-up", "seconds"], (list(item) for item in results.start_up_seconds.items()))
     yield ""
     yield from table(
         ["resident memory, MB", "start", "end"],
-        ([name, memory["start"], memory["end"]] for name, memory in report.memory_mb.items()),
+        ([name, memory["start"], memory["end"]] for name, memory in results.memory_mb.items()),
     )
 
 
 def _loads(
-    report: Report,
+    results: BenchmarkResults,
     variable: str,
     value: Callable[[Row], float | None],
     more: str,
@@ -75,7 +75,7 @@ def _loads(
                 *(*row.latency_ms.values(), row.requests_per_second),
                 *("" if figure(row) is None else figure(row), row.failed, row.missed),
             ]
-            for row in report.loads
+            for row in results.loads
             if value(row) is not None
         ),
     )

@@ -1,4 +1,4 @@
-"""The table of a tuning run."""
+"""The results as a table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vinocast.measure.tune.variants import GATE, TIE, WORTH
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vinocast.measure.tune.run import Report, Tuned
+    from vinocast.measure.tune.tuning import Tuned, TuningResults
     from vinocast.measure.tune.variants import Row
 
 HEADINGS = ("cap", "weights", "rest", "threads", "pinned", "p50", "p99", "p50", "p99", "faster", "MSE", "worst", "")
@@ -28,22 +28,22 @@ LEGEND = (
 )
 
 
-def to_text(report: Report) -> str:
+def to_text(results: TuningResults) -> str:
     """Return the tables of all models, the rule, and what was written."""
-    lines = [line for model in report.models for line in _model(model)]
+    lines = [line for model in results.models for line in _model(model)]
     speed = ", ".join(
         f"{model.name} {model.default.window.p50 / model.chosen.window.p50:.2f} times as fast"
-        for model in report.models
+        for model in results.models
     )
-    lines += [LEGEND, RULE, "", *(f"Left out: {reason}" for reason in report.left_out)]
-    if report.load_average > BUSY:
+    lines += [LEGEND, RULE, "", *(f"Left out: {reason}" for reason in results.left_out)]
+    if results.load_average > BUSY:
         lines.append(
-            f"The load average was {report.load_average:.1f} before the start: others were at work, and these figures "
+            f"The load average was {results.load_average:.1f} before the start: others were at work, and these figures "
             "are theirs too. Tune again when they are not."
         )
-    lines.append(f"Cap for all models: {report.isa_cap or 'none'}. Against the default profile: {speed}.")
-    if isinstance(report.path, Path):
-        lines.append(f"Written to {report.path}; use it with --profile tuned.")
+    lines.append(f"Cap for all models: {results.isa_cap or 'none'}. Against the default profile: {speed}.")
+    if isinstance(results.path, Path):
+        lines.append(f"Written to {results.path}; use it with --profile tuned.")
     return "\n".join(lines)
 
 

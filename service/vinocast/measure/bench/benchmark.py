@@ -67,7 +67,7 @@ QUICK = Plan(seconds=0.12, rounds=1, starts=1)
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchmarkResults:
     """What a run found. Times are milliseconds unless a name says otherwise; memory is MB of 10^6 bytes."""
 
     machine: dict[str, Any]
@@ -80,8 +80,8 @@ class Report:
     memory_mb: dict[requests.Transport, dict[str, float]]
 
 
-def run(settings: Settings, stock: Path | None, plan: Plan) -> Report:
-    """Measure everything, with its progress on standard error, and return the report.
+def run(settings: Settings, stock: Path | None, plan: Plan) -> BenchmarkResults:
+    """Measure everything, with its progress on standard error, and return the results.
 
     Args:
         settings: of the services, as ``serve`` and ``stdio`` take them.
@@ -137,7 +137,7 @@ def run(settings: Settings, stock: Path | None, plan: Plan) -> Report:
     rows = [figures.figures(cell, samples) for cell, samples in cells.items()]
     work = described["multiply_adds"]
     rate = figures.gflops(work[MATMUL], graphs.pop(MATMUL))
-    return Report(
+    return BenchmarkResults(
         machine=_machine(settings, folder, described),
         plan=plan,
         matmul_gflops=round(rate, 1),

@@ -83,7 +83,7 @@ class Tuned:
 
 
 @dataclass(frozen=True)
-class Report:
+class TuningResults:
     """What a run found, and the file it wrote, or why it could not. ``left_out`` says why models were not tuned."""
 
     models: list[Tuned]
@@ -93,7 +93,7 @@ class Report:
     path: Path | SetupError
 
 
-def tune(root: Path | None, data: Path | None, cap: Cap, rounds: int) -> Report:
+def tune(root: Path | None, data: Path | None, cap: Cap, rounds: int) -> TuningResults:
     """Measure every forecaster of a folder, choose, and write the profile ``tuned``; progress on standard error.
 
     Args:
@@ -102,7 +102,7 @@ def tune(root: Path | None, data: Path | None, cap: Cap, rounds: int) -> Report:
         cap: the highest instruction set to try; ``None`` tries with a cap and without.
         rounds: turns in which all variants of a model are measured.
 
-    The report's load average is that of the minute before: beyond nothing, others were at work.
+    The load average of the results is that of the minute before: beyond nothing, others were at work.
 
     Raises:
         SetupError: no model that can be tuned, data that do not fit a model, a state folder that cannot be written, a
@@ -141,9 +141,9 @@ def tune(root: Path | None, data: Path | None, cap: Cap, rounds: int) -> Report:
     try:
         path = write_tuned(state, TunedFile(fingerprint=machine, isa_cap=best, models=entries))
     except SetupError as error:
-        return Report(models, left_out, best, load_average, error)
+        return TuningResults(models, left_out, best, load_average, error)
     _forget_others(int8_folder(state), {one.int8.path.name for one in found if one.int8})
-    return Report(models, left_out, best, load_average, path)
+    return TuningResults(models, left_out, best, load_average, path)
 
 
 def _entry(model: Tuned) -> TunedModel:

@@ -53,7 +53,7 @@ class Stages:
         return " ".join(f"{stage}={seconds:.3f}s" for stage, seconds in self.seconds.items())
 
 
-class Report:
+class ResultWriter:
     """Takes the answers in batches; writes them, prints them, counts what was right."""
 
     def __init__(self, labels: Labels, topk: int, output: IO[bytes] | None, *, quiet: bool, show_grid: bool) -> None:
@@ -72,7 +72,7 @@ class Report:
 
     @property
     def ranks(self) -> int:
-        """How many labels a glyph the report needs."""
+        """How many labels per glyph it needs."""
         return max(self._topk, TOP)
 
     def add(self, glyphs: Sequence[Glyph], ranking: Ranking, grids: NDArray[np.uint16]) -> None:

@@ -1,0 +1,1 @@
+"""Scripts for maintainers: comparisons and long runs behind docs/performance.md; ``vinocast bench`` is for everyone."""
