@@ -24,7 +24,7 @@ from vinocast.errors import SetupError
 from vinocast.training import checkpoint
 from vinocast.training.forecast import CHECKPOINT_FILE, train_forecaster
 from vinocast.training.recipe import Recipe
-from vinocast.training.run import Run, Windows
+from vinocast.training.regress import ForecasterLearner, Windows
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHARED_DATA = Path(os.environ.get("VINOCAST_SHARED_DATA", ROOT.parent / "shared" / "data"))
@@ -50,16 +50,16 @@ def data() -> etth1.Etth1:
     return etth1.Etth1(values, hashlib.sha256(values.tobytes()).hexdigest())
 
 
-def begin(data: etth1.Etth1, recipe: Recipe) -> Run:
+def begin(data: etth1.Etth1, recipe: Recipe) -> ForecasterLearner:
     train, validation = (data.rows(split, 512) for split in ("train", "validation"))
-    return Run(
+    return ForecasterLearner(
         recipe,
         Windows(*windows(train, 512, 96)),
         Windows(*windows(validation, 512, 96, recipe.validation_stride)),
     )
 
 
-def steps(run: Run, count: int) -> Run:
+def steps(run: ForecasterLearner, count: int) -> ForecasterLearner:
     for _ in range(count):
         run.advance()
         if run.evaluation_is_due:

@@ -26,7 +26,7 @@ from vinocast.export.glyphs.nets import VARIANTS, Phase1Net, Phase2Net
 from vinocast.glyphs.cells import pack_cells, split_cells, unpack_cells
 from vinocast.training import checkpoint
 from vinocast.training.glyphs.charset import CLASSES, JOINING_GROUPS, Character, candidates
-from vinocast.training.glyphs.classify import Examples, Run, first_embedding, rank, rate
+from vinocast.training.glyphs.classify import ClassifierLearner, Examples, first_embedding, rank, rate
 from vinocast.training.glyphs.corpus import Copies, Corpus, FaceRasters
 from vinocast.training.glyphs.fonts import Face, belongs, find_faces, limit_faces, sfnt
 from vinocast.training.glyphs.groups import find_groups, to_pixels
@@ -339,16 +339,16 @@ def test_measures_are_counted_by_label_group_class_and_family() -> None:
 # Phase 2
 
 
-def begin(seed: int = 0) -> Run:
+def begin(seed: int = 0) -> ClassifierLearner:
     rng = np.random.default_rng(1)
     prototypes = rng.integers(0, 20, (6, 256))
     labels = np.arange(60) % 6
     examples = Examples(prototypes[labels].astype(np.uint16), labels)
     recipe = Recipe(seed=seed, variant="tiny", steps=8, batch=12, evaluate_every=4, bf16=False, learning_rate=3e-3)
-    return Run(recipe, 6, rng.random((20, 64), np.float32), examples, examples)
+    return ClassifierLearner(recipe, 6, rng.random((20, 64), np.float32), examples, examples)
 
 
-def advance(run: Run, steps: int) -> Run:
+def advance(run: ClassifierLearner, steps: int) -> ClassifierLearner:
     for _ in range(steps):
         run.advance()
         if run.evaluation_is_due:

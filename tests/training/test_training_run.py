@@ -12,9 +12,10 @@ import torch
 from vinocast.data.windows import windows
 from vinocast.errors import SetupError
 from vinocast.training import checkpoint
+from vinocast.training.learner import Progress
 from vinocast.training.patchtst import new_model, standardise
 from vinocast.training.recipe import Recipe
-from vinocast.training.run import Evaluation, Progress, Run, Windows, one_cycle, validate
+from vinocast.training.regress import ForecasterEvaluation, ForecasterLearner, Windows, one_cycle, validate
 from vinocast.training.teacher import Teacher, fit_ridge
 
 # In f32: a CPU without bf16 takes ten times as long to compute in it.
@@ -37,7 +38,7 @@ def waves(rows: int, seed: int) -> Windows:
     return Windows(*windows(values.astype(np.float32), 512, 96))
 
 
-def finish(run: Run, path: Path | None = None, steps: int | None = None) -> Run:
+def finish(run: ForecasterLearner, path: Path | None = None, steps: int | None = None) -> ForecasterLearner:
     """Train to the end or for so many steps, with a checkpoint after each evaluation."""
     while not run.finished and run.progress.step != steps:
         run.advance()
@@ -51,7 +52,7 @@ def finish(run: Run, path: Path | None = None, steps: int | None = None) -> Run:
 def test_a_few_dozen_steps_reduce_the_loss() -> None:
     calm = Recipe(position_dropout=0, ffn_dropout=0, head_dropout=0, path_dropout=0, bf16=False)
     recipe = replace(calm, steps=60, batch=16, learning_rate=2e-3, evaluate_every=60, ema=0.8)
-    run = Run(recipe, waves(760, 1), waves(620, 2))
+    run = ForecasterLearner(recipe, waves(760, 1), waves(620, 2))
     mse, mae = validate(run.averaged, waves(620, 2), bf16=False)
     losses = [run.advance() for _ in range(60)]
     after = run.evaluate()
@@ -66,11 +67,11 @@ def test_a_few_dozen_steps_reduce_the_loss() -> None:
 @pytest.mark.parametrize("stopped_after", [2, 3, 5])
 def test_an_interrupted_run_ends_as_an_uninterrupted_one_bit_for_bit(tmp_path: Path, stopped_after: int) -> None:
     train, validation, path = waves(640, 1), waves(620, 2), tmp_path / "checkpoint.safetensors"
-    whole, whole_progress = finish(Run(TINY, train, validation)).state()
+    whole, whole_progress = finish(ForecasterLearner(TINY, train, validation)).state()
 
-    finish(Run(TINY, train, validation), path, steps=stopped_after)
+    finish(ForecasterLearner(TINY, train, validation), path, steps=stopped_after)
     torch.manual_seed(99)
-    resumed = Run(TINY, train, validation)
+    resumed = ForecasterLearner(TINY, train, validation)
     resumed.restore(*checkpoint.load(path))
     assert resumed.progress.step == stopped_after // 2 * 2
     tensors, progress = finish(resumed).state()
@@ -94,13 +95,13 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one_bit_for_bit(tmp_path: P
 )
 def test_what_the_recipe_says_matters(other: Recipe) -> None:
     train, validation = waves(640, 1), waves(620, 2)
-    first, second = (Run(recipe, train, validation) for recipe in (TINY, other))
+    first, second = (ForecasterLearner(recipe, train, validation) for recipe in (TINY, other))
     assert first.advance() != second.advance()
 
 
 def test_an_epoch_draws_every_series_once() -> None:
     train = waves(640, 1)
-    run = Run(replace(TINY, batch=33), train, waves(620, 2))
+    run = ForecasterLearner(replace(TINY, batch=33), train, waves(620, 2))
     assert len(train.pasts) * 3 == 99
     epoch = [torch.cat(run._draw(step), 1) for step in range(3)]
     drawn = {row.tobytes() for batch in epoch for row in batch.numpy()}
@@ -110,17 +111,17 @@ def test_an_epoch_draws_every_series_once() -> None:
 
 
 def test_the_best_average_is_kept_and_patience_ends_the_run() -> None:
-    run = Run(replace(TINY, patience=2, steps=100), waves(640, 1), waves(620, 2))
+    run = ForecasterLearner(replace(TINY, patience=2, steps=100), waves(640, 1), waves(620, 2))
     errors = [0.5, 0.4, 0.6]
-    run.progress = Progress(30, [Evaluation(10 * i, 1.0, mse, mse) for i, mse in enumerate(errors)])
+    run.progress = Progress(30, [ForecasterEvaluation(10 * i, 1.0, mse, mse) for i, mse in enumerate(errors)])
     assert run.progress.best.step == 10
     assert not run.finished
-    run.progress.history.append(Evaluation(40, 1.0, 0.4, 0.4))
+    run.progress.history.append(ForecasterEvaluation(40, 1.0, 0.4, 0.4))
     assert run.finished
 
 
 def test_a_later_worse_average_does_not_replace_the_best() -> None:
-    run = Run(TINY, waves(640, 1), waves(620, 2))
+    run = ForecasterLearner(TINY, waves(640, 1), waves(620, 2))
     run.advance()
     run.evaluate()
     kept = {name: tensor.clone() for name, tensor in run.best.items()}
@@ -133,8 +134,8 @@ def test_a_later_worse_average_does_not_replace_the_best() -> None:
 
 def test_a_run_that_cannot_be_is_refused() -> None:
     with pytest.raises(SetupError, match="a batch of 100 series cannot be drawn from 99: lower --batch"):
-        Run(replace(TINY, batch=100), waves(640, 1), waves(620, 2))
-    run = Run(replace(TINY, learning_rate=1e30), waves(640, 1), waves(620, 2))
+        ForecasterLearner(replace(TINY, batch=100), waves(640, 1), waves(620, 2))
+    run = ForecasterLearner(replace(TINY, learning_rate=1e30), waves(640, 1), waves(620, 2))
     run.advance()
     run.advance()
     with pytest.raises(SetupError, match="diverged before step 2: lower --learning-rate"):
@@ -187,9 +188,9 @@ def test_a_teacher_with_a_model_forecasts_the_mean_of_both() -> None:
 def test_mixtures_change_a_run_and_are_as_repeatable_as_the_rest() -> None:
     recipe = replace(TINY, mixtures=0.5, teacher=0.7)
     train, validation = waves(640, 1), waves(620, 2)
-    whole, _ = finish(Run(recipe, train, validation, [new_model(TINY)])).state()
-    plain, _ = finish(Run(replace(recipe, mixtures=0.0), train, validation, [new_model(TINY)])).state()
-    again, _ = finish(Run(recipe, train, validation, [new_model(TINY)])).state()
+    whole, _ = finish(ForecasterLearner(recipe, train, validation, [new_model(TINY)])).state()
+    plain, _ = finish(ForecasterLearner(replace(recipe, mixtures=0.0), train, validation, [new_model(TINY)])).state()
+    again, _ = finish(ForecasterLearner(recipe, train, validation, [new_model(TINY)])).state()
     assert all(torch.equal(whole[name], again[name]) for name in whole)
     assert not all(torch.equal(whole[name], plain[name]) for name in whole)
 

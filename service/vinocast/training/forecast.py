@@ -24,7 +24,7 @@ from vinocast.data.windows import windows
 from vinocast.errors import SetupError
 from vinocast.training import checkpoint
 from vinocast.training.patchtst import CONTEXT, HORIZON, new_model
-from vinocast.training.run import Run, Windows, validate
+from vinocast.training.regress import ForecasterLearner, Windows, validate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,7 @@ def train_forecaster(
         train = Windows(*windows(data.rows("train", CONTEXT), CONTEXT, HORIZON))
         rows = data.rows("validation", CONTEXT)
         validation = Windows(*windows(rows, CONTEXT, HORIZON, recipe.validation_stride))
-        run = Run(recipe, train, validation, [model for model, _ in teachers])
+        run = ForecasterLearner(recipe, train, validation, [model for model, _ in teachers])
         _resume(run, output / CHECKPOINT_FILE, identity)
         _train(run, output / CHECKPOINT_FILE, identity)
         record = {"command": _command(recipe, output, threads, teacher_models), **identity}
@@ -111,7 +111,7 @@ def _finished(output: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def _resume(run: Run, path: Path, identity: dict[str, Any]) -> None:
+def _resume(run: ForecasterLearner, path: Path, identity: dict[str, Any]) -> None:
     if not path.exists():
         return
     tensors, state = checkpoint.load(path)
@@ -131,7 +131,7 @@ def _compare(path: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
         raise SetupError(f"{path} is of another run ({', '.join(differences)}): name another --output, or remove this")
 
 
-def _train(run: Run, path: Path, identity: dict[str, Any]) -> None:
+def _train(run: ForecasterLearner, path: Path, identity: dict[str, Any]) -> None:
     # disable=None: a bar where standard error is a terminal, and nothing else.
     with tqdm(total=run.recipe.steps, initial=run.progress.step, unit="step", disable=None) as bar:
         while not run.finished:
@@ -148,7 +148,7 @@ def _train(run: Run, path: Path, identity: dict[str, Any]) -> None:
                     )
 
 
-def _write_model(run: Run, output: Path, validation: Windows) -> dict[str, Any]:
+def _write_model(run: ForecasterLearner, output: Path, validation: Windows) -> dict[str, Any]:
     """Write the best weights and return how they came about and how they do."""
     model = new_model(run.recipe, channels=len(etth1.CHANNELS)).eval()
     model.load_state_dict(run.best)

@@ -1,20 +1,16 @@
-"""One training run, step by step.
-
-What is random in a step follows from the seed and the step's number alone, so a run that goes on from a checkpoint does
-exactly what an uninterrupted one does.
-"""
+"""A forecaster in training, step by step."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
 from vinocast.errors import SetupError
-from vinocast.training.learner import Learner
+from vinocast.training.learner import Evaluation, Learner
 from vinocast.training.patchtst import Dropout, forward, new_model, standardise
 from vinocast.training.teacher import Teacher, fit_ridge
 
@@ -39,29 +35,19 @@ class Windows(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """Errors of the averaged weights on validation windows, and the mean training loss since the evaluation before."""
+class ForecasterEvaluation(Evaluation):
+    """Errors on validation windows, in standardised units."""
 
-    step: int
-    loss: float
     mse: float
     mae: float
 
-
-@dataclass
-class Progress:
-    """How far a run has come. ``history`` holds every evaluation, the oldest first."""
-
-    step: int = 0
-    history: list[Evaluation] = field(default_factory=list)
-
     @property
-    def best(self) -> Evaluation:
-        """The evaluation of least MSE, the first of equals."""
-        return min(self.history, key=lambda evaluation: evaluation.mse)
+    def error(self) -> float:
+        """The MSE."""
+        return self.mse
 
 
-class Run(Learner["PatchTSTForPrediction"]):
+class ForecasterLearner(Learner["PatchTSTForPrediction", ForecasterEvaluation]):
     """A model in training on series drawn from windows, its averaged weights, and the best of these so far.
 
     ``teacher_models`` are forecasters that the recipe's teacher consults. Raises SetupError when there are fewer
@@ -75,31 +61,24 @@ class Run(Learner["PatchTSTForPrediction"]):
         validation: Windows,
         teacher_models: Sequence[PatchTSTForPrediction] = (),
     ) -> None:
-        super().__init__(new_model(recipe), recipe.weight_decay, recipe.ema)
+        super().__init__(new_model(recipe), recipe, ForecasterEvaluation)
         self.recipe = recipe
-        self.progress = Progress()
         self._train, self._validation = train, validation
         self._series = len(train.pasts) * train.pasts.shape[1]
         if self._series < recipe.batch:
             raise SetupError(f"a batch of {recipe.batch} series cannot be drawn from {self._series}: lower --batch")
         self._teacher = Teacher(fit_ridge(*train, recipe.ridge), teacher_models) if recipe.teacher else None
-        self._loss_sum, self._loss_steps = 0.0, 0
 
     @property
     def finished(self) -> bool:
         """Whether the schedule has ended, or patience has."""
         progress = self.progress
         stale = len(progress.history) - 1 - progress.history.index(progress.best) if progress.history else 0
-        return progress.step >= self.recipe.steps or stale >= self.recipe.patience
+        return super().finished or stale >= self.recipe.patience
 
-    @property
-    def evaluation_is_due(self) -> bool:
-        """Whether :meth:`evaluate` belongs after the last step."""
-        return self.progress.step % self.recipe.evaluate_every == 0 or self.progress.step == self.recipe.steps
-
-    def advance(self) -> float:
-        """Train one step and return its loss, the mean absolute error in standardised units."""
-        recipe, step = self.recipe, self.progress.step
+    def loss(self, step: int) -> Tensor:
+        """Return the mean absolute error of a step in standardised units, with the teacher's part."""
+        recipe = self.recipe
         generator = np.random.Generator(np.random.SFC64([recipe.seed, step]))
         past, future = self._draw(step)
         if recipe.mixtures:
@@ -114,34 +93,15 @@ class Run(Learner["PatchTSTForPrediction"]):
         loss = (forecast - future).abs().mean()
         if lesson is not None:
             loss = (1 - recipe.teacher) * loss + recipe.teacher * (forecast - lesson).abs().mean()
+        return loss
 
-        self.descend(loss, step, *one_cycle(recipe, step))
-        self.progress.step = step + 1
-        value = loss.item()
-        self._loss_sum, self._loss_steps = self._loss_sum + value, self._loss_steps + 1
-        return value
+    def rates(self, step: int) -> tuple[float, float]:
+        """Return those of :func:`one_cycle`."""
+        return one_cycle(self.recipe, step)
 
-    def evaluate(self) -> Evaluation:
-        """Validate the averaged weights and keep them if they are the best; raises SetupError on divergence."""
-        mse, mae = validate(self.averaged, self._validation, bf16=self.recipe.bf16)
-        evaluation = Evaluation(self.progress.step, self._loss_sum / self._loss_steps, mse, mae)
-        if not math.isfinite(mse):
-            raise SetupError(f"training diverged before step {evaluation.step}: lower --learning-rate")
-        self._loss_sum, self._loss_steps = 0.0, 0
-        self.progress.history.append(evaluation)
-        if self.progress.best is evaluation:
-            self.keep()
-        return evaluation
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return all that a run needs to go on after an evaluation, as tensors and as JSON."""
-        return self.tensors(), asdict(self.progress)
-
-    def restore(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
-        """Go on from a :meth:`state` of a run of the same recipe and windows."""
-        history = [Evaluation(**evaluation) for evaluation in progress["history"]]
-        self.progress = Progress(progress["step"], history)
-        self.restore_tensors(tensors, self.progress.step)
+    def validate(self) -> tuple[float, float]:
+        """Return MSE and MAE of the averaged weights."""
+        return validate(self.averaged, self._validation, bf16=self.recipe.bf16)
 
     def _draw(self, step: int) -> tuple[Tensor, Tensor]:
         """Return the batch of a step: [batch, context] and [batch, horizon]. An epoch draws no series twice."""

@@ -1,23 +1,18 @@
-"""Training of Phase 2, step by step.
-
-What is random in a step follows from the seed and the step's number alone (torch's dropout included), so a run that
-goes on from a checkpoint does what an uninterrupted one does.
-"""
+"""Phase 2 in training, step by step."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
-from vinocast.errors import SetupError
 from vinocast.export.glyphs.nets import VARIANTS, Phase2Net
 from vinocast.glyphs.cells import GRID_SIDE, PRIMITIVES
-from vinocast.training.learner import Learner
+from vinocast.training.learner import Evaluation, Learner
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,28 +31,18 @@ class Examples(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """Top-1 of the averaged weights on validation, and the mean training loss since the evaluation before."""
+class ClassifierEvaluation(Evaluation):
+    """Top-1 on validation."""
 
-    step: int
-    loss: float
     top1: float
 
-
-@dataclass
-class Progress:
-    """How far a run has come. ``history`` holds every evaluation, the oldest first."""
-
-    step: int = 0
-    history: list[Evaluation] = field(default_factory=list)
-
     @property
-    def best(self) -> Evaluation:
-        """The evaluation of highest top-1, the first of equals."""
-        return max(self.history, key=lambda evaluation: evaluation.top1)
+    def error(self) -> float:
+        """The share of labels that are not the first."""
+        return 1 - self.top1
 
 
-class Run(Learner[Phase2Net]):
+class ClassifierLearner(Learner[Phase2Net, ClassifierEvaluation]):
     """Phase 2 in training, its averaged weights, and the best of these so far.
 
     ``centres`` float32 [clusters, 64] give the embedding its first values: the pixels a primitive stands for, turned
@@ -75,26 +60,14 @@ class Run(Learner[Phase2Net]):
         with torch.no_grad():
             net.embedding.weight.copy_(first_embedding(centres, architecture.embedding))
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's own stubs leave it out
-        super().__init__(net, recipe.weight_decay, recipe.ema, undecayed=["embedding.weight"])
+        super().__init__(net, recipe, ClassifierEvaluation, undecayed=["embedding.weight"])
         self.recipe = recipe
-        self.progress = Progress()
         self._train, self._validation = train, validation
         self._chances = _chances(train.labels, recipe.balance)
-        self._loss_sum, self._loss_steps = 0.0, 0
 
-    @property
-    def finished(self) -> bool:
-        """Whether the schedule has ended."""
-        return self.progress.step >= self.recipe.steps
-
-    @property
-    def evaluation_is_due(self) -> bool:
-        """Whether :meth:`evaluate` belongs after the last step."""
-        return self.progress.step % self.recipe.evaluate_every == 0 or self.finished
-
-    def advance(self) -> float:
-        """Train one step and return its loss."""
-        recipe, step = self.recipe, self.progress.step
+    def loss(self, step: int) -> Tensor:
+        """Return the cross-entropy of a step. Torch's dropout is seeded as all else that is random."""
+        recipe = self.recipe
         generator = np.random.Generator(np.random.SFC64([recipe.seed, step]))
         torch.manual_seed(int(generator.integers(1 << 62)))
         drawn = np.searchsorted(self._chances, generator.random(recipe.batch) * self._chances[-1], side="right")
@@ -102,36 +75,18 @@ class Run(Learner[Phase2Net]):
         grids[generator.random(grids.shape, np.float32) < recipe.id_dropout] = 0
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bf16):
             logits = self.net(_grids(grids))
-        loss = nn.functional.cross_entropy(
+        return nn.functional.cross_entropy(
             logits.float(), torch.from_numpy(self._train.labels[drawn]), label_smoothing=recipe.smoothing
         )
-        self.descend(loss, step, rate(recipe, step))
-        self.progress.step = step + 1
-        value = loss.item()
-        self._loss_sum, self._loss_steps = self._loss_sum + value, self._loss_steps + 1
-        return value
 
-    def evaluate(self) -> Evaluation:
-        """Validate the averaged weights and keep them if they are the best; raises SetupError on divergence."""
+    def rates(self, step: int) -> tuple[float, float]:
+        """Return that of :func:`rate`, and a beta that stays."""
+        return rate(self.recipe, step), 0.9
+
+    def validate(self) -> tuple[float]:
+        """Return the top-1 of the averaged weights."""
         ranked = rank(self.averaged, self._validation.grids, 1, bf16=self.recipe.bf16)
-        top1 = float((ranked[:, 0] == self._validation.labels).mean())
-        evaluation = Evaluation(self.progress.step, self._loss_sum / self._loss_steps, top1)
-        if not math.isfinite(evaluation.loss):
-            raise SetupError(f"training diverged before step {evaluation.step}: lower --learning-rate")
-        self._loss_sum, self._loss_steps = 0.0, 0
-        self.progress.history.append(evaluation)
-        if self.progress.best is evaluation:
-            self.keep()
-        return evaluation
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return all that a run needs to go on after an evaluation, as tensors and as JSON."""
-        return self.tensors(), asdict(self.progress)
-
-    def restore(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
-        """Go on from a :meth:`state` of a run of the same recipe and examples."""
-        self.progress = Progress(progress["step"], [Evaluation(**entry) for entry in progress["history"]])
-        self.restore_tensors(tensors, self.progress.step)
+        return (float((ranked[:, 0] == self._validation.labels).mean()),)
 
 
 def rate(recipe: Recipe, step: int) -> float:

@@ -21,7 +21,7 @@ from vinocast.export.glyphs.nets import Phase2Net
 from vinocast.export.glyphs.package import convert_glyphs
 from vinocast.training import checkpoint
 from vinocast.training.glyphs.bundle import write_bundle
-from vinocast.training.glyphs.classify import Run, rank
+from vinocast.training.glyphs.classify import ClassifierLearner, rank
 from vinocast.training.glyphs.fonts import belongs
 from vinocast.training.glyphs.groups import find_groups
 from vinocast.training.glyphs.measure import measure
@@ -81,7 +81,7 @@ def train_chain(
         phase1, centres, cells = prepare_primitives(corpus, split, folder, recipe)
         train, _ = prepare_examples(corpus, split.train, split.labels, phase1, training=True)
         validation, validated = prepare_examples(corpus, split.validation, split.labels, phase1, training=False)
-        run = Run(recipe, len(split.labels), centres, train, validation)
+        run = ClassifierLearner(recipe, len(split.labels), centres, train, validation)
         _train(run, folder / PHASE2_FILE)
 
         net = Phase2Net(run.net.architecture, len(split.labels)).eval()
@@ -121,7 +121,7 @@ def _identity(split: Split, recipe: Recipe) -> str:
     return hashlib.sha256(f"{split.identity()}{json.dumps(asdict(recipe))}".encode()).hexdigest()[:16]
 
 
-def _train(run: Run, path: Path) -> None:
+def _train(run: ClassifierLearner, path: Path) -> None:
     if path.exists():
         run.restore(*checkpoint.load(path))
         log.info("going on from step %d of %d", run.progress.step, run.recipe.steps)
