@@ -2,6 +2,7 @@
 # make test    install what the tests need as well, and run all of them; TESTS=tests/room runs those of one room
 # make fast    the same without what takes long, a minute or two on two cores: for before each commit
 # make check   linters, type checker and the directions of imports (pyproject.toml, tool.importlinter)
+# make coverage   the tests as make test runs them, and what of the package none of them reaches
 # make wheel   build the wheel, bundled models included
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # marked pytest.mark.slow (pyproject.toml says when); what has no mark is run by both.
 SLOW_ROOMS := deploy export scripts training measure/tune
 
-.PHONY: serve fast test check wheel venv
+.PHONY: serve fast test check coverage wheel venv
 
 serve: $(VENV)/.runtime
 	$(BIN)/vinocast serve
@@ -29,6 +30,12 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
+
+coverage: $(VENV)/.dev
+	rm -rf .coverage
+	$(BIN)/coverage run -m pytest $(TESTS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --show-missing --skip-covered
 
 wheel: $(VENV)/.runtime
 	$(PIP) wheel --no-deps --wheel-dir dist .

@@ -35,6 +35,8 @@ CHANNELS = ["HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"]
 VINOCAST = Path(sys.executable).parent / "vinocast"
 # For what takes a second on an idle machine; only a hang reaches it.
 PATIENCE = 60.0
+# Set where coverage.py measures this process, and those that it starts.
+COVERAGE = "COVERAGE_PROCESS_CONFIG"
 # A busy machine may take longer than the five seconds that httpx waits where a test names no other limit.
 for each in ("connect", "read", "write", "pool"):
     setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, each, PATIENCE)
@@ -152,6 +154,10 @@ class Service:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if COVERAGE in os.environ:  # what a killed process has run is forgotten
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(10)
         self.process.kill()
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout, self._log):
