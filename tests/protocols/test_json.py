@@ -6,13 +6,15 @@ import json
 from codecs import BOM_UTF8
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from vinocast.errors import InvalidJsonError, InvalidRequestError
 from vinocast.protocols import schemas
-from vinocast.protocols.json import echo, encode, parse_json, validate
+from vinocast.protocols.json import described, echo, encode, parse_json, validate
+from vinocast.requests import Forecasted, StreamPosition
 
 REQUESTS = [
     schemas.ForecastRequest,
@@ -173,3 +175,26 @@ def test_a_long_list_of_wrong_targets_is_given_up_at_the_first() -> None:
     fault = refused.value.__context__
     assert isinstance(fault, ValidationError)
     assert fault.error_count() <= 2  # one for each type that an element may have
+
+
+def test_a_forecast_is_written_with_what_it_holds_and_no_more() -> None:
+    points = np.array([[1.5, 2], [0.1, -3]], np.float32)
+    plain = Forecasted("model", 0.00123456, 0.5, points)
+    assert json.loads(encode(described(plain))) == {
+        "predictions": [[1.5, 2], [0.1, -3]],
+        "inference_time_ms": 1.2346,
+        "queue_time_ms": 500,
+        "model": "model",
+    }
+    full = Forecasted(
+        "model",
+        0,
+        0,
+        points,
+        quantiles={0.1: points - 1, 0.9: points + 1},
+        timestamps_ms=[10, 20],
+        position=StreamPosition(None, 3),
+    )
+    reply = json.loads(encode(described(full)))
+    assert reply["quantiles"] == {"0.1": [[0.5, 1], [-0.9, -4]], "0.9": [[2.5, 3], [1.1, -2]]}
+    assert (reply["timestamps"], reply["newest_timestamp_ms"], reply["rows_since_newest"]) == ([10, 20], None, 3)
