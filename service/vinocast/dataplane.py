@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from vinocast.settings import Settings
 
 __all__ = ["DataPlane", "Op", "Route", "Ticket"]
+# A tuple: to look into a set takes the hash of an enum, which is Python's own code.
+ACCEPTING = (ServiceState.STARTING, ServiceState.READY)
 log = logging.getLogger(__name__)
 
 
@@ -129,6 +131,11 @@ class DataPlane:
         self.lifecycle.become(ServiceState.DRAINING)
         self.repository.close()
 
+    def stop(self) -> None:
+        """Say that what was accepted is answered, or given up: nothing is answered any more."""
+        self.close()
+        self.lifecycle.become(ServiceState.STOPPED)
+
     @property
     def default_model(self) -> ServedForecaster:
         """The model that answers when a request names none."""
@@ -166,9 +173,7 @@ class DataPlane:
         """
         ticket = Ticket(op.name, done, self.statistics, patient=patient)
         try:
-            if op.waits and (
-                self.lifecycle.state is ServiceState.DRAINING or self.lifecycle.state is ServiceState.STOPPED
-            ):
+            if op.waits and self.lifecycle.state not in ACCEPTING:
                 raise ShuttingDownError("the service is shutting down")
             op.handler(self, request, ticket)
         except Exception as error:  # noqa: BLE001 - one request must not end the service

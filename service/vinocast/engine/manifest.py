@@ -57,7 +57,7 @@ class Manifest(BaseModel):
 
     @property
     def request_bytes(self) -> int:
-        """The most bytes that one request of this model takes as JSON, where that is known; else 0."""
+        """The most bytes that one request of this model takes as text, where that is known; else 0."""
         return 0
 
     def described(self) -> dict[str, Any]:

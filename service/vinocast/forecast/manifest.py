@@ -78,7 +78,7 @@ class ForecasterManifest(Manifest):
 
     @property
     def request_bytes(self) -> int:
-        """The most bytes that a request with one window takes as JSON."""
+        """The most bytes that a request with one window takes as text."""
         return self.context * len(self.channels) * BYTES_A_NUMBER + BYTES_BESIDE
 
     def described(self) -> dict[str, Any]:

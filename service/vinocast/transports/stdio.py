@@ -74,7 +74,7 @@ class _StdioServer:
             log.error("standard input or standard output failed: %s", error.strerror)
             return 1
         finally:
-            self._plane.close()
+            self._plane.stop()
 
     def _loop(self, wake_read: int) -> int:
         next_parent_check = 0.0

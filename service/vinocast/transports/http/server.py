@@ -119,3 +119,4 @@ class Server(uvicorn.Server):
         """Answer what has been accepted."""
         self.plane.close()
         await super().shutdown(sockets)
+        self.plane.stop()
