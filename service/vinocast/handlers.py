@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from vinocast import __version__
-from vinocast.engine.lane import SERIES_PER_PART
 from vinocast.engine.lifecycle import ModelState
 from vinocast.errors import (
     InvalidRequestError,
@@ -15,6 +14,7 @@ from vinocast.errors import (
 )
 from vinocast.forecast.job import ForecastJob, WideForecastJob
 from vinocast.forecast.kind import FORECASTER
+from vinocast.forecast.manifest import SERIES_PER_PART
 from vinocast.forecast.targets import choose_targets
 from vinocast.glyphs.job import GlyphsJob
 from vinocast.glyphs.kind import GLYPHS
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from vinocast.forecast.kind import ServedForecaster
 
 # The base64 of a raster's pixels without compression, in four colours; what waits in the lane is bounded by it.
-BYTES_A_GLYPH = 100_000
+BYTES_PER_GLYPH = 100_000
 # What ping calls the states of a model.
 STATES = {
     ModelState.REGISTERED: "not_loaded",
@@ -79,8 +79,8 @@ def glyphs(plane: DataPlane, request: requests.Glyphs, ticket: Ticket) -> None:
     field, count = source.field, len(source)
     if count > plane.queue_rows:
         raise PayloadTooLargeError(f"{field}: expected at most {plane.queue_rows}, got {count}", field)
-    if source.nbytes > BYTES_A_GLYPH * (count + 1):
-        raise PayloadTooLargeError(f"{field}: expected at most {BYTES_A_GLYPH} bytes a glyph", field)
+    if source.nbytes > BYTES_PER_GLYPH * (count + 1):
+        raise PayloadTooLargeError(f"{field}: expected at most {BYTES_PER_GLYPH} bytes per glyph", field)
     plane.lane.submit_long(
         GlyphsJob(
             ticket,

@@ -6,7 +6,7 @@ A protocol makes the one of bytes, and bytes of the other.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,7 +109,12 @@ class Glyphs:
 
 
 @dataclass(slots=True)
-class Computed:
+class Result:
+    """What an op answers: its fields are those of the reply. An op that reports answers a mapping instead."""
+
+
+@dataclass(slots=True)
+class Computed(Result):
     """What a model has computed, and how long that took; times in seconds.
 
     Attributes:
@@ -167,7 +172,7 @@ class Recognized(Computed):
 
 
 @dataclass(slots=True)
-class Observed:
+class Observed(Result):
     """What a stream holds after an observation; ``missing`` are rows still to come before it can be forecast."""
 
     stream: str
@@ -176,13 +181,9 @@ class Observed:
 
 
 @dataclass(slots=True)
-class Forgotten:
+class Forgotten(Result):
     """The stream that was dropped, and what it held."""
 
     stream: str
     rows: int
     newest_timestamp_ms: int | None
-
-
-# Of an op that reports, such as ping: plain values by their names.
-Result: TypeAlias = "Computed | Observed | Forgotten | Mapping[str, Any]"

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import copy_model, in_threads, wait_until
+from vinocast.engine.compile import CompiledShape
 from vinocast.engine.cpu import CpuBudget, cpu_budget
 from vinocast.engine.lifecycle import MODEL_STEPS, SERVICE_STEPS, Lifecycle, ModelState, ServiceState
 from vinocast.engine.profiles import PROFILES
 from vinocast.engine.repository import Repository
-from vinocast.errors import UnknownModelError
+from vinocast.errors import ModelRefusedError, UnknownModelError
+from vinocast.forecast.engine import ForecastEngine
 from vinocast.forecast.kind import FORECASTER, ServedForecaster
 from vinocast.kinds import KINDS
 
@@ -80,4 +82,27 @@ def test_a_model_that_is_not_as_was_asked_for_is_degraded_with_the_reason(models
     assert model.lifecycle.state is ModelState.DEGRADED
     assert "INFERENCE_NUM_THREADS" in (model.lifecycle.reason or "")
     assert model.refused is None
+    repository.close()
+
+
+def test_a_model_of_which_a_smaller_shape_fails_goes_on_with_what_it_has(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_model(models, "first")
+    copy_model(models, "second")
+    real = ForecastEngine._self_test
+
+    def fail_for_three(self: ForecastEngine, shape: CompiledShape, count: int) -> None:
+        if count == 3 and self.folder.path.name == "first":
+            raise ModelRefusedError("the golden vectors do not come out")
+        real(self, shape, count)
+
+    monkeypatch.setattr(ForecastEngine, "_self_test", fail_for_three)
+    repository = Repository(models, "first", KINDS)
+    first, second = (repository.find(FORECASTER, name) for name in ("first", "second"))
+    repository.load(PROFILES["native"], cpu_budget(), lambda _: None)
+    wait_until(lambda: second.engine and len(second.engine.compiled_counts) == 7, "all shapes of the second")
+    assert (state(first), first.lifecycle.reason) == (ModelState.DEGRADED, "the golden vectors do not come out")
+    assert first.loaded().compiled_counts == [1, 2, 7]
+    assert first.loaded().forecast(np.ones((512, 7), np.float32), range(3))[0].shape == (96, 3)
     repository.close()

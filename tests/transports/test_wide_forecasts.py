@@ -32,12 +32,11 @@ from transformers import PatchTSTConfig, PatchTSTForPrediction
 from vinocast.dataplane import DataPlane
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
-from vinocast.engine.lane import SERIES_PER_PART
 from vinocast.engine.profiles import PROFILES
 from vinocast.errors import RequestError
 from vinocast.forecast.engine import ForecastEngine
 from vinocast.forecast.job import WideForecastJob
-from vinocast.forecast.manifest import open_forecaster
+from vinocast.forecast.manifest import SERIES_PER_PART, open_forecaster
 from vinocast.handlers import pong
 from vinocast.ops import OPS
 from vinocast.protocols.json import JsonProtocol, Message

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from vinocast.engine.lifecycle import MODEL_STEPS, Lifecycle, ModelState
 from vinocast.engine.manifest import Manifest, ModelFolder
-from vinocast.errors import UnknownModelError
+from vinocast.errors import ModelRefusedError, UnknownModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from vinocast.engine.compile import Compiler
+
+
+log = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
@@ -98,12 +102,16 @@ class ServedModel(Generic[M_co, E_co]):
     @property
     def settled(self) -> bool:
         """Whether loading has ended, well or not."""
-        return self.engine is not None or self.refused is not None
+        return self.lifecycle.state in SETTLED
 
     @property
     def refused(self) -> str | None:
         """Why it is not served; None where it is, or may still be."""
         return self.lifecycle.reason if self.lifecycle.state is ModelState.REFUSED else None
+
+    def expect(self) -> bool:
+        """Say that the model is about to be loaded; returns False where it is already, or has been."""
+        return self.lifecycle.become(ModelState.LOADING)
 
     def load(self, compiler: Compiler) -> None:
         """Load the engine; raises ModelRefusedError."""
@@ -112,6 +120,20 @@ class ServedModel(Generic[M_co, E_co]):
         self.engine = engine
         warnings = "; ".join(engine.warnings)
         self.lifecycle.become(ModelState.DEGRADED if warnings else ModelState.READY, warnings or None)
+
+    def load_rest(self, compiler: Compiler, stop: Callable[[], bool]) -> None:
+        """Compile what is still missing, until ``stop`` says True; where that fails, what is there serves on."""
+        if self.engine is None:
+            return
+        try:
+            self.engine.load_rest(compiler, stop)
+        except (ModelRefusedError, RuntimeError) as error:
+            log.error("model %s goes on with batches of %s: %s", self.name, self.engine.compiled_counts, error)
+            self.lifecycle.become(ModelState.DEGRADED, str(error))
+
+    def refuse(self, reason: str) -> bool:
+        """Give a model that was to be loaded up, for a reason; returns False where it has been loaded or given up."""
+        return self.lifecycle.become(ModelState.REFUSED, reason)
 
     def let_go(self) -> None:
         """Unload a model that is loaded, for the thread that computes: its memory is free when this returns."""
@@ -126,5 +148,6 @@ class ServedModel(Generic[M_co, E_co]):
         return self.engine
 
 
+SETTLED = (ModelState.READY, ModelState.DEGRADED, ModelState.REFUSED)
 AnyKind: TypeAlias = "Kind[Manifest, Engine]"
 AnyServedModel: TypeAlias = "ServedModel[Manifest, Engine]"

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TOO_LATE = "deadline_ms: the deadline passed before the request's turn came"
-# Series of a forecast that are computed at a time; more are a long job, so that nothing waits for all of them. Beyond a
-# few windows together nothing is gained by more, and each batch size that is compiled takes memory in proportion.
-SERIES_PER_PART = 32
 
 
 class Job(Protocol):

@@ -35,7 +35,7 @@ State = TypeVar("State", bound=Enum)
 MODEL_STEPS: Mapping[ModelState, frozenset[ModelState]] = {
     ModelState.REGISTERED: frozenset({ModelState.LOADING}),
     ModelState.LOADING: frozenset({ModelState.READY, ModelState.DEGRADED, ModelState.REFUSED}),
-    ModelState.READY: frozenset({ModelState.UNLOADING}),
+    ModelState.READY: frozenset({ModelState.DEGRADED, ModelState.UNLOADING}),
     ModelState.DEGRADED: frozenset({ModelState.UNLOADING}),
     ModelState.REFUSED: frozenset({ModelState.LOADING}),
     ModelState.UNLOADING: frozenset({ModelState.REGISTERED}),

@@ -162,7 +162,7 @@ class Repository:
     def _load_behind(self, models: list[AnyServedModel]) -> None:
         """Load models in a thread that begins when the one before it has ended."""
         for model in models:
-            model.lifecycle.become(ModelState.LOADING)
+            model.expect()
         # No daemon: an interpreter that ends in the middle of a compile may crash. close() makes it end soon.
         self._loader = threading.Thread(target=self._load, args=(models, self._loader), name="loader")
         self._loader.start()
@@ -183,8 +183,7 @@ class Repository:
                 self._load_one(model, self._compiler)
                 settled(model)
             for model in models:
-                if model.engine:
-                    model.engine.load_rest(self._compiler, self._closing.is_set)
+                model.load_rest(self._compiler, self._closing.is_set)
             # What is here now stays. To look through it for garbage, which the numbers of JSON windows make Python do
             # every few hundred requests, would stop the service for 40 ms each time.
             gc.collect()
@@ -195,7 +194,7 @@ class Repository:
             # Whatever it is, nobody may wait for it for ever.
             log.exception("loading failed")
             for model in models:
-                if model.lifecycle.become(ModelState.REFUSED, f"{model.folder.path}: {error}"):
+                if model.refuse(f"{model.folder.path}: {error}"):
                     settled(model)
 
     def _load_one(self, model: AnyServedModel, compiler: Compiler) -> None:
@@ -203,11 +202,11 @@ class Repository:
         try:
             model.load(compiler)
         except ModelRefusedError as error:
-            model.lifecycle.become(ModelState.REFUSED, str(error))
+            model.refuse(str(error))
             log.error("model %s is refused: %s", model.name, error)
         except Exception as error:
             # Whatever it is, it is this model's fault alone, and nobody may wait for it for ever.
-            model.lifecycle.become(ModelState.REFUSED, f"{model.folder.path}: {error}")
+            model.refuse(f"{model.folder.path}: {error}")
             log.exception("model %s is refused", model.name)
         else:
             log.info("model %s is ready after %.0f ms", model.name, (time.monotonic() - start) * 1e3)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vinocast.errors import InternalError, RequestError
 from vinocast.requests import Computed, Result
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from vinocast.engine.statistics import Statistics
 
 # Called once a request, in the thread that drives the lane, with its result or its error.
-Done: TypeAlias = "Callable[[Result | RequestError], None]"
+Done: TypeAlias = "Callable[[Result | Mapping[str, Any] | RequestError], None]"
 
 
 class Ticket:
@@ -35,7 +35,7 @@ class Ticket:
         self._done = done
         self._statistics = statistics
 
-    def succeed(self, result: Result) -> None:
+    def succeed(self, result: Result | Mapping[str, Any]) -> None:
         """Answer with a result, or with an error of ours where the protocol cannot write it."""
         try:
             self._done(result)

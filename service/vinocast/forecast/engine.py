@@ -16,11 +16,10 @@ import numpy as np
 
 from vinocast.data.bundled import mend
 from vinocast.engine.compile import infer_together
-from vinocast.engine.lane import SERIES_PER_PART
 from vinocast.engine.manifest import IR_FILE
 from vinocast.engine.tuned import choose
 from vinocast.errors import ModelRefusedError
-from vinocast.forecast.manifest import ForecasterFolder, ForecasterManifest
+from vinocast.forecast.manifest import SERIES_PER_PART, ForecasterFolder, ForecasterManifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

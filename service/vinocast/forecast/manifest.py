@@ -25,6 +25,10 @@ from vinocast.errors import SetupError
 BYTES_A_NUMBER = 32
 BYTES_BESIDE = 1 << 16
 
+# Series of a forecast that are computed at a time; more are a long job, so that nothing waits for all of them. Beyond a
+# few windows together nothing is gained by more, and each batch size that is compiled takes memory in proportion.
+SERIES_PER_PART = 32
+
 Precision = Literal["f32", "f16", "int8"]
 
 

@@ -104,7 +104,7 @@ class JsonProtocol:
         """
         echoed = message.echoed
 
-        def done(outcome: Result | RequestError) -> None:
+        def done(outcome: Result | Mapping[str, Any] | RequestError) -> None:
             if isinstance(outcome, RequestError):
                 answer(failure(echoed, outcome), outcome)
             else:
@@ -240,7 +240,7 @@ def encode(reply: Mapping[str, Any]) -> bytes:
     return orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def success(echoed: Mapping[str, Any], result: Result) -> bytes:
+def success(echoed: Mapping[str, Any], result: Result | Mapping[str, Any]) -> bytes:
     """Return the reply to a request that was answered, as JSON bytes."""
     return encode({**echoed, **described(result), "success": True})
 
@@ -250,7 +250,7 @@ def failure(echoed: Mapping[str, Any], error: RequestError) -> bytes:
     return encode({**echoed, "success": False, "error": error.body()})
 
 
-def described(result: Result) -> Mapping[str, Any]:
+def described(result: Result | Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the fields of a reply that a result makes; what it does not hold is left out."""
     reply: dict[str, Any]
     match result:
