@@ -63,7 +63,7 @@ def main(count: int, turns: int, cores: int, variant: str, files: Path | None) -
             for name, way in WAYS.items():
                 runs[name].append(run([*options, *way]))
     print(
-        f"{processor().name}, {cores} cores, {count} rasters, {variant}: milliseconds a glyph, median of {turns} runs"
+        f"{processor().name}, {cores} cores, {count} rasters, {variant}: milliseconds per glyph, median of {turns} runs"
     )
     print(f"{'':22}{'all':>8}{'least':>8}{'times':>7}   " + "".join(f"{stage:>8}" for stage in STAGES))
     medians = {name: median(run["all"] for run in found) for name, found in runs.items()}
@@ -80,7 +80,7 @@ def main(count: int, turns: int, cores: int, variant: str, files: Path | None) -
 
 
 def run(options: list[str]) -> dict[str, float]:
-    """Run the script; return milliseconds a glyph, of all and of each stage."""
+    """Run the script; return milliseconds per glyph, of all and of each stage."""
     done = subprocess.run(
         [sys.executable, str(SCRIPT), *options], capture_output=True, text=True, timeout=1800, check=False
     )

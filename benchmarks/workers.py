@@ -1,4 +1,4 @@
-"""One process with all cores against several with a share each: requests a second over HTTP, measured in turns.
+"""One process with all cores against several with a share each: requests per second over HTTP, measured in turns.
 
     python -m benchmarks.workers
     python -m benchmarks.workers --workers 4 --seconds 10

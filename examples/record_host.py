@@ -2,7 +2,7 @@
 
     python examples/record_host.py --seconds 3600 --output examples/host.csv
 
-Seven channels from /proc, one row a second: share of CPU time spent in user and in system code (percent), runnable
+Seven channels from /proc, one row per second: share of CPU time spent in user and in system code (percent), runnable
 processes, context switches and interrupts and page faults (per second), memory in use (MiB). ``host.csv`` beside this
 script is one hour of a two-core server. The last 512 rows as a request body:
 
@@ -64,7 +64,7 @@ def row(before: dict[str, float], after: dict[str, float], seconds: float) -> li
 
 
 def record(output: Path, seconds: int) -> None:
-    """Write one row a second to a CSV file, as they come."""
+    """Write one row per second to a CSV file, as they come."""
     with output.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("second", *CHANNELS))

@@ -79,7 +79,7 @@ class PatchTSTOpenVINOInference:
 
 
 def benchmark(model: PatchTSTOpenVINOInference, runs: int) -> dict[str, float]:
-    """Time ``predict`` of one window; return milliseconds and queries a second."""
+    """Time ``predict`` of one window; return milliseconds and queries per second."""
     window = np.random.default_rng(0).standard_normal((model.context_length, model.num_channels)).astype(np.float32)
     for _ in range(10):
         model.predict(window)

@@ -3,7 +3,7 @@
     python scripts/test_openvino.py
     python scripts/test_openvino.py --phase1_ckpt p1.pt --phase2_ckpt p2.pt --label_map label_map.json
 
-Prints a line a step and ends with ``✓ ALL TESTS PASSED``, or says what failed and exits with 1.
+Prints a line per step and ends with ``✓ ALL TESTS PASSED``, or says what failed and exits with 1.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The peers: how each is started, asked and read. What each serves is in ``servers/``, one short file a peer."""
+"""The peers: how each is started, asked and read. What each serves is in ``servers/``, one short file per peer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run says: a row a server, and ours against the best of the peers. Times are milliseconds unless named."""
+"""What a run says: a row per server, and ours against the best of the peers. Times are milliseconds unless named."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_a_path_that_is_no_utf_8_holds_a_model_but_does_not_name_one(tmp_path: P
     done = convert(folder / os.fsdecode(b"s\xe9"), folder / "mine")
     assert done.returncode == 0, done.stderr
     assert orjson.loads((folder / "mine" / "manifest.json").read_bytes())["source"]["name"] == "s\\xe9"
-    # A step a line, in a log as well.
+    # A step per line, in a log as well.
     assert [line.partition(" ")[0] for line in done.stderr.splitlines()] == [f"{step}/6" for step in range(1, 7)]
     assert "\r" not in done.stderr
 

@@ -43,7 +43,7 @@ def peer(depth: int, answer: Callable[[int], float]) -> Iterator[Client]:
 
 
 def test_a_stall_counts_for_every_arrival_that_fell_into_it() -> None:
-    """The peer stands still for 0.5 s once; an open loop at 100 a second must see about 50 requests wait."""
+    """The peer stands still for 0.5 s once; an open loop at 100 per second must see about 50 requests wait."""
     with peer(1000, lambda number: 0.5 if number == 20 else 0.0) as client:
         part = client.drive(OpenLoop(100, 1.0), itertools.repeat(SHORT))
     assert (len(part.latencies), part.missed) == (100, [])
@@ -56,7 +56,7 @@ def test_a_stall_counts_for_every_arrival_that_fell_into_it() -> None:
 
 
 def test_waiting_for_a_free_connection_counts_too() -> None:
-    """One request at a time, 20 ms each, 100 arrivals a second: the queue is in the client, and it is latency too."""
+    """One request at a time, 20 ms each, 100 arrivals per second: the queue is in the client, and it is latency too."""
     with peer(1, lambda _: 0.02) as client:
         part = client.drive(OpenLoop(100, 0.5), itertools.repeat(SHORT))
     assert len(part.latencies) == 50

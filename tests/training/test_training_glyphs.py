@@ -175,7 +175,7 @@ def test_the_largest_side_fills_the_raster_and_the_ink_begins_at_the_top_left(tm
 
 
 def test_a_stroke_of_half_a_pixel_is_cut_at_one_half(tmp_path: Path) -> None:
-    # 1280 units over 128 pixels: ten units a pixel. Four of them are less than half a pixel, six are more.
+    # 1280 units over 128 pixels: ten units per pixel. Four of them are less than half a pixel, six are more.
     thin, thick = [(0, 0, 4, 1280)], [(0, 0, 6, 1280)]
     font = build_font(
         tmp_path / "a.ttf", "A", {0x41: [*thin, (100, 0, 200, 1280)], 0x42: [*thick, (100, 0, 200, 1280)]}

@@ -165,7 +165,7 @@ def test_standard_output_carries_replies_only_whatever_a_library_prints(tmp_path
 def test_a_thousand_requests_written_before_any_reply_is_read_get_a_reply_each(service: StdioService) -> None:
     windows = random_windows(10)
     expected = raw_inference(windows)
-    # Numbers as text: 35 kB and more a request.
+    # Numbers as text: 35 kB and more per request.
     lines = [orjson.dumps(rows(window))[:-1] for window in windows]
     service.send(
         *(line + b',"request_id":%d}\n' % number for number, line in ((i, lines[i % 10]) for i in range(1000)))

@@ -1,6 +1,6 @@
-"""LitServe: a LitAPI over the fast queue, as its docs advise beyond 100 requests a second.
+"""LitServe: a LitAPI over the fast queue, as its docs advise beyond 100 requests per second.
 
-One worker, whose inference has both cores: a worker a core, its docs' advice for CPUs, is slower with two threads each.
+One worker, whose inference has both cores: one per core, its docs' advice for CPUs, is slower with two threads each.
 """
 
 import os

@@ -35,7 +35,7 @@ constexpr int too_few_bars = 2;
 constexpr const char* help = R"(stream_processor [HISTORY.csv] [--capture MESSAGES.jsonl] [options]
 
 Forecasts the next bar after each bar, by a service that it starts. It reads a CSV of bars, or raw messages of
-Coinbase's Advanced Trade feed, one a line, or the messages after the CSV that holds the history before them.
+Coinbase's Advanced Trade feed, one per line, or the messages after the CSV that holds the history before them.
 
   HISTORY.csv          candles, as CryptoDataDownload publishes them: a header with open, high, low, close, volume and
                        a time (unix, date, time or timestamp, or the first column), in any case and any order, with or

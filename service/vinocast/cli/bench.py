@@ -33,7 +33,7 @@ from vinocast.settings import FiniteRange, Settings
     type=FiniteRange(0, 10000, min_open=True),
     multiple=True,
     default=(100.0, 300.0),
-    help="Arrivals a second of an open loop; may be given more than once.",
+    help="Arrivals per second of an open loop; may be given more than once.",
 )
 @click.option("--quick", is_flag=True, help="A run of some 20 s, whatever --seconds says: a look, no measurement.")
 @click.option(

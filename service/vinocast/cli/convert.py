@@ -27,7 +27,7 @@ from vinocast.extras import missing_extra
     "--calibration",
     type=click.Path(path_type=Path),
     metavar="FILE.csv",
-    help="For int8: values like those to be served, a header, a time column, a column a channel.  [default: "
+    help="For int8: values like those to be served, a header, a time column, one column per channel.  [default: "
     "the bundled examples/host.csv]",
 )
 @click.option("--channels", metavar="A,B,…", help="Names of the channels, in order; default: channel_0, channel_1, …")

@@ -18,7 +18,7 @@ def stdio(**options: Any) -> None:
     """Serve forecasts and glyphs as JSON lines on standard input and output, for a parent process.
 
     \b
-    One request a line, one reply a line, matched by request_id:
+    One request per line, one reply per line, matched by request_id:
       {"request_id": "1", "past_values": [[…7 numbers], …512 rows]}
       {"op": "glyphs", "rasters": ["…base64 of a PNG"]}
       {"op": "ping"}

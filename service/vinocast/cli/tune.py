@@ -18,8 +18,8 @@ from vinocast.settings import Settings
     "--data",
     type=click.Path(path_type=Path),
     metavar="FILE.csv",
-    help="Values like those to be served, oldest first: a header, a time column, a column a channel. The first 70 % "
-    "calibrate int8, the rest is held back to check accuracy.  [default: the bundled examples/host.csv]",
+    help="Values like those to be served, oldest first: a header, a time column, one column per channel. The first "
+    "70 % calibrate int8, the rest is held back to check accuracy.  [default: the bundled examples/host.csv]",
 )
 @click.option(
     "--isa-cap",
@@ -34,7 +34,7 @@ def tune(models: Path | None, data: Path | None, isa_cap: Literal["AVX2"] | None
 
     Each forecaster is compiled in every way, measured in turns, and checked: the MSE over values held back must be
     within 0.5 % of that in f32. --profile tuned then uses what was found, on this CPU and for these models alone;
-    nothing changes numbers before it is asked for. Takes about a minute a model, in which the machine should do
+    nothing changes numbers before it is asked for. Takes about a minute per model, in which the machine should do
     nothing else. int8 needs the extra 'convert'.
     """
     from vinocast.measure.tune.report import to_text

@@ -30,7 +30,7 @@ class Profile:
         summary: one sentence for the help page.
         isa_cap: the highest instruction set the kernels may use, or ``None`` for what the CPU has.
         threads: inference threads per stream at most; the CPU budget may grant fewer.
-        stream_per_core: one inference stream a core, each of one thread, instead of one stream.
+        stream_per_core: one inference stream per core, each of one thread, instead of one stream.
         precision: of the arithmetic that a model's weights leave in floating point. bf16 changes forecasts by about
             1e-2 of a series' deviation.
         pinned: keep each thread on its core, unless a quota forbids it.
@@ -66,7 +66,9 @@ PROFILES = {
         Profile("epyc-7763", "AVX2 cap, f32, two pinned threads, one stream: lowest latency", isa_cap="AVX2"),
         Profile("native", "what the CPU has, f32, two pinned threads, one stream"),
         Profile("native-bf16", "as native, in bf16: other numbers, by about 1e-2 of a deviation", precision="bf16"),
-        Profile("throughput", "what the CPU has, f32, a stream a core, series dealt out to them", stream_per_core=True),
+        Profile(
+            "throughput", "what the CPU has, f32, one stream per core, series dealt out to them", stream_per_core=True
+        ),
     )
 }
 DEFAULT_PROFILE = "epyc-7763"

@@ -11,7 +11,7 @@ from vinocast.requests import Computed, Result
 if TYPE_CHECKING:
     from vinocast.engine.statistics import Statistics
 
-# Called once a request, in the thread that drives the lane, with its result or its error.
+# Called once per request, in the thread that drives the lane, with its result or its error.
 Done: TypeAlias = "Callable[[Result | Mapping[str, Any] | RequestError], None]"
 
 

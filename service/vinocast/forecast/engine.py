@@ -200,7 +200,7 @@ class ForecastEngine:
         return forecasts, seconds
 
     def _slots(self, count: int) -> list[tuple[Slot, slice]]:
-        """Return the slots that so many series are computed in, one a stream, and the series of each."""
+        """Return the slots that so many series are computed in, one per stream, and the series of each."""
         parts = min(count, self._streams)
         bounds = [count * part // parts for part in range(parts + 1)]
         counts = self._counts

@@ -22,7 +22,7 @@ from vinocast.engine.manifest import (
 from vinocast.errors import SetupError
 
 # A number of 17 digits with sign, point, exponent and comma takes 25; there is room for an indent.
-BYTES_A_NUMBER = 32
+BYTES_PER_NUMBER = 32
 BYTES_BESIDE = 1 << 16
 
 # Series of a forecast that are computed at a time; more are a long job, so that nothing waits for all of them. Beyond a
@@ -83,7 +83,7 @@ class ForecasterManifest(Manifest):
     @property
     def request_bytes(self) -> int:
         """The most bytes that a request with one window takes as text."""
-        return self.context * len(self.channels) * BYTES_A_NUMBER + BYTES_BESIDE
+        return self.context * len(self.channels) * BYTES_PER_NUMBER + BYTES_BESIDE
 
     def described(self) -> dict[str, Any]:
         """Return what a client must know to ask."""

@@ -76,7 +76,7 @@ def raster_of_image(
 
 
 def raster_of_png(png: bytes) -> NDArray[np.uint8]:
-    """Return what :func:`raster_of_image` does, of a PNG of at most 1024x1024 pixels and 16 bits a channel."""
+    """Return what :func:`raster_of_image` does, of a PNG of at most 1024x1024 pixels and 16 bits per channel."""
     width, height, _ = read_header(png)
     check_size(width, height, MOST_WIRE_SIDE)
     with open_png(png) as image:

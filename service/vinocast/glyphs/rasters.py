@@ -60,7 +60,7 @@ def decode_raster(png: bytes) -> NDArray[np.uint8]:
 
 
 def read_header(png: bytes) -> tuple[int, int, int]:
-    """Return width, height and bits a channel, of which no pixel is decoded; raises RasterError for no PNG."""
+    """Return width, height and bits per channel, of which no pixel is decoded; raises RasterError for no PNG."""
     if len(png) < HEADER.size:
         raise RasterError(f"expected a PNG, got {len(png)} bytes")
     signature, chunk, width, height, bits, _ = HEADER.unpack_from(png)
@@ -80,7 +80,7 @@ def open_png(png: bytes) -> Iterator[Image.Image]:
 
 
 def to_gray(image: Image.Image) -> NDArray[np.uint8]:
-    """Return a picture of 8 bits a channel as :func:`decode_raster` does a PNG, uint8 [h, w]."""
+    """Return a picture of 8 bits per channel as :func:`decode_raster` does a PNG, uint8 [h, w]."""
     pixels = _gray(image)
     return pixels * np.uint8(255) if pixels.max() == 1 else pixels
 

@@ -86,7 +86,7 @@ def _run(options: Options) -> int:
         pipeline = Pipeline(nets, writer.ranks, options.batch_size, skipped, doubted, stages, plain=options.plain)
         start = time.perf_counter()
         batches = pipeline.rasters(options.rasters_dir, glyphs) if stored is None else pipeline.grids(stored, glyphs)
-        # A line a glyph shows how far it is; without them, and where somebody looks, a bar does.
+        # A line per glyph shows how far it is; without them, and where somebody looks, a bar does.
         hidden = not (options.quiet and sys.stderr and sys.stderr.isatty())
         with click.progressbar(length=len(glyphs), file=sys.stderr, hidden=hidden) as progress:
             for batch in batches:

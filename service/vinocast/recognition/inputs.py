@@ -153,7 +153,7 @@ def _test_ids(options: Options) -> set[int] | None:
     except OSError as error:
         raise SetupError(f"{path}: {error.strerror}") from error
     except ValueError as error:
-        raise SetupError(f"{path}: expected an id a line: {error}") from error
+        raise SetupError(f"{path}: expected an id per line: {error}") from error
 
 
 def _say_missing(wanted: set[int] | None, found: set[int], skipped: Counted) -> None:

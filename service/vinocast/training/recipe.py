@@ -25,7 +25,7 @@ class Recipe:
 
     seed: int = _choice(0, SEED, "Of the first weights and of everything random.")
     steps: int = _choice(5000, COUNT, "Length of the schedule of the learning rate.")
-    batch: int = _choice(128, COUNT, "Series a step, drawn from all channels.")
+    batch: int = _choice(128, COUNT, "Series per step, drawn from all channels.")
     learning_rate: float = _choice(5e-4, POSITIVE, "Highest learning rate of the one-cycle schedule.")
     warm_up: float = _choice(0.3, FiniteRange(0, 1, min_open=True, max_open=True), "Part of it that rises.")
     weight_decay: float = _choice(0.02, FiniteRange(0), "Decoupled weight decay, on matrices only.")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from vinocast.training.recipe import Recipe
 
-# Series a batch of validation; of more, the activations no longer fit a cache and it takes half as long again.
+# Series per batch of validation; of more, the activations no longer fit a cache and it takes half as long again.
 VALIDATION_BATCH = 128
 
 

@@ -115,7 +115,7 @@ class _Values:
         if not isinstance(value, list | tuple) or not value or any(type(n) is not int or n < 1 for n in value):
             self.refuse(key, value, "a list of whole numbers above 0")
         if length not in (None, len(value)):
-            self.refuse(key, value, f"{length} numbers, one a stage")
+            self.refuse(key, value, f"{length} numbers, one per stage")
         return tuple(value)
 
     def share(self, key: str, default: float) -> float:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 STATE_KEYS = ("model_state", "model_state_dict", "state_dict", "model")
 # What wrappers (DataParallel, torch.compile, trainers) put before the name of a weight, in any order and number.
 PREFIXES = ("model.", "module.", "net.", "_orig_mod.", "state_dict.")
-# One row a label.
+# One row per label.
 LAST_WEIGHT = "classifier.4.weight"
 UNUSED = ".num_batches_tracked"
 # What the readers of both formats raise for a damaged or foreign file.

@@ -54,7 +54,7 @@ class Plan:
         seconds: of each load and graph, in all rounds together.
         rounds: turns that the seconds are cut into.
         starts: starts of the service, and imports of OpenVINO, to take the median of.
-        rates: arrivals a second of the open loops.
+        rates: arrivals per second of the open loops.
     """
 
     seconds: float = 2.0

@@ -22,7 +22,7 @@ MATMUL = "matmul"
 
 @dataclass(frozen=True)
 class Cell:
-    """One load: ``clients`` of a closed loop, or ``rate`` arrivals a second of an open one; the other is None."""
+    """One load: ``clients`` of a closed loop, or ``rate`` arrivals per second of an open one; the other is None."""
 
     transport: Transport
     form: Form
@@ -99,7 +99,7 @@ class Raw:
         samples: inferences measured.
         infer_ms: quantiles of the ``infer()`` call.
         multiply_adds: of one inference, counted from the graph's matrix products.
-        floor_ms: two operations a multiply-add, over the rate of a matrix product under the same profile.
+        floor_ms: two operations per multiply-add, over the rate of a matrix product under the same profile.
         share: floor over the median; 1 would be arithmetic and nothing else.
     """
 

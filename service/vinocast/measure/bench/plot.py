@@ -35,8 +35,8 @@ def to_html(results: BenchmarkResults) -> str:
         _bars("The model alone: infer() and the floor of its arithmetic, ms", _model(results)),
         _bars("Round trip of one client, ms", _round_trips(results)),
         _bars("Where a request's time goes, one client, ms", _parts(results), stacked=True),
-        _bars("Requests a second by clients", _throughput(results)),
-        _bars("Open loop by arrivals a second: latency from the scheduled arrival, ms", _open_loop(results)),
+        _bars("Requests per second by clients", _throughput(results)),
+        _bars("Open loop by arrivals per second: latency from the scheduled arrival, ms", _open_loop(results)),
     ]
     html = "\n".join(chart.to_html(full_html=False, include_plotlyjs=index == 0) for index, chart in enumerate(charts))
     return PAGE.format(**results.machine, charts=html)

@@ -24,7 +24,7 @@ WINDOWS = 8
 
 
 def random_windows(context: int, channels: int, count: int = WINDOWS) -> list[NDArray[np.float32]]:
-    """Return random walks [context, channels] around 100 with five decimals: about 10 bytes a number as JSON."""
+    """Return random walks [context, channels] around 100 with five decimals: about 10 bytes per number as JSON."""
     walks = np.random.default_rng(0).standard_normal((count, context, channels)).cumsum(axis=1)
     return list((100 + walks).round(5).astype(np.float32))
 

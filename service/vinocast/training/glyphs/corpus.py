@@ -1,4 +1,4 @@
-"""Rasters of every candidate in every face, one file a face, rendered by several processes.
+"""Rasters of every candidate in every face, one file per face, rendered by several processes.
 
 Faces that are held out are rendered plainly and as the service's rasters are. Faces to train on are rendered without
 oversampling, because they are many, and with distorted copies.
