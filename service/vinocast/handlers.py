@@ -80,7 +80,7 @@ def glyphs(plane: DataPlane, request: requests.Glyphs, ticket: Ticket) -> None:
     if count > plane.queue_rows:
         raise PayloadTooLargeError(f"{field}: expected at most {plane.queue_rows}, got {count}", field)
     if source.nbytes > BYTES_PER_GLYPH * (count + 1):
-        raise PayloadTooLargeError(f"{field}: expected at most {BYTES_PER_GLYPH} bytes per glyph", field)
+        raise PayloadTooLargeError(f"{field}: expected at most {BYTES_PER_GLYPH} bytes a glyph", field)
     plane.lane.submit_long(
         GlyphsJob(
             ticket,
