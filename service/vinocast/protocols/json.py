@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from vinocast.dataplane import DataPlane, Op, Ticket
     from vinocast.requests import Result
 
-# Called once a request: the reply, and the error if it is one.
+# Called once per request: the reply, and the error if it is one.
 Answer: TypeAlias = "Callable[[bytes, RequestError | None], None]"
 Request = TypeVar("Request", bound=Envelope)
 # What a reply says in other units than a result.
