@@ -373,6 +373,18 @@ def test_a_batch_as_large_as_the_queue_leaves_forecasts_their_room(client: httpx
 
 
 @pytest.mark.slow
+def test_what_clients_have_left_behind_does_not_hold_up_the_end() -> None:
+    one = {"grids": random_grids(1).tolist()}
+    with HttpService() as service:
+        for _ in range(8):
+            send_batch(service, 300).close()
+        # Behind them all, so that each has been taken in and let go.
+        assert httpx.post(f"{service.url}/glyphs", json=one, timeout=PATIENCE).status_code == 200
+        service.signal(signal.SIGTERM)
+        assert service.wait() == 0
+        assert "running task" not in service.log  # which uvicorn cancels when it has waited in vain
+
+
 def test_a_batch_whose_client_leaves_as_soon_as_it_is_sent_is_not_done(client: httpx.Client, http: HttpService) -> None:
     count = 480  # what the service takes in with one read
     one = {"grids": random_grids(1).tolist()}

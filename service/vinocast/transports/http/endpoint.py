@@ -77,6 +77,8 @@ class Endpoint:
                 reply = await _watched(replied, ticket, receive)
             else:
                 reply = await replied
+        except ClientLeftError:
+            return
         except asyncio.CancelledError:  # how uvicorn ends what its shutdown has waited for in vain
             late = ShuttingDownError("the service has shut down before the answer was there")
             reply = (failure(echoed, late), late)
@@ -86,13 +88,14 @@ class Endpoint:
 async def _watched(
     replied: asyncio.Future[tuple[bytes, RequestError | None]], ticket: Ticket, receive: Receive
 ) -> tuple[bytes, RequestError | None]:
-    """Wait for the answer of a long job, which is abandoned when its client leaves before."""
+    """Wait for the answer of a long job; raises ClientLeftError when its client leaves before, and abandons the job."""
     # Behind the body comes nothing but the end: of the connection, or of the response.
     left = asyncio.ensure_future(receive())
 
     def abandon(_: object) -> None:
         if not replied.done():
             ticket.abandon()
+            replied.set_exception(ClientLeftError())
 
     left.add_done_callback(abandon)
     return await replied
