@@ -2,7 +2,7 @@
 # make test    install what the tests need as well, and run all of them; TESTS=tests/room runs those of one room
 # make fast    the same without what takes long, a minute or two on two cores: for before each commit
 # make check   linters, type checker and the directions of imports (pyproject.toml, tool.importlinter)
-# make coverage   the tests as make test runs them, and what of the package none of them reaches
+# make coverage   all tests, half as long again, and what of the package none of them reaches; TESTS as above
 # make wheel   build the wheel, bundled models included
 
 PYTHON ?= python3
@@ -34,7 +34,6 @@ check: $(VENV)/.dev
 coverage: $(VENV)/.dev
 	rm -rf .coverage
 	$(BIN)/coverage run -m pytest $(TESTS)
-	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --show-missing --skip-covered
 
 wheel: $(VENV)/.runtime
