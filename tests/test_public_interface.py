@@ -90,6 +90,9 @@ def test_what_is_wrong_is_said_with_its_kind(model: vinocast.Forecaster, tmp_pat
         model.forecast(window[1:])
     with pytest.raises(vinocast.InvalidValueError, match="finite"):
         model.forecast(np.full((512, 7), 1e39))
+    swinging = np.where(np.sin(np.arange(512)) > 0, 3.4e38, -3.4e38)
+    with pytest.raises(vinocast.InvalidValueError, match="spread too far"):
+        model.forecast(np.repeat(swinging[:, None], 7, axis=1))
     with pytest.raises(vinocast.InvalidValueError, match="numbers"):
         model.forecast([["a"] * 7] * 512)
     with pytest.raises(vinocast.UnknownTargetError, match=r"targets\[1\]"):

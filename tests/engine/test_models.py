@@ -37,7 +37,8 @@ from vinocast.engine.repository import Repository
 from vinocast.errors import ModelRefusedError, SetupError, UnknownModelError
 from vinocast.forecast.kind import FORECASTER
 from vinocast.forecast.manifest import open_forecaster
-from vinocast.kinds import KINDS, open_model
+from vinocast.glyphs.kind import GLYPHS
+from vinocast.kinds import KINDS, open_model, register
 
 
 @pytest.fixture
@@ -98,6 +99,11 @@ def pipe_in_place_of(name: str) -> Callable[[Path], None]:
     return change
 
 
+def name_a_file_outside(folder: Path) -> None:
+    files = orjson.loads((folder / "manifest.json").read_bytes())["files"]
+    change_manifest(folder, files=files | {"../secret": "0" * 64})
+
+
 def forget_hash(name: str) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         files = orjson.loads((folder / "manifest.json").read_bytes())["files"]
@@ -117,6 +123,7 @@ def forget_hash(name: str) -> Callable[[Path], None]:
         pytest.param(pipe_in_place_of("golden.npz"), "golden.npz: not a regular file", id="a pipe in place of golden"),
         pytest.param(forget_hash("model.bin"), "model.bin", id="weights without a hash"),
         pytest.param(forget_hash("golden.npz"), "golden.npz", id="golden vectors without a hash"),
+        pytest.param(name_a_file_outside, "'../secret' is not inside the folder", id="a file outside the folder"),
         pytest.param(flip_weights_and_hash, "golden", id="other weights, hash and all"),
         pytest.param(shift_golden_outputs, "golden", id="other golden values, hash and all"),
         pytest.param(golden_without_outputs, "outputs", id="golden vectors without outputs"),
@@ -247,10 +254,39 @@ def test_an_unknown_model_is_refused_with_the_names_there_are(models: Path) -> N
         Repository(models, None, KINDS).find(FORECASTER, "two")
 
 
+def test_models_of_other_kinds_are_no_default_and_are_told_from_one(models: Path) -> None:
+    shutil.copytree(bundled_models() / "glyphs", models / "letters")
+    with pytest.raises(SetupError, match=rf"no forecaster in {models}, only letters: put one beside"):
+        Repository(models, None, KINDS)
+    copy_model(models)
+    with pytest.raises(SetupError, match="letters is a glyph model: --default-model names a forecaster"):
+        Repository(models, "letters", KINDS)
+
+
+def test_of_several_glyph_models_one_must_be_named(models: Path) -> None:
+    copy_model(models)
+    with pytest.raises(UnknownModelError, match="no glyph model is served here"):
+        Repository(models, None, KINDS).find(GLYPHS, None)
+    for name in ("digits", "letters"):
+        shutil.copytree(bundled_models() / "glyphs", models / name)
+    repository = Repository(models, None, KINDS)
+    assert repository.find(GLYPHS, "digits").name == "digits"
+    with pytest.raises(UnknownModelError, match="expected one of digits, letters"):
+        repository.find(GLYPHS, None)
+
+
+def test_a_kind_is_registered_once() -> None:
+    with pytest.raises(ValueError, match="there is a kind glyphs already"):
+        register(GLYPHS)
+
+
 def test_a_manifest_that_cannot_be_read_says_where_and_why(models: Path) -> None:
     folder = copy_model(models)
     change_manifest(folder, context=0)
     with pytest.raises(ModelRefusedError, match=r"(?s)manifest\.json.*context"):
+        open_forecaster(folder)
+    change_manifest(folder, context=512, channels=["a", "b", "a"])
+    with pytest.raises(ModelRefusedError, match=r"channels: .*each channel needs a name of its own"):
         open_forecaster(folder)
     (folder / "manifest.json").unlink()
     with pytest.raises(ModelRefusedError, match=r"no readable manifest\.json"):

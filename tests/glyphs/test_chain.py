@@ -141,3 +141,10 @@ def test_among_equals_the_lower_index_comes_first(k: int) -> None:
 def test_huge_logits_do_not_overflow() -> None:
     ranking = rank(np.array([[1e30, -1e30, 1e30]], np.float32), 2)
     assert ranking.probabilities.tolist() == [[0.5, 0.5]]
+
+
+@pytest.mark.parametrize("k", [1, 3, 5, 9])
+def test_the_ranking_of_no_glyphs_is_empty(k: int) -> None:
+    ranking = rank(np.zeros((0, 5), np.float32), k)
+    assert ranking.indices.shape == ranking.probabilities.shape == (0, min(k, 5))
+    assert ranking.indices.dtype == np.int64

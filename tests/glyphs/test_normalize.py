@@ -133,6 +133,13 @@ def test_a_picture_that_is_as_transparent_all_over_is_read_by_its_colours() -> N
     assert unlike(raster_of_image(image), wanted) < 0.08
 
 
+def test_ink_counts_as_far_as_it_is_opaque() -> None:
+    wanted = example("65_latin_866.png")
+    image = drawn(wanted, 240, 300, BLACK, WHITE).convert("RGBA")
+    image.paste((0, 0, 0, 0), (2, 2, 20, 20))  # black, and not to be seen
+    assert unlike(raster_of_image(image), wanted) < 0.08
+
+
 def test_strokes_too_thin_to_be_seen_are_refused() -> None:
     ring = np.zeros((3000, 3000), np.uint8)
     ring[100, 100:2900] = ring[2900, 100:2900] = ring[100:2900, 100] = ring[100:2900, 2900] = 255

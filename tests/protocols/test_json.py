@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from codecs import BOM_UTF8
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from vinocast.dataplane import DataPlane
 from vinocast.errors import InvalidJsonError, InvalidRequestError
+from vinocast.ops import OPS
 from vinocast.protocols import schemas
-from vinocast.protocols.json import described, echo, encode, parse_json, validate
+from vinocast.protocols.json import JsonProtocol, Message, described, echo, encode, parse_json, validate
 from vinocast.requests import Forecasted, StreamPosition
+from vinocast.settings import Settings
 
 REQUESTS = [
     schemas.ForecastRequest,
@@ -198,3 +202,20 @@ def test_a_forecast_is_written_with_what_it_holds_and_no_more() -> None:
     reply = json.loads(encode(described(full)))
     assert reply["quantiles"] == {"0.1": [[0.5, 1], [-0.9, -4]], "0.9": [[2.5, 3], [1.1, -2]]}
     assert (reply["timestamps"], reply["newest_timestamp_ms"], reply["rows_since_newest"]) == ([10, 20], None, 3)
+
+
+class Unlucky(schemas.PingRequest):
+    def ask(self, text: bytes, received: float) -> Any:
+        raise ZeroDivisionError
+
+
+def test_a_fault_of_ours_in_reading_a_request_is_counted_and_answered() -> None:
+    op = replace(OPS["ping"], request=Unlucky)
+    plane = DataPlane(Settings(), {"ping": op})
+    answers: list[Any] = []
+    protocol = JsonProtocol(plane, {"ping": op})
+    message = Message(b'{"op": "ping", "request_id": "x"}')
+    assert protocol.start(message, 0, lambda reply, _: answers.append(json.loads(reply))) is None
+    (answer,) = answers
+    assert (answer["request_id"], answer["success"], answer["error"]["code"]) == ("x", False, "internal")
+    assert plane.statistics.summary()["failed"] == {"internal": 1}

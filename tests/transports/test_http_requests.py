@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import socket
 import threading
@@ -138,6 +139,13 @@ def test_another_media_type_or_none_is_refused(client: httpx.Client, media_type:
     response = client.post(route, content=orjson.dumps(GOOD), headers=headers)
     assert refusal(response) == (415, "unsupported_media_type", None)
     assert "application/json" in response.json()["error"]["message"]
+
+
+def test_a_body_in_another_coding_is_refused(client: httpx.Client) -> None:
+    headers = JSON | {"Content-Encoding": "gzip"}
+    response = client.post("/forecast", content=gzip.compress(orjson.dumps(GOOD)), headers=headers)
+    assert refusal(response) == (415, "unsupported_media_type", None)
+    assert response.json()["error"]["message"] == "Content-Encoding: expected none, got gzip"
 
 
 def test_an_unknown_route_is_not_found(client: httpx.Client) -> None:

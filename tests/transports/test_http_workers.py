@@ -94,6 +94,9 @@ def test_streams_are_refused_with_the_mend(service: HttpService) -> None:
     for response in (observed, asked):
         assert "--workers 1" in response.json()["error"]["message"]
     assert httpx.get(f"{service.url}/streams").json() == {"streams": []}
+    assert set(httpx.get(f"{service.url}/openapi.json").json()["paths"]) & {"/forecast", "/streams/{stream}"} == {
+        "/forecast"
+    }
 
 
 @two_cores

@@ -207,6 +207,18 @@ def test_a_wide_forecast_that_nobody_waits_for_is_done_no_more(plane: Plane, win
     assert (plane.answers, len(plane.plane.lane), plane.plane.lane.rows) == ([], 0, 0)
 
 
+def test_a_fault_in_a_part_of_a_wide_forecast_is_told_and_ends_it(
+    plane: Plane, window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane.forecast(wide(window, request_id="unlucky"))
+    assert plane.plane.lane.step()
+    with monkeypatch.context() as patched:
+        patched.setattr(ForecastEngine, "forecast_together", lambda *_: 1 / 0)
+        assert plane.plane.lane.step()
+    assert plane.answers == [("unlucky", "internal")]
+    assert (len(plane.plane.lane), plane.plane.lane.rows) == (0, 0)
+
+
 def test_a_window_of_the_widest_model_is_let_in_as_json(models: Path, window: Window, expected: Window) -> None:
     text = orjson.dumps(rows(window, model="wide"))
     longest = rows(np.full_like(window, -1.2345678806304932e-20), model="wide", targets=[0])

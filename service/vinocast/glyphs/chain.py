@@ -145,8 +145,6 @@ def rank(logits: NDArray[np.float32], k: int) -> Ranking:
     """Return the ``k`` best of logits [n, labels], whose softmax is taken over all labels."""
     count, labels = logits.shape
     k = min(k, labels)
-    if not count:
-        return Ranking(np.zeros((0, k), np.int64), np.zeros((0, k), np.float32))
     if k < labels:
         best = np.sort(np.argpartition(logits, labels - k, axis=1)[:, labels - k :], axis=1)
         # Which of several equals argpartition lets in is chance; rows that have equals at the edge are sorted whole.
