@@ -16,6 +16,7 @@ Answer = tuple[int, dict[bytes, bytes], bytes]
 POST = b"POST /forecast HTTP/1.1\r\nHost: x\r\n"
 JSON = b"Content-Type: application/json\r\n"
 CHUNKED = POST + JSON + b"Transfer-Encoding: chunked\r\n\r\n"
+TEXT = b"Content-Type: text/plain\r\nContent-Length: 10\r\n\r\n"
 LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -185,3 +186,73 @@ def test_chunks_of_next_to_nothing_cost_next_to_nothing(http: HttpService, clien
     assert client.status() == 400
     # A parser written in Python takes a second for each MB of the first.
     assert cpu_seconds(http.process.pid) - before < 3
+
+
+@pytest.mark.parametrize(
+    ("sent", "answered", "rest"),
+    [
+        pytest.param(b"", None, b"", id="nothing at all"),
+        pytest.param(b"GET /li", None, b"", id="half a head"),
+        pytest.param(LIVE, 200, b"GET /li", id="half a head behind an answer"),
+        pytest.param(POST + TEXT, 415, b"0123456789", id="a body too late"),
+        pytest.param(LIVE[:-2] + b"Transfer-Encoding: chunked\r\n\r\n", 200, b"0\r\n\r\n", id="the end of a body too late"),
+    ],
+)  # fmt: skip
+def test_a_connection_on_which_no_request_comes_is_closed(sent: bytes, answered: int | None, rest: bytes) -> None:
+    with (
+        HttpService("--keep-alive-seconds", "1") as service,
+        socket.create_connection(("127.0.0.1", service.port), PATIENCE) as connection,
+        connection.makefile("rb") as answers,
+    ):
+        client = Client(connection, answers)
+        client.send(sent)
+        if answered is not None:
+            assert client.status() == answered
+        client.send(rest)
+        assert client.answer() is None
+
+
+def test_a_length_of_thousands_of_digits_is_refused_and_costs_no_line_of_the_log(http: HttpService) -> None:
+    before = len(http.log)
+    with (
+        socket.create_connection(("127.0.0.1", http.port), PATIENCE) as connection,
+        connection.makefile("rb") as answers,
+    ):
+        client = Client(connection, answers)
+        client.send(LIVE[:-2] + b"Content-Length: " + b"0" * 5000 + b"\r\n\r\n")
+        assert client.status() == 400
+    assert len(http.log) == before
+
+
+def test_a_bad_chunk_behind_an_offer_to_wait_is_refused_once_and_costs_no_line_of_the_log(http: HttpService) -> None:
+    before = len(http.log)
+    with (
+        socket.create_connection(("127.0.0.1", http.port), PATIENCE) as connection,
+        connection.makefile("rb") as answers,
+    ):
+        client = Client(connection, answers)
+        client.send(CHUNKED[:-2] + b"Expect: 100-continue\r\n\r\nzz\r\n")
+        statuses = [status for status in iter(client.status, None) if status != 100]
+    assert statuses == [400]
+    assert len(http.log) == before
+
+
+def test_of_a_header_that_comes_twice_the_first_counts(client: Client, window: Window) -> None:
+    body = orjson.dumps(packed(window))
+    length = b"Content-Length: %d\r\n\r\n" % len(body)
+    plain = b"Content-Type: text/plain\r\n"
+    for headers, status in (
+        (JSON + plain, 200),
+        (plain + JSON, 415),
+        (JSON + b"Content-Encoding: gzip\r\nContent-Encoding: identity\r\n", 415),
+    ):
+        client.send(POST + headers + length + body)
+        assert client.status() == status
+
+
+def test_a_tab_behind_a_value_is_no_part_of_it(client: Client, window: Window) -> None:
+    body = orjson.dumps(packed(window))
+    client.send(
+        POST + b"Content-Type: application/json \t\r\nTransfer-Encoding: chunked\t\r\n\r\n" + in_chunks(body, 5000)
+    )
+    assert client.status() == 200

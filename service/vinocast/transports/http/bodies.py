@@ -44,7 +44,9 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int, *, may_lack:
         ShuttingDownError: the service has ended before it arrived.
         ClientLeftError: nobody is there to answer.
     """
-    headers = dict(scope["headers"])
+    headers = dict(reversed(scope["headers"]))  # the first of a name
+    if may_lack and b"transfer-encoding" not in headers and headers.get(b"content-length", b"0") == b"0":
+        return b""
     if may_lack and b"content-type" not in headers:
         with contextlib.suppress(PayloadTooLargeError):  # there is one
             return await _take_body(receive, 0)

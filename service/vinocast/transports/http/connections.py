@@ -108,10 +108,10 @@ class Connection(HttpToolsProtocol):
         """Take the connection over."""
         super().connection_made(transport)
         self.flow = _Flow(transport, self)
+        self._await_head()
 
     def data_received(self, data: bytes) -> None:
         """Take in what has come, as far as the request at hand goes."""
-        self._unset_keepalive_if_required()
         self.unread += data
         self._read()
 
@@ -121,6 +121,10 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         if not self.transport.is_closing():
             self._read()
+
+    def _await_head(self) -> None:
+        """Close the connection unless the head of a request has come before an idle one is given up."""
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def _read(self) -> None:
         cycle: RequestResponseCycle | None = self.cycle
@@ -225,7 +229,10 @@ class Connection(HttpToolsProtocol):
             self.transport.write(STATUS_LINE[error.status] + lines + b"\r\n" + body)
         if cycle is not None and not cycle.response_complete:  # the body has failed: nothing is left to do
             cycle.disconnected = True
+            cycle.waiting_for_100_continue = False
             cycle.message_event.set()
+            self.flow.resume_writing()  # what waits for room waits no more
+        self._unset_keepalive_if_required()
         self.unread = b""
         self.connections.discard(self)
         self.transport.set_protocol(_Discard(self.transport, self.loop))

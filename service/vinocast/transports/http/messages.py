@@ -14,6 +14,9 @@ import httptools
 
 MOST_HEAD_BYTES = 16 * 1024
 MOST_REMEMBERED = 64
+MOST_DIGITS = 18
+# White space behind a value is no part of it, but httptools stumbles over a tab there.
+TAB_AT_END = re.compile(rb"[ \t]*\t[ \t]*\r\n")
 REQUEST_LINE = re.compile(rb"([-!#$%&'*+.^_`|~0-9A-Za-z]+) ([\x21-\x7E]+) HTTP/(1\.[01])\r\n")
 EMPTY_LINE = b"\r\n\r\n"
 # Many would see the end of a head here too; such a head is refused at once, or its client would wait for an answer.
@@ -86,7 +89,8 @@ def parse_head(head: bytes) -> Head:
     fields = _Fields()
     fault = ""
     try:
-        httptools.HttpRequestParser(fields).feed_data(ANY_REQUEST + head[line.end() :])
+        lines = head[line.end() :]
+        httptools.HttpRequestParser(fields).feed_data(ANY_REQUEST + TAB_AT_END.sub(b"\r\n", lines))
     except httptools.HttpParserUpgrade:  # an offer, which is not taken
         pass
     except httptools.HttpParserError as error:
@@ -105,7 +109,7 @@ def parse_head(head: bytes) -> Head:
     if b"content-length" in given and b"transfer-encoding" in given:
         raise MalformedError("expected either Content-Length or Transfer-Encoding, not both")
     length = given.get(b"content-length", b"0")
-    if not length.isdigit():
+    if not length.isdigit() or len(length) > MOST_DIGITS:
         raise MalformedError("Content-Length: expected a number")
     return Head(
         method=method.decode(),
