@@ -101,7 +101,7 @@ def test_what_is_wrong_is_said_with_its_kind(model: vinocast.Forecaster, tmp_pat
         model.forecast(window, [0, 0])
     with pytest.raises(vinocast.SetupError, match="nor a bundled model"):
         vinocast.load(tmp_path / "nothing")
-    with pytest.raises(vinocast.ModelRefusedError, match="kind: expected forecaster, got 'glyphs'"):
+    with pytest.raises(vinocast.ModelRefusedError, match="a model of kind glyphs, not a forecaster"):
         vinocast.load("glyphs")
     with pytest.raises(vinocast.SetupError, match="no profile named"):
         vinocast.load(MODELS / MODEL, profile="fast")

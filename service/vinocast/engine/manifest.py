@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vinocast.data.bundled import mend
 from vinocast.data.regular import open_regular, read_regular, sha256_file
-from vinocast.errors import ModelRefusedError, SetupError, describe, shown
+from vinocast.errors import ModelRefusedError, SetupError, describe, shorten, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,6 +120,8 @@ def read_manifest(path: Path, kinds: Mapping[str, type[M]]) -> ModelFolder[M]:
         raise ModelRefusedError(f"{path / MANIFEST_FILE}: {error}; {mend(path)}") from error
     kind = fields.get("kind") if isinstance(fields, dict) else None
     schema = kinds.get(kind) if isinstance(kind, str) else None
+    if schema is None and isinstance(kind, str) and len(kinds) == 1:
+        raise ModelRefusedError(f"{path}: a model of kind {shorten(kind)}, not a {next(iter(kinds))}")
     if schema is None:
         raise ModelRefusedError(
             f"{path / MANIFEST_FILE}: kind: expected {' or '.join(kinds)}, got {describe(kind)}; {mend(path)}"
