@@ -155,6 +155,7 @@ def test_the_recorder_records(tmp_path: Path) -> None:
     assert all(float(row.split(",")[-1]) > 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_the_python_examples_of_the_setup_guide_run() -> None:
     text = (ROOT / "OPENVINO_SETUP.md").read_text()
     new, old = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

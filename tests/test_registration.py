@@ -81,6 +81,7 @@ def test_a_registered_op_has_a_route_that_the_reference_describes(http: HttpServ
     assert [model["kind"] for model in httpx.get(f"{http.url}/readyz").json()["models"]] == ["forecaster", "scaler"]
 
 
+@pytest.mark.slow
 def test_doctor_tells_of_a_registered_kind(models: Path) -> None:
     command = [*PROGRAM, "doctor", "--models", str(models)]
     done = subprocess.run(command, env=os.environ | ENV, capture_output=True, text=True, timeout=120, check=False)

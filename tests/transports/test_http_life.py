@@ -237,6 +237,7 @@ def test_an_address_it_cannot_listen_on_ends_it_with_code_1_and_a_message(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["one process", "workers"])
 def test_the_address_of_every_interface_takes_both_versions_of_ip(options: list[str]) -> None:
     if options and len(os.sched_getaffinity(0)) < 2:

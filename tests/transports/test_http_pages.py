@@ -124,6 +124,7 @@ def test_a_validator_outside_is_not_asked(http: HttpService) -> None:
     assert re.search(r'"validatorUrl": null', httpx.get(f"{http.url}/docs").text)
 
 
+@pytest.mark.slow
 def test_refused_models_are_named_where_readiness_is_asked_for(tmp_path: Path) -> None:
     models = tmp_path / "models"
     models.mkdir()

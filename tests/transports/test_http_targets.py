@@ -141,6 +141,7 @@ def test_an_offered_upgrade_is_answered_without_a_line_in_the_log(
     assert http.log == before
 
 
+@pytest.mark.slow
 def test_a_connection_is_kept_alive_for_as_long_as_the_setting_says() -> None:
     with (
         HttpService("--keep-alive-seconds", "1") as service,

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+import pytest
 from support import HttpService, Reply, StdioService, error_of, packed, random_windows
 
 NOW = 1_705_678_900_000
@@ -98,6 +99,7 @@ def test_streams_over_http_are_listed_and_dropped(http: HttpService) -> None:
         assert (unnamed.status_code, error_of(unnamed.json())) == (422, ("invalid_request", "stream"))
 
 
+@pytest.mark.slow
 def test_the_routes_of_a_stream_succeed_with_their_examples_in_the_order_of_the_documentation() -> None:
     with HttpService() as service, httpx.Client(base_url=service.url) as client:
         paths = client.get("/openapi.json").json()["paths"]

@@ -51,6 +51,7 @@ def test_a_byte_that_is_no_utf_8_is_named_by_its_place(stdio: StdioService, mark
     assert reply["error"]["message"] == f"expected a JSON object in UTF-8: byte {place} (0xe9) is none"
 
 
+@pytest.mark.slow
 def test_blank_grids_are_named_as_blank_rasters_are(stdio: StdioService) -> None:
     blank, other = [[0] * 16] * 16, [[1] * 16] * 16
     reply = stdio.ask({"op": "glyphs", "grids": [other, blank], "topk": 1})
@@ -92,6 +93,7 @@ def test_at_the_level_of_warnings_a_good_start_says_nothing(options: list[str]) 
         assert service.log == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", ["a" * 300, "caf\udce9", "a..b"])
 def test_a_host_that_can_have_no_address_ends_it_with_a_sentence(run_vinocast: RunVinocast, host: str) -> None:
     done = run_vinocast("serve", "--host", host, "--port", "0")
