@@ -413,6 +413,13 @@ def test_a_batch_that_outlasts_the_end_is_told_so() -> None:
         assert orjson.loads(body)["request_id"] == 4
 
 
+def test_too_many_glyphs_hold_the_next_request_of_their_connection_up_by_nothing(client: httpx.Client) -> None:
+    assert client.post("/glyphs", json={"grids": [[]] * 5000}).status_code == 413
+    started = time.monotonic()
+    assert client.post("/glyphs", json={"grids": [[]] * 5000}).status_code == 413
+    assert time.monotonic() - started < 2
+
+
 def test_a_glyph_model_is_no_forecaster(client: httpx.Client) -> None:
     refused = client.post("/forecast", json=packed(np.zeros((512, 7), np.float32), model="glyphs"))
     assert error_of(refused.json()) == ("unknown_model", "model")

@@ -52,8 +52,10 @@ class Endpoint:
 
         echoed = echo({})
         ticket: Ticket | None = None
+        body_read = False
         try:
             text = await read_body(scope, receive, shared.plane.max_request_bytes, may_lack=self._may_lack_body)
+            body_read = True
             text = text or (NO_FIELDS if self._may_lack_body else b"")
             message = Message(text) if len(text) < LARGE_BODY else await shared.large_bodies.parse(text)
             echoed = message.echoed
@@ -82,7 +84,7 @@ class Endpoint:
         except asyncio.CancelledError:  # how uvicorn ends what its shutdown has waited for in vain
             late = ShuttingDownError("the service has shut down before the answer was there")
             reply = (failure(echoed, late), late)
-        await respond(receive, send, *reply)
+        await respond(receive, send, *reply, body_read=body_read)
 
 
 async def _watched(

@@ -26,17 +26,19 @@ RETRY_AFTER = b"1"
 JSON = (b"content-type", b"application/json")
 
 
-async def respond(receive: Receive, send: Send, reply: bytes, error: RequestError | None) -> None:
+async def respond(
+    receive: Receive, send: Send, reply: bytes, error: RequestError | None, *, body_read: bool
+) -> None:
     """Send a reply, with the status of its error.
 
-    To a body that is too large the reply goes out at once, and the rest of the request is taken in and thrown away:
+    To a body that is too large to be read the reply goes out at once, and the rest of the request is taken in and thrown away:
     many clients read no reply before they have sent everything, and a connection closed on them would be all they see.
     """
     headers = [JSON, (b"content-length", b"%d" % len(reply))]
     if error is not None and error.retryable:
         headers.append((b"retry-after", RETRY_AFTER))
     await send({"type": "http.response.start", "status": error.status if error else 200, "headers": headers})
-    if isinstance(error, PayloadTooLargeError):
+    if isinstance(error, PayloadTooLargeError) and not body_read:  # else nothing more would come, for long
         await send({"type": "http.response.body", "body": reply, "more_body": True})
         await discard_body(receive)
         reply = b""
