@@ -129,7 +129,8 @@ class ServedModel(Generic[M_co, E_co]):
             self.engine.load_rest(compiler, stop)
         except (ModelRefusedError, RuntimeError) as error:
             log.error("model %s goes on with batches of %s: %s", self.name, self.engine.compiled_counts, error)
-            self.lifecycle.become(ModelState.DEGRADED, str(error))
+            reasons = filter(None, (self.lifecycle.reason, str(error)))
+            self.lifecycle.become(ModelState.DEGRADED, "; ".join(reasons))
 
     def refuse(self, reason: str) -> bool:
         """Give a model that was to be loaded up, for a reason; returns False where it has been loaded or given up."""

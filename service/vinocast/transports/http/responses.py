@@ -26,9 +26,7 @@ RETRY_AFTER = b"1"
 JSON = (b"content-type", b"application/json")
 
 
-async def respond(
-    receive: Receive, send: Send, reply: bytes, error: RequestError | None, *, body_read: bool
-) -> None:
+async def respond(receive: Receive, send: Send, reply: bytes, error: RequestError | None, *, body_read: bool) -> None:
     """Send a reply, with the status of its error.
 
     To a body that is too large to be read the reply goes out at once, and the rest of the request is taken in and thrown away:
