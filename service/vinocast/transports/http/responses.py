@@ -29,8 +29,9 @@ JSON = (b"content-type", b"application/json")
 async def respond(receive: Receive, send: Send, reply: bytes, error: RequestError | None, *, body_read: bool) -> None:
     """Send a reply, with the status of its error.
 
-    To a body that is too large to be read the reply goes out at once, and the rest of the request is taken in and thrown away:
-    many clients read no reply before they have sent everything, and a connection closed on them would be all they see.
+    To a body that is too large to be read the reply goes out at once, and the rest of the request is taken in and
+    thrown away: many clients read no reply before they have sent everything, and a connection closed on them would be
+    all they see.
     """
     headers = [JSON, (b"content-length", b"%d" % len(reply))]
     if error is not None and error.retryable:
