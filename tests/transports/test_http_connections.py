@@ -189,6 +189,7 @@ def test_chunks_of_next_to_nothing_cost_next_to_nothing(http: HttpService, clien
     assert cpu_seconds(http.process.pid) - before < 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sent", "answered", "rest"),
     [
