@@ -5,7 +5,7 @@ A protocol makes the one of bytes, and bytes of the other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -142,13 +142,13 @@ class Forecasted(Computed):
 
     Attributes:
         points: float32 [horizon, targets].
-        quantiles: by their levels, each float32 [horizon, targets]; empty where none were asked for.
+        quantiles: by their levels, each float32 [horizon, targets]; None where none were asked for.
         timestamps_ms: of the horizon's steps, where they are known.
         position: of the stream that the window is from; None for any other window.
     """
 
     points: NDArray[np.float32]
-    quantiles: Mapping[float, NDArray[np.float32]] = field(default_factory=dict)
+    quantiles: Mapping[float, NDArray[np.float32]] | None = None
     timestamps_ms: Sequence[int] | None = None
     position: StreamPosition | None = None
 

@@ -255,12 +255,11 @@ def described(result: Result | Mapping[str, Any]) -> Mapping[str, Any]:
     reply: dict[str, Any]
     match result:
         case Forecasted():
-            reply = {"predictions": result.points}
-            if result.quantiles:
+            reply = {"predictions": result.points, **_times(result)}
+            if result.quantiles is not None:
                 reply["quantiles"] = {f"{level:g}": values for level, values in result.quantiles.items()}
             if result.timestamps_ms is not None:
                 reply["timestamps"] = result.timestamps_ms
-            reply |= _times(result)
             if result.position is not None:
                 reply["newest_timestamp_ms"] = result.position.newest_timestamp_ms
                 reply["rows_since_newest"] = result.position.rows_since_newest
