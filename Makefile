@@ -1,6 +1,6 @@
 # make serve   install the pinned runtime into .venv and start the HTTP service
 # make test    install what the tests need as well, and run all of them; TESTS=tests/room runs those of one room
-# make fast    the same without what takes long, a minute or two on two cores: for before each commit
+# make fast    the same without what takes long, some 80 s on two idle cores: for before each commit
 # make check   linters, type checker and the directions of imports (pyproject.toml, tool.importlinter)
 # make coverage   all tests, half as long again, and what of the package none of them reaches; TESTS as above
 # make wheel   build the wheel, bundled models included
