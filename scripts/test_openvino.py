@@ -58,22 +58,22 @@ def main(arguments: list[str] | None = None) -> int:
 def check(options: argparse.Namespace) -> None:
     """Run the checks; raises SetupError or AssertionError that says which failed."""
     try:
-        import openvino as ov  # noqa: PLC0415 - its absence is a finding
+        import openvino as ov
     except ImportError as error:
         raise SetupError("OpenVINO is not installed: pip install 'openvino>=2026.4,<2027'") from error
     print(f"✓ OpenVINO is available\n  {ov.get_version()}, devices: {', '.join(ov.Core().available_devices)}")
-    import onnx  # noqa: PLC0415 - after the check above
-    import torch  # noqa: PLC0415 - as above
-    from onnx.reference import ReferenceEvaluator  # noqa: PLC0415 - as above
-    from vinocast.export.glyphs.architecture import read_config_yaml  # noqa: PLC0415 - as above
-    from vinocast.export.glyphs.checkpoint import (  # noqa: PLC0415 - as above
+    import onnx
+    import torch
+    from onnx.reference import ReferenceEvaluator
+    from vinocast.export.glyphs.architecture import read_config_yaml
+    from vinocast.export.glyphs.checkpoint import (
         LAST_WEIGHT,
         phase1_net,
         phase2_net,
         read_checkpoint,
     )
-    from vinocast.export.glyphs.engine import OpenVINOInferenceEngine  # noqa: PLC0415 - as above
-    from vinocast.export.glyphs.onnx import (  # noqa: PLC0415 - as above
+    from vinocast.export.glyphs.engine import OpenVINOInferenceEngine
+    from vinocast.export.glyphs.onnx import (
         convert_onnx_to_openvino,
         export_phase1_to_onnx,
         export_phase2_to_onnx,

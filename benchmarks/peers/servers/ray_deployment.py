@@ -25,4 +25,4 @@ class Forecaster:
 if __name__ == "__main__":
     ray.init(num_cpus=2, include_dashboard=False)
     serve.start(http_options={"host": "127.0.0.1", "port": int(os.environ["PEER_PORT"])})
-    serve.run(Forecaster.bind(), blocking=True)  # type: ignore[attr-defined]  # comes with the decorator
+    serve.run(Forecaster.bind(), blocking=True)  # type: ignore[attr-defined]  # ray's decorator adds it, and ray is untyped
