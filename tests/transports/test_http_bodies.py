@@ -7,9 +7,17 @@ import errno
 import socket
 from typing import Any
 
+import orjson
 import pytest
+from support import error_of
+from vinocast.dataplane import DataPlane
 from vinocast.errors import DeadlineExceededError, SetupError, ShuttingDownError
+from vinocast.ops import OPS
+from vinocast.protocols.json import JsonProtocol
+from vinocast.settings import Settings
 from vinocast.transports.http import bodies, connections
+from vinocast.transports.http.endpoint import Endpoint, Endpoints
+from vinocast.transports.http.pump import Pump
 
 SCOPE = {"headers": [(b"content-type", b"application/json")]}
 
@@ -86,3 +94,21 @@ def test_an_address_that_is_taken_leaves_none_open(monkeypatch: pytest.MonkeyPat
     with pytest.raises(SetupError, match="Address already in use"):
         connections.listen("twice", 0)
     assert opened[0].fileno() == -1
+
+
+def test_a_fault_of_ours_before_a_request_is_read_is_answered_in_the_envelope() -> None:
+    plane = DataPlane(Settings(), OPS)
+    endpoint = Endpoint(Endpoints(plane, JsonProtocol(plane, OPS), Pump(plane)), OPS["forecast"])
+    sent: list[Any] = []
+
+    async def broken() -> Any:
+        raise RuntimeError("no such thing")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(endpoint({**SCOPE, "query_string": b""}, broken, send))
+    head, body = sent
+    assert head["status"] == 500
+    assert error_of(orjson.loads(body["body"])) == ("internal", None)
+    assert plane.statistics.summary()["failed"] == {"internal": 1}

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from vinocast.errors import InvalidRequestError, RequestError, ShuttingDownError, shorten
+from vinocast.errors import InternalError, InvalidRequestError, RequestError, ShuttingDownError, shorten
 from vinocast.protocols.json import Message, echo, failure
 from vinocast.transports.http.bodies import LARGE_BODY, ClientLeftError, LargeBodies, read_body
 from vinocast.transports.http.responses import respond
@@ -64,6 +64,8 @@ class Endpoint:
             return
         except RequestError as error:
             shared.protocol.refuse(echoed, error, answer)
+        except Exception as error:  # noqa: BLE001 - no router stands in front to answer a fault of ours
+            shared.protocol.refuse(echoed, InternalError.logged(error), answer)
         else:
             ticket = shared.protocol.start(
                 message, received, answer, op=self._op, path=scope.get("path_params"), patient=False
