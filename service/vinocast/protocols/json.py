@@ -6,6 +6,7 @@ not know is what was asked.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import re
@@ -27,6 +28,7 @@ from vinocast.errors import (
     quote,
     shorten,
 )
+from vinocast.protocols.numbers import take_numbers
 from vinocast.protocols.schemas import Envelope
 from vinocast.requests import Computed, Forecasted, Recognized
 
@@ -62,9 +64,9 @@ class Message:
     __slots__ = ("echoed", "fields", "text")
 
     def __init__(self, text: bytes) -> None:
-        """Parse a text; raises as :func:`parse_json` does."""
+        """Parse a text; raises as :func:`parse_request` does."""
         self.text = text
-        self.fields = parse_json(text)
+        self.fields = parse_request(text)
         self.echoed = echo(self.fields)
 
 
@@ -139,6 +141,19 @@ class JsonProtocol:
             *names, last = self._ops
             raise UnknownOpError(f"op: expected {', '.join(names)} or {last}, got {quote(name)}", "op")
         return op
+
+
+def parse_request(text: bytes) -> dict[str, Any]:
+    """Return what :func:`parse_json` does, but for a window that :func:`take_numbers` finds: :class:`Numbers`."""
+    found = take_numbers(text)
+    if found is not None:
+        rest, numbers = found
+        with contextlib.suppress(RequestError):  # whose text would tell of the rest
+            fields = parse_json(rest)
+            if fields.get("past_values") == []:
+                fields["past_values"] = numbers
+                return fields
+    return parse_json(text)
 
 
 def parse_json(body: bytes) -> dict[str, Any]:

@@ -10,11 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, StrictBool, Stric
 from vinocast import requests
 from vinocast.errors import InvalidRequestError
 from vinocast.protocols.glyphs import JsonGlyphs
+from vinocast.protocols.numbers import Numbers
 from vinocast.protocols.windows import Base64Window, JsonRows, JsonWindow, may_hold_booleans
 
 ROW = {"type": "array", "items": {"type": "number"}}
 # The elements are checked in bulk when the model's shape is known; here only the list itself is.
 Rows = Annotated[list[Any], WithJsonSchema({"type": "array", "items": ROW})]
+Window = Annotated[list[Any] | InstanceOf[Numbers], WithJsonSchema({"type": "array", "items": ROW})]
 RowOrRows = Annotated[list[Any], WithJsonSchema({"anyOf": [ROW, {"type": "array", "items": ROW}]})]
 Grids = Annotated[
     list[Any],
@@ -83,7 +85,7 @@ class ForecastRequest(Envelope):
     """One window to forecast, in exactly one of its forms."""
 
     op: Literal["forecast"] | None = Field(default=None, description='"forecast", or nothing')
-    past_values: Rows | None = Field(
+    past_values: Window | None = Field(
         default=None, description="an array of rows, oldest first, each an array of one number a channel"
     )
     past_values_b64: StrictStr | None = Field(
@@ -113,7 +115,8 @@ class ForecastRequest(Envelope):
             raise InvalidRequestError("expected exactly one of past_values, past_values_b64 and stream", "past_values")
         source: requests.WindowSource | None = None
         if self.past_values is not None:
-            source = JsonWindow(self.past_values, may_hold_booleans(text))
+            values = self.past_values
+            source = values if isinstance(values, Numbers) else JsonWindow(values, may_hold_booleans(text))
         elif self.past_values_b64 is not None:
             if self.shape is None:
                 raise InvalidRequestError("shape: expected [context, channels] beside past_values_b64", "shape")
@@ -197,7 +200,13 @@ class GlyphsRequest(Envelope):
         return requests.Glyphs(grids=grids, topk=self.topk, model=self.model)
 
 
-class Reply(BaseModel):
+class Described(BaseModel):
+    """What a service sends, for those who describe or check it: it validates none, and builds no validator of any."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class Reply(Described):
     """What every reply carries."""
 
     request_id: RequestId | None = Field(description="as sent; null when absent or unreadable")
@@ -237,7 +246,7 @@ class ForgetReply(Reply):
     newest_timestamp_ms: int | None = Field(description="the newest it had seen; null where none came with one")
 
 
-class StreamState(BaseModel):
+class StreamState(Described):
     """What a stream holds."""
 
     stream: str
@@ -246,13 +255,13 @@ class StreamState(BaseModel):
     timestamp_ms: int | None = Field(description="the newest; null where no row came with one")
 
 
-class StreamsReply(BaseModel):
+class StreamsReply(Described):
     """Every stream, the most recently observed last."""
 
     streams: list[StreamState]
 
 
-class Candidate(BaseModel):
+class Candidate(Described):
     """A label that a glyph may have."""
 
     rank: int = Field(description="1 for the best")
@@ -261,7 +270,7 @@ class Candidate(BaseModel):
     prob: float = Field(description="its probability among all labels")
 
 
-class GlyphResult(BaseModel):
+class GlyphResult(Described):
     """What a glyph may be."""
 
     topk: list[Candidate]
@@ -304,7 +313,7 @@ class StatsReply(Reply):
     queued_rows: int
 
 
-class ErrorBody(BaseModel):
+class ErrorBody(Described):
     """What went wrong, where, and whether the same request may succeed later."""
 
     code: str
