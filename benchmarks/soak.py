@@ -328,7 +328,9 @@ def _pings(transport: Transport) -> list[Case]:
 
 def _http(line: str, body: bytes = b"", media_type: str = "application/json") -> Body:
     """Return a request whose number goes into a header that nobody reads."""
-    head = f"{line} HTTP/1.1\r\nHost: soak\r\nContent-Type: {media_type}\r\nContent-Length: {len(body)}\r\nX-Number: "
+    head = (
+        f"{line} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}\r\nContent-Length: {len(body)}\r\nX-Number: "
+    )
     return Body(head.encode(), b"\r\n\r\n" + body)
 
 

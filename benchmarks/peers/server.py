@@ -156,5 +156,5 @@ def _client_of(service: Service) -> Callable[[int], Client]:
 
 def _request(path: str, body: bytes) -> Body:
     """Return a POST whose id, which no peer asks for, is in a header."""
-    fields = f"Host: bench\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    fields = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
     return Body(f"POST {path} HTTP/1.1\r\n{fields}\r\nX-Id: ".encode(), b"\r\n\r\n" + body)

@@ -341,7 +341,8 @@ def test_more_bytes_than_a_glyph_can_need_are_refused(client: httpx.Client) -> N
 def send_batch(service: HttpService, count: int) -> socket.socket:
     """Send a request for so many grids, and return the connection on which the answer would come."""
     body = orjson.dumps({"request_id": 4, "grids": [[[1] * 16] * 16] * count})
-    head = f"POST /glyphs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    fields = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /glyphs HTTP/1.1\r\n{fields}"
     connection = socket.create_connection(("127.0.0.1", service.port), PATIENCE)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * len(body))
     connection.sendall(head.encode() + body)

@@ -173,7 +173,8 @@ def test_another_method_is_refused_with_those_that_are_allowed(
 def test_a_body_declared_too_long_is_refused_before_it_is_sent(http: HttpService) -> None:
     with socket.create_connection(("127.0.0.1", http.port), PATIENCE) as connection:
         connection.sendall(
-            b"POST /forecast HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10000000\r\n\r\n"
+            b"POST /forecast HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 10000000\r\n\r\n"
         )
         assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")
 
@@ -228,8 +229,8 @@ def test_eight_clients_at_once_get_their_own_right_answers(http: HttpService) ->
 def test_a_connection_serves_many_requests(http: HttpService) -> None:
     body = orjson.dumps(GOOD)
     request = (
-        b"POST /forecast HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-        % len(body)
+        b"POST /forecast HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(body)
     )
     with (
         socket.create_connection(("127.0.0.1", http.port), PATIENCE) as connection,
@@ -248,14 +249,14 @@ def test_a_client_that_hangs_up_in_the_middle_leaves_no_trace_of_a_fault(
 ) -> None:
     with socket.create_connection(("127.0.0.1", http.port), PATIENCE) as connection:
         connection.sendall(
-            b"POST /forecast HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
+            b"POST /forecast HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 1000\r\n\r\n{"
         )
     with socket.create_connection(("127.0.0.1", http.port), PATIENCE) as connection:
         body = orjson.dumps(GOOD)
         connection.sendall(
-            b"POST /forecast HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-            % len(body)
-            + body
+            b"POST /forecast HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n" % len(body) + body
         )
     for _ in range(20):
         assert post(client, GOOD).status_code == 200

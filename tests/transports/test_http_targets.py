@@ -9,7 +9,7 @@ import orjson
 import pytest
 from support import PATIENCE, HttpService, Window, error_of, packed, wait_until
 
-HOST = b"\r\nHost: x"
+HOST = b"\r\nHost: localhost"
 CHUNKED = b"Content-Type: application/json\r\nTransfer-Encoding: chunked"
 
 
@@ -31,18 +31,20 @@ def refused(answer: tuple[int, dict[bytes, bytes], bytes]) -> tuple[int, str]:
 
 def post_row(target: bytes) -> bytes:
     body = b'{"values":[1,2,3,4,5,6,7]}'
-    head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    head = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     return head % (target, len(body)) + body
 
 
-@pytest.mark.parametrize("target", [b"http://host/readyz", b"HTTP://host:80/readyz?x", b"https://user@[::1]:8/readyz"])
+@pytest.mark.parametrize(
+    "target", [b"http://localhost/readyz", b"HTTP://LocalHost:80/readyz?x", b"https://user@[::1]:8/readyz"]
+)
 def test_an_absolute_target_is_the_path_in_it(http: HttpService, target: bytes) -> None:
     status, _, body = ask(http.port, b"GET %s HTTP/1.1%s\r\n\r\n" % (target, HOST))
     assert (status, orjson.loads(body)["ready"]) == (200, True)
 
 
 def test_an_absolute_target_without_a_path_is_the_root(http: HttpService) -> None:
-    status, _, body = ask(http.port, b"GET http://host HTTP/1.1%s\r\n\r\n" % HOST)
+    status, _, body = ask(http.port, b"GET http://localhost HTTP/1.1%s\r\n\r\n" % HOST)
     assert status == 404
     assert "no route /;" in orjson.loads(body)["error"]["message"]
 
@@ -57,7 +59,7 @@ def test_options_of_the_whole_server_are_its_methods(http: HttpService) -> None:
     ("target", "name"),
     [
         (b"/streams/Z%C3%BCrich/observations", "Zürich"),
-        (b"http://host/streams/Z%c3%bcrich/observations", "Zürich"),
+        (b"http://localhost/streams/Z%c3%bcrich/observations", "Zürich"),
         (b"/streams/a%25b%2Fc%20d/observations", "a%b/c d"),
     ],
 )
@@ -96,7 +98,7 @@ def test_a_name_in_a_path_that_is_no_text_is_refused(http: HttpService, name: by
         pytest.param(b"GET ftp://host/ HTTP/1.1" + HOST + b"\r\n\r\n", (400, "invalid_request"), id="scheme"),
         pytest.param(b"CONNECT host:443 HTTP/1.1" + HOST + b"\r\n\r\n", (405, "method_not_allowed"), id="CONNECT"),
         pytest.param(b"GET //livez HTTP/1.1" + HOST + b"\r\n\r\n", (404, "not_found"), id="//livez"),
-        pytest.param(b"GET /x HTTP/1.1\r\nHost: [\r\n\r\n", (404, "not_found"), id="a Host that is none"),
+        pytest.param(b"GET /x HTTP/1.1\r\nHost: [\r\n\r\n", (421, "misdirected"), id="a Host that is none"),
         pytest.param(b"GET /static-offline-docs/%00 HTTP/1.1" + HOST + b"\r\n\r\n", (400, "invalid_request"), id="NUL"),
         pytest.param(
             b"GET /static-offline-docs/" + b"a" * 300 + b" HTTP/1.1" + HOST + b"\r\n\r\n", (404, "not_found"), id="long"
@@ -114,7 +116,7 @@ def test_what_no_route_can_take_is_refused_in_the_envelope_and_not_logged(
 
 def test_a_client_that_sends_on_after_a_head_that_is_too_long_reads_the_answer(http: HttpService) -> None:
     with socket.create_connection(("127.0.0.1", http.port), PATIENCE) as connection:
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 20_000)
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nA: " + b"b" * 20_000)
         for _ in range(20):
             connection.sendall(b"b" * 100_000)
         connection.shutdown(socket.SHUT_WR)
@@ -135,7 +137,7 @@ def test_an_offered_upgrade_is_answered_without_a_line_in_the_log(
     http: HttpService, upgrade: str, window: Window
 ) -> None:
     before, body = http.log, orjson.dumps(packed(window))
-    head = f"POST /forecast HTTP/1.1\r\nHost: x\r\n{upgrade}\r\nContent-Type: application/json\r\n"
+    head = f"POST /forecast HTTP/1.1\r\nHost: localhost\r\n{upgrade}\r\nContent-Type: application/json\r\n"
     status, _, reply = ask(http.port, f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
     assert (status, orjson.loads(reply)["success"]) == (200, True)
     assert http.log == before
@@ -148,12 +150,12 @@ def test_a_connection_is_kept_alive_for_as_long_as_the_setting_says() -> None:
         socket.create_connection(("127.0.0.1", service.port), PATIENCE) as connection,
     ):
         start = time.monotonic()
-        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
         while connection.recv(65536):
             pass
         assert time.monotonic() - start > 0.9
     with HttpService() as service, socket.create_connection(("127.0.0.1", service.port), PATIENCE) as connection:
-        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
         wait_until(lambda: connection.recv(65536, socket.MSG_PEEK).endswith(b"}"), "the answer")
         connection.recv(65536)
         connection.settimeout(7)  # uvicorn's own is 5

@@ -125,7 +125,7 @@ def test_at_sigterm_what_was_accepted_is_answered_and_it_ends_with_code_0() -> N
     with HttpService("--workers", "2") as service:
         wait_until(lambda: all_ready(service), "all are ready")
         head = (
-            b"POST /forecast HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Type: application/json"
+            b"POST /forecast HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Type: application/json"
             b"\r\nContent-Length: %d\r\n\r\n" % len(BODY)
         )
         connections = [socket.create_connection(("127.0.0.1", service.port), PATIENCE) for _ in range(4)]

@@ -81,5 +81,7 @@ def request(transport: Transport, path: str, fields: dict[str, Any]) -> Body:
     if transport == "stdio":
         return Body(ID_KEY, suffix + b"\n")
     length = len(ID_KEY) + len(str(FIRST_ID)) + len(suffix)
-    head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    )
     return Body(head.encode() + ID_KEY, suffix)
