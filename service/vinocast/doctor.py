@@ -19,13 +19,14 @@ from vinocast.engine.repository import choose_default
 from vinocast.engine.tuned import find_profile
 from vinocast.errors import ModelRefusedError, SetupError
 from vinocast.kinds import KINDS, open_model
+from vinocast.transports.http.guard import is_local, open_door
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from vinocast.engine.kinds import Engine
-    from vinocast.settings import Settings
+    from vinocast.settings import HttpSettings
 
 RUNTIME_PACKAGES = ("openvino", "numpy", "orjson", "pydantic", "fastapi", "uvicorn")
 NOTABLE_FLAGS = ("avx2", "fma", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
@@ -52,12 +53,13 @@ def to_json(findings: Sequence[Finding]) -> str:
     return orjson.dumps(report, option=orjson.OPT_INDENT_2).decode()
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
+def examine(settings: HttpSettings) -> Iterator[Finding]:
     """Yield the report line by line, models compiled and timed on the way."""
     profile, budget = find_profile(settings.profile), cpu.cpu_budget()
     yield from _machine(budget)
     yield from _versions()
     yield from _environment(profile)
+    yield _access(settings)
     yield from _profile(profile, budget)
     compiler = Compiler(profile, budget, strict=settings.strict_profile)
     yield Finding("", "plugin", f"element types {' '.join(compiler.capabilities())}")
@@ -103,6 +105,20 @@ def _environment(profile: Profile) -> Iterator[Finding]:
             yield Finding("WARN", "environment", f"{name}={value} now and then makes an inference fail: unset it")
     for overridden in overridden_caps(profile):
         yield Finding("WARN", "environment", overridden)
+
+
+def _access(settings: HttpSettings) -> Finding:
+    """Who may ask ``vinocast serve`` where it is started with these settings."""
+    local = is_local(settings.host)
+    if not (local or settings.token or settings.insecure):
+        return Finding("FAIL", "access", f"'vinocast serve' will not start: {open_door(settings.host)}")
+    parts = [
+        f"{settings.host}, which {'only this host reaches' if local else 'other machines reach'}",
+        "a token" if settings.token else "no token",
+        f"asked for as {', '.join(settings.allowed_hosts)}" if settings.allowed_hosts else "",
+        f"pages of {', '.join(settings.allowed_origins)}" if settings.allowed_origins else "no pages but its own",
+    ]
+    return Finding("ok" if local or settings.token else "WARN", "access", "; ".join(filter(None, parts)))
 
 
 def _profile(profile: Profile, budget: cpu.CpuBudget) -> Iterator[Finding]:

@@ -15,6 +15,9 @@ VinocastError
     ├── UnknownModelError       unknown_model         404
     ├── UnknownStreamError      unknown_stream        404
     ├── NotFoundError           not_found             404
+    ├── UnauthorizedError       unauthorized          401
+    ├── ForbiddenError          forbidden             403
+    ├── MisdirectedError        misdirected           421
     ├── MethodNotAllowedError   method_not_allowed    405
     ├── NotEnoughHistoryError   not_enough_history    409
     ├── StaleTimestampError     stale_timestamp       409
@@ -134,6 +137,24 @@ class NotFoundError(RequestError):
     """No such route."""
 
     code, status = "not_found", 404
+
+
+class UnauthorizedError(RequestError):
+    """The request carries another token than the service's, or none."""
+
+    code, status = "unauthorized", 401
+
+
+class ForbiddenError(RequestError):
+    """The request was sent by a web page that is not the service's own, nor of an origin that was given."""
+
+    code, status = "forbidden", 403
+
+
+class MisdirectedError(RequestError):
+    """The request was meant for a host that the service is not."""
+
+    code, status = "misdirected", 421
 
 
 class MethodNotAllowedError(RequestError):

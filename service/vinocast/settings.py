@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,46 @@ class FiniteRange(click.FloatRange):
         return number
 
 
+class HostName(click.ParamType[str]):
+    """What can be listened on: not nothing, which the system takes for every address."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the name; ends the program with a message for none."""
+        if not value.strip():
+            self.fail("expected an address or a name, such as 127.0.0.1; 0.0.0.0 is every one of IPv4", param, ctx)
+        return value
+
+
+class Listed(click.ParamType[tuple[str, ...]]):
+    """Texts between commas, each of one form, as a tuple of them in lower case."""
+
+    name = "list"
+
+    def __init__(self, form: str, expected: str) -> None:
+        self._form = re.compile(form)
+        self._expected = expected
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the tuple; ends the program with a message for a text of another form."""
+        if not isinstance(value, str):
+            return value
+        texts = tuple(each.strip().lower() for each in value.split(","))
+        for text in texts:
+            if not self._form.fullmatch(text):
+                self.fail(f"{text!r}: expected {self._expected}", param, ctx)
+        return texts
+
+
 def _setting(default: Any, description: str, **extra: Any) -> Any:
     return field(default=default, metadata={"help": description, **extra})
+
+
+# What holds the token itself. Not an option, whose value all on the machine can read.
+TOKEN_VARIABLE = "VINOCAST_TOKEN"  # noqa: S105 - where it is, not what it is
+# A name or an address as it stands in the address of a page.
+HOST = r"(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])"
 
 
 @dataclass(frozen=True)
@@ -79,7 +118,12 @@ class Settings:
 class HttpSettings(Settings):
     """Settings of ``serve``."""
 
-    host: str = _setting("127.0.0.1", "Address to listen on; 0.0.0.0 for every interface, :: for IPv6 as well.")
+    host: str = _setting(
+        "127.0.0.1",
+        "Address to listen on; 0.0.0.0 for every interface, :: for IPv6 as well. Where others reach it, a token is "
+        "needed, or --insecure.",
+        type=HostName(),
+    )
     port: int = _setting(8000, "Port to listen on; 0 takes a free one.", type=click.IntRange(0, 65535))
     keep_alive_seconds: int = _setting(
         75,
@@ -90,6 +134,31 @@ class HttpSettings(Settings):
     workers: int = _setting(
         1, "Processes that share the port, each on cores of its own; more than one keep no streams.", type=COUNT
     )
+    token_file: Path | None = _setting(
+        None,
+        "File with the token that requests must carry (Authorization: Bearer TOKEN), all but those for health and the "
+        "documentation. The variable VINOCAST_TOKEN may hold the token itself instead.",
+        show="no token",
+    )
+    insecure: bool = _setting(False, "Listen where others can ask without a token: whoever reaches the port may ask.")
+    allowed_hosts: tuple[str, ...] = _setting(
+        (),
+        "Names, with commas between them, by which it may be asked for (Host) besides localhost and the address that "
+        "was connected to; *.example.com for all below one.",
+        type=Listed(rf"(?:\*\.)?{HOST}", "a name or an address without a port, or *. and a name"),
+        show="no more where only this host can ask, else any",
+    )
+    allowed_origins: tuple[str, ...] = _setting(
+        (),
+        "Origins, with commas between them, whose web pages may ask, besides its own pages.",
+        type=Listed(
+            rf"(?!http:.*:80$|https:.*:443$)[a-z][a-z0-9+.-]*://{HOST}(?::\d+)?",
+            "an origin as browsers write it, such as https://example.com: without a path, nor the port of the scheme",
+        ),
+        show="none",
+    )
+    # Of the file, or of the variable TOKEN_VARIABLE.
+    token: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def test_stages_stand_on_the_agreed_base() -> None:
 
 def test_runs_the_program_as_a_number_that_is_not_root() -> None:
     assert json.loads(argument("ENTRYPOINT")) == ["vinocast"]
-    assert json.loads(argument("CMD")) == ["serve", "--host", "0.0.0.0"]
+    assert json.loads(argument("CMD")) == ["serve", "--host", "0.0.0.0", "--insecure"]
     assert argument("EXPOSE") == "8000"
     assert argument("STOPSIGNAL") == "SIGTERM"
     user, _, group = argument("USER").partition(":")
@@ -176,11 +176,28 @@ def test_health_check_is_0_when_ready_and_1_before(host: str) -> None:
             assert result.result() == 1
     port = free_port()
     with subprocess.Popen(
-        [sys.executable, "-m", "vinocast", "serve", "--host", host, "--port", str(port)], stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "vinocast", "serve", "--insecure", "--host", host, "--port", str(port)],
+        stderr=subprocess.DEVNULL,
     ) as process:
         try:
             wait_until_ready(port, process)
             assert check_health(port) == 0
+        finally:
+            process.terminate()
+
+
+@pytest.mark.parametrize("arguments", [[], ["serve"]], ids=["its own command", "another"])
+def test_the_image_starts_without_a_token_and_whoever_reaches_the_port_may_ask(arguments: list[str]) -> None:
+    variables = dict(re.findall(r"(VINOCAST_\w+)=(\S+)", argument("ENV")))
+    port = free_port()
+    command = [sys.executable, "-m", "vinocast", *(arguments or json.loads(argument("CMD"))), "--port", str(port)]
+    with subprocess.Popen(command, env=os.environ | variables, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until_ready(port, process)
+            # As through a published port, or by the name of a Kubernetes service.
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/streams", headers={"Host": "vinocast.apps.svc"})
+            with urllib.request.urlopen(request, timeout=10) as reply:
+                assert reply.status == 200
         finally:
             process.terminate()
 
@@ -270,9 +287,8 @@ def test_image_answers_what_it_accepted_and_stops_at_sigterm(
     port, process = served
     connections = [socket.create_connection(("127.0.0.1", port)) for _ in range(32)]
     body = forecast_line(window, 1)
-    head = (
-        f"POST /forecast HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
+    fields = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /forecast HTTP/1.1\r\n{fields}"
     for connection in connections:
         connection.sendall(head.encode() + body)
     connections[0].recv(1, socket.MSG_PEEK)  # the first is answered, the others wait for their turn

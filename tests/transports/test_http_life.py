@@ -45,7 +45,7 @@ class HalfSent:
     def __init__(self, service: HttpService) -> None:
         self.connection = socket.create_connection(("127.0.0.1", service.port), PATIENCE)
         self.connection.sendall(
-            b"POST /forecast HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"POST /forecast HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(BODY)
         )
         assert self.connection.recv(65536).startswith(b"HTTP/1.1 100 ")
@@ -195,7 +195,7 @@ def test_a_body_that_never_comes_is_told_that_the_service_shuts_down() -> None:
 def test_requests_sent_without_reading_a_reply_are_not_piled_up_in_memory() -> None:
     body = BODY[:-1] + b',"targets":[0]}'
     request = (
-        b"POST /forecast HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        b"POST /forecast HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
         % len(body)
         + body
     )
@@ -244,7 +244,7 @@ def test_the_address_of_every_interface_takes_both_versions_of_ip(options: list[
         pytest.skip("needs two cores")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with Service(VINOCAST, "serve", "--host", "::", "--port", str(port), *options) as service:
+    with Service(VINOCAST, "serve", "--host", "::", "--insecure", "--port", str(port), *options) as service:
         wait_until(lambda: "running on http://[::]:" in service.log or service.process.poll() is not None, "listening")
         for address in ("127.0.0.1", "::1"):
             with socket.create_connection((address, port), PATIENCE) as connection:

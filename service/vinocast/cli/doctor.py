@@ -7,23 +7,26 @@ from typing import Any
 
 import click
 
-from vinocast.cli.options import NOTICES, Command, settings_options
+from vinocast.cli.options import NOTICES, Command, read_token, settings_options
 from vinocast.cli.service import start_service
-from vinocast.settings import Settings
+from vinocast.settings import HttpSettings
+
+ACCESS = ("host", "token_file", "insecure", "allowed_hosts", "allowed_origins")
 
 
 @click.command(cls=Command, logs=True)
-@settings_options(Settings, "models", "default_model", "profile", "strict_profile", "log_level")
+@settings_options(HttpSettings, "models", "default_model", "profile", "strict_profile", "log_level", *ACCESS)
 @click.option("--json", is_flag=True, help="Print one JSON object instead of lines.")
 def doctor(json: bool, **options: Any) -> None:
-    """Report CPU, caps, threads, precision, models and versions, and whether what was asked for is in force.
+    """Report CPU, caps, threads, precision, models, versions, who may ask, and whether all is in force as asked.
 
     A line each: ok, WARN, FAIL or, for what is neither right nor wrong, nothing; its subject; what was found. The exit
     code is 1 where anything failed.
     """
     from vinocast.doctor import Finding, examine, to_json
 
-    settings, context = Settings(**options), click.get_current_context()
+    settings = HttpSettings(**options, token=read_token(options["token_file"]))
+    context = click.get_current_context()
     notices = [Finding("WARN", "environment", notice) for notice in context.meta.pop(NOTICES)]
     start_service(settings.log_level)
     findings = []

@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import importlib
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -13,13 +14,18 @@ from typing import Any, TypeVar, get_type_hints
 import click
 
 from vinocast.cli.variables import find_strangers, own_variables, pass_over_links, variable
-from vinocast.errors import SetupError
+from vinocast.data.regular import open_regular
+from vinocast.errors import SetupError, shown
 from vinocast.process.signals import unblock
 from vinocast.process.standard_streams import ending_in_a_sentence, settle_streams
+from vinocast.settings import TOKEN_VARIABLE
 
 F = TypeVar("F", bound=Callable[..., Any])
 # Under this name a context holds what is to be said of the environment.
 NOTICES = "vinocast.notices"
+# What a header can carry, and nobody guesses.
+MOST_TOKEN_BYTES = 4096
+TOKEN = re.compile(rb"[!-~]{16,%d}" % MOST_TOKEN_BYTES)
 
 CONTEXT = {
     "help_option_names": ["-h", "--help"],
@@ -113,7 +119,8 @@ def settings_options(settings: type[Any], *names: str) -> Callable[[F], F]:
     """Declare an option for each field of a settings class, or for those named."""
 
     def decorate(function: F) -> F:
-        for field in reversed([field for field in dataclasses.fields(settings) if not names or field.name in names]):
+        declared = [field for field in dataclasses.fields(settings) if field.metadata]
+        for field in reversed([field for field in declared if not names or field.name in names]):
             kind = get_type_hints(settings)[field.name]
             function = click.option(
                 f"--{field.name.replace('_', '-')}",
@@ -126,6 +133,39 @@ def settings_options(settings: type[Any], *names: str) -> Callable[[F], F]:
         return function
 
     return decorate
+
+
+def read_token(path: Path | None) -> bytes | None:
+    """Return the token of a file or, without one, of its variable; None where there is neither.
+
+    Raises SetupError for a file, and click.UsageError for a variable, that holds none.
+    """
+    variable = os.environ.get(TOKEN_VARIABLE)
+    if path is None:
+        # Elsewhere an empty variable is one that is not set; here it is a secret that went missing on its way.
+        if os.environ.get(f"{TOKEN_VARIABLE}_FILE") == "":
+            raise click.UsageError(f"{TOKEN_VARIABLE}_FILE is empty: name the file that holds the token, or unset it")
+        if variable is None:
+            return None
+        name, token = TOKEN_VARIABLE, os.fsencode(variable)
+    else:
+        if variable is not None:
+            raise click.UsageError(f"give the token once: by --token-file or by {TOKEN_VARIABLE}")
+        name = f"--token-file {shown(path)}"
+        try:
+            with open_regular(path) as file:
+                token = file.read(2 * MOST_TOKEN_BYTES)
+        except OSError as error:
+            raise SetupError(f"{name} cannot be read ({error.strerror}): name a file that holds the token") from None
+    token = token.strip()
+    if not TOKEN.fullmatch(token):
+        # Never what it holds.
+        message = (
+            f"{name} holds no token: expected 16 to {MOST_TOKEN_BYTES} characters of ASCII without spaces, got "
+            f"{len(token)} bytes; 'openssl rand -hex 32' makes one"
+        )
+        raise SetupError(message) if path else click.UsageError(message)
+    return token
 
 
 def check_writable(option: str, path: Path | None) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vinocast.cli.options import Command, settings_options
+from vinocast.cli.options import Command, read_token, settings_options
 from vinocast.cli.service import start_service
 from vinocast.errors import SetupError
 from vinocast.settings import HttpSettings
@@ -16,7 +16,7 @@ from vinocast.settings import HttpSettings
 @settings_options(HttpSettings)
 def serve(**options: Any) -> None:
     """Serve forecasts and glyphs over HTTP until stopped; /docs describes the routes."""
-    settings = HttpSettings(**options)
+    settings = HttpSettings(**options, token=read_token(options["token_file"]))
     start_service(settings.log_level)
     if settings.workers == 1:
         from vinocast.transports.http.server import serve_http

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vinocast.settings import HttpSettings, StdioSettings
+from vinocast.settings import TOKEN_VARIABLE, HttpSettings, StdioSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 PREFIX = "VINOCAST_"
 SETTINGS = {field.name for settings in (HttpSettings, StdioSettings) for field in dataclasses.fields(settings)}
-# Of the C++ client and of the tests.
-OTHERS = re.compile(r"VINOCAST_(PROGRAM|EXPECTED|SHARED_DATA|TEST_\w+)")
+# The one that stands for no option, and those of the C++ client and of the tests.
+OTHERS = re.compile(rf"{TOKEN_VARIABLE}|VINOCAST_(PROGRAM|EXPECTED|SHARED_DATA|TEST_\w+)")
 
 # Kubernetes sets variables for each service of the namespace, docker for each link: for one called `vinocast`
 # VINOCAST_PORT=tcp://10.43.7.62:8000, for `vinocast-bench` VINOCAST_BENCH_PORT and so on.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import socket
 import time
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vinocast.measure.bench.load import Client, Wire, cut_lines, cut_responses
 from vinocast.measure.calls import MeasuringProcess
 from vinocast.measure.children import PATIENCE, Process
+from vinocast.settings import TOKEN_VARIABLE
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,7 +30,9 @@ class Service(Process):
     """``vinocast`` as its users start it."""
 
     def __init__(self, command: str, settings: Settings, *options: str) -> None:
-        super().__init__("-m", "vinocast", command, *_options(settings), *options)
+        # A token of the user's own service is none of this one's.
+        env = {name: value for name, value in os.environ.items() if not name.startswith(TOKEN_VARIABLE)}
+        super().__init__("-m", "vinocast", command, *_options(settings), *options, env=env)
 
     def wires(self) -> list[Wire]:
         """Return connections to the service, in place of those returned before; waits until there can be some."""

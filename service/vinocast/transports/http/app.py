@@ -47,7 +47,7 @@ def fixed_endpoints(app: FastAPI) -> dict[tuple[str, bytes], ASGIApp]:
     }
 
 
-def create_app(plane: DataPlane, pump: Pump) -> FastAPI:
+def create_app(plane: DataPlane, pump: Pump, *, needs_token: bool) -> FastAPI:
     """Return the application; its routes are the contract of the documentation."""
     app = FastAPI(
         title="Vinocast",
@@ -88,6 +88,9 @@ def create_app(plane: DataPlane, pump: Pump) -> FastAPI:
         if app.openapi_schema is None:
             schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
             add_ops(schema, [op for op in OPS.values() if plane.serves(op)], *plane.window_shape)
+            if needs_token:
+                schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+                schema["security"] = [{"token": []}]
             app.openapi_schema = schema
         return app.openapi_schema
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 FILES = Path(fastapi_offline.__file__).parent / "static"
 URL = "/static-offline-docs"
 SCHEMA = "/openapi.json"
+# Expressions of the paths that describe the service, which whoever asks may read.
+OPEN_PAGES = ("/docs", "/redoc", re.escape(SCHEMA), f"{URL}/.*")
 # A picture of the vendor's in Redoc's menu, which no setting switches off; an empty one hides itself.
 LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
 # What browsers are told beside: both pages run scripts of their own text, and Redoc one from a blob.

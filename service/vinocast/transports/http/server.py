@@ -28,6 +28,7 @@ from vinocast.ops import OPS
 from vinocast.process.signals import on_end
 from vinocast.transports.http.app import create_app, fixed_endpoints
 from vinocast.transports.http.connections import Connection, listen, url_of
+from vinocast.transports.http.guard import Guard, refuse_open_door
 from vinocast.transports.http.pump import Pump
 from vinocast.transports.http.targets import Targets
 from vinocast.transports.http.welcome import commands, welcome
@@ -49,8 +50,12 @@ def serve_http(settings: HttpSettings) -> None:
 
 
 def listen_and_say(settings: HttpSettings) -> list[socket.socket]:
-    """Return the listening sockets and log their addresses; raises SetupError."""
+    """Return the listening sockets and log their addresses; raises SetupError.
+
+    Raises click.UsageError where strangers could ask unasked.
+    """
     listeners = listen(settings.host, settings.port)
+    refuse_open_door(settings, (listener.getsockname()[0] for listener in listeners))
     for listener in listeners:
         log.info("Vinocast running on %s", url_of(listener))
     return listeners
@@ -72,10 +77,12 @@ class Server(uvicorn.Server):
         self.plane = plane
         self._pump = Pump(plane)
         self._announced = False
-        app = create_app(plane, self._pump)
+        self._settings = settings
+        app = create_app(plane, self._pump, needs_token=settings.token is not None)
         super().__init__(
             uvicorn.Config(
-                Targets(app, fixed_endpoints(app)),
+                Guard(Targets(app, fixed_endpoints(app)), settings),
+                proxy_headers=False,  # it looks at each request, for what nobody here asks: by whom and how it came
                 loop="uvloop",
                 http=Connection,
                 ws="none",
@@ -113,7 +120,7 @@ class Server(uvicorn.Server):
     def announce(self) -> None:
         """Say that the default model answers, where what is merely good to know is asked for."""
         if log.isEnabledFor(logging.INFO):
-            sys.stderr.write(welcome(self.servers[0].sockets[0], commands(self.plane)))
+            sys.stderr.write(welcome(self.servers[0].sockets[0], commands(self.plane, self._settings)))
 
     async def shutdown(self, sockets: Any = None) -> None:
         """Answer what has been accepted."""

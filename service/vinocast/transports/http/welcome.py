@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import socket
 
     from vinocast.dataplane import DataPlane
+    from vinocast.settings import HttpSettings
 
 WELCOME = """
 Vinocast is ready on {url}. Try:
@@ -34,24 +35,33 @@ def welcome(listener: socket.socket, commands: str) -> str:
     return WELCOME.replace("{commands}", commands).replace("{url}", url)
 
 
-def commands(plane: DataPlane) -> str:
+def commands(plane: DataPlane, settings: HttpSettings) -> str:
     """Return shell commands, a line each, that this service answers with success; ``{url}`` stands for its address."""
     lines = []
     window = bundled_examples() / "window.json"
     rows = orjson.loads(window.read_bytes())["past_values"]
     context, channels = plane.window_shape
+    token = _token(settings)
     if (len(rows), len(rows[0])) == (context, len(channels)):
-        lines.append(_post("forecast", _from_file(window)))
+        lines.append(_post("forecast", token, _from_file(window)))
     elif plane.serves(OPS["observe"]):
         row = orjson.dumps(examples.observe(context, channels)).decode()
-        lines.append(_post(f"streams/{examples.STREAM}/observations", row))
+        lines.append(_post(f"streams/{examples.STREAM}/observations", token, row))
     if plane.serves(OPS["glyphs"]):
-        lines.append(_post("glyphs", _from_file(bundled_examples() / "glyphs.json")))
+        lines.append(_post("glyphs", token, _from_file(bundled_examples() / "glyphs.json")))
     return "".join(f"  {line}\n" for line in lines)
 
 
-def _post(path: str, data: str) -> str:
-    return f"curl -s {{url}}/{path} -H 'Content-Type: application/json' -d {shlex.quote(data)}"
+def _post(path: str, token: str, data: str) -> str:
+    return f"curl -s {{url}}/{path}{token} -H 'Content-Type: application/json' -d {shlex.quote(data)}"
+
+
+def _token(settings: HttpSettings) -> str:
+    """Return the option of curl that sends the token: by where it is, not what it is."""
+    if settings.token is None:
+        return ""
+    place = f"$(cat {shlex.quote(str(settings.token_file))})" if settings.token_file else "$VINOCAST_TOKEN"
+    return f' -H "Authorization: Bearer {place}"'
 
 
 def _from_file(path: Path) -> str:

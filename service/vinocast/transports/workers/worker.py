@@ -55,7 +55,7 @@ class _WorkerServer(Server):
 
     def announce(self) -> None:
         """Tell the parent, and what it can say to try: it has no model to know by."""
-        self._channel.send(READY + commands(self.plane).encode())
+        self._channel.send(READY + commands(self.plane, self._settings).encode())
 
     def _receive(self) -> None:
         """Take a connection over; the end of the channel is the end of the parent."""
