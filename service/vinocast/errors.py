@@ -39,6 +39,9 @@ import os
 import uuid
 from typing import ClassVar
 
+# Of an error's message and of the path in it: more would be what a client sent, or a file holds.
+MOST_MESSAGE, MOST_FIELD = 2000, 200
+
 log = logging.getLogger(__name__)
 
 
@@ -69,16 +72,23 @@ class RasterSizeError(RasterError):
 
 
 class RequestError(VinocastError):
-    """One request is refused. ``field`` is the path of the fault, such as ``past_values[3][0]``."""
+    """One request is refused. Its message is one printable line of bounded length, whatever a client sent.
+
+    Attributes:
+        message: what was expected and what was got.
+        field: the path of the fault, such as ``past_values[3][0]``.
+        retry_after: seconds until the same request may succeed, where it is retryable.
+    """
 
     code: ClassVar[str]
     status: ClassVar[int]
     retryable: ClassVar[bool] = False
+    retry_after: int = 1
 
     def __init__(self, message: str, field: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.field = field
+        self.message = printable(message[:MOST_MESSAGE])
+        self.field = None if field is None else printable(field[:MOST_FIELD])
+        super().__init__(self.message)
 
     def body(self) -> dict[str, str | bool | None]:
         """Return the ``error`` object that both transports send."""
@@ -182,7 +192,7 @@ class TimestampAheadError(RequestError):
 
 
 class PayloadTooLargeError(RequestError):
-    """An HTTP body over the limit."""
+    """An HTTP body over the limit, a request of too many parts, or one whose answer would be too long."""
 
     code, status = "payload_too_large", 413
 
@@ -200,9 +210,13 @@ class UnsupportedMediaError(RequestError):
 
 
 class OverloadedError(RequestError):
-    """The queue is full."""
+    """The queue or the table of streams is full; ``retry_after`` says when there may be room."""
 
     code, status, retryable = "overloaded", 429, True
+
+    def __init__(self, message: str, field: str | None = None, *, retry_after: int = 1) -> None:
+        super().__init__(message, field)
+        self.retry_after = retry_after
 
 
 class NotReadyError(RequestError):
@@ -243,6 +257,8 @@ def shorten(text: str) -> str:
 
 def quote(value: object) -> str:
     """Return what a client sent, short enough for an error message."""
+    if isinstance(value, list | dict):  # of which repr would write every element
+        return describe(value)
     return shorten(repr(value[:80] if isinstance(value, str) else value))
 
 
@@ -263,7 +279,11 @@ def describe(value: object) -> str:
 
 def shown(path: str | os.PathLike[str]) -> str:
     """Return a path as printable text in one line, that can be stored and sent, whatever its bytes are."""
-    text = as_text(os.fspath(path))
+    return printable(as_text(os.fspath(path)))
+
+
+def printable(text: str) -> str:
+    """Return a text in one line, in which what is not printable is written as an escape."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -17,7 +17,7 @@ log = logging.getLogger(__package__)
 
 def start_service(level: str) -> None:
     """Prepare the process of a long-running service: signals, logs to stderr, no threads that nobody uses."""
-    from vinocast.process.log_stream import take_stderr
+    from vinocast.process.log_stream import OneLine, take_stderr
     from vinocast.process.signals import on_end
 
     # Until the transport takes over, a signal ends the process. The kernel drops one that process 1 has no handler for.
@@ -27,9 +27,9 @@ def start_service(level: str) -> None:
     take_stderr()
     # numpy's own pool serves matrix products, of which a service has none; it is read when numpy is first imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
     context = click.get_current_context(silent=True)
     for notice in context.meta.pop(NOTICES, ()) if context else ():
         log.warning("%s", notice)

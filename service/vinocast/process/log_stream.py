@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import atexit
 import io
+import logging
 import os
 import sys
 import threading
+from typing import Any
 
+from vinocast.errors import printable
 from vinocast.process.descriptors import STDERR, WriteSome, open_missing, reopen, writer
 
 MOST_HELD_BYTES = 1 << 16
@@ -25,6 +28,21 @@ def take_stderr() -> None:
         os.dup2(fd, STDERR)
         os.close(fd)
     sys.stderr = LogStream(STDERR)
+
+
+class OneLine(logging.Formatter):
+    """Writes a record as one printable line, and the lines of its traceback indented.
+
+    So whatever name or text of a client's a record holds, what begins at the left margin is of this program.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base's name
+        """Return the line."""
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the base's name
+        """Return the traceback."""
+        return "\n".join(f"  {printable(line)}" for line in super().formatException(ei).splitlines())
 
 
 class LogStream(io.TextIOBase):
