@@ -132,6 +132,39 @@ def test_streams_are_bounded_and_the_idle_ones_make_room() -> None:
         streams.find("a")
 
 
+def test_a_full_table_says_when_there_will_be_room_and_then_there_is(caplog: pytest.LogCaptureFixture) -> None:
+    streams, clock = make_streams(limit=2)
+    observe(streams, "a", 10)
+    clock.now = 6
+    observe(streams, "b", 10)
+    clock.now = 7.5
+    with pytest.raises(StaleTimestampError):
+        observe(streams, "a", 5)  # which is no use of it
+    for _ in range(3):
+        with pytest.raises(OverloadedError, match=r"room in 4 s.*--stream-idle-seconds.*forget") as refused:
+            observe(streams, "c")
+    assert refused.value.retry_after == 4
+    assert names(streams) == ["a", "b"]
+    assert caplog.text.count("2 streams already, the most there may be (--max-streams)") == 1
+    clock.now += refused.value.retry_after
+    observe(streams, "c")
+    assert names(streams) == ["b", "c"]
+    with pytest.raises(OverloadedError):
+        observe(streams, "d")
+    assert caplog.text.count("2 streams already") == 2
+    streams.forget("b")
+    observe(streams, "d")
+
+
+def test_a_refused_row_makes_no_stream() -> None:
+    streams, _ = make_streams(limit=1)
+    for _ in range(3):
+        with pytest.raises(InvalidShapeError):
+            streams.observe("wrong", 4, 3, rows(0, 1), None)
+    assert names(streams) == []
+    observe(streams, "right")
+
+
 def test_only_a_row_that_is_taken_keeps_a_stream_from_being_idle() -> None:
     streams, clock = make_streams()
     for name in ("observed", "forecast", "refused"):

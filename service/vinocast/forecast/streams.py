@@ -6,6 +6,8 @@ so rows observed while the request waits do not reach it.
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +35,7 @@ MOST_DAYS_AHEAD = 366
 # What a step of a stream counts as at least: with the default bound, a silence of 27 hours is none that is refused.
 LEAST_STEP_MS = 1000
 FORGET = 'if the newest is wrong, drop the stream: op "forget", or DELETE /streams/{stream}'
+log = logging.getLogger(__name__)
 NO_STREAMS = "stream: none is kept where several workers share a port: send past_values, or serve with --workers 1"
 
 
@@ -145,7 +148,10 @@ class Stream:
 
 
 class Streams:
-    """The streams of a service, bounded in number; those that get no row for a time are dropped."""
+    """The streams of a service, bounded in number; those that get no row for a time are dropped.
+
+    None is dropped for another: who fills the table keeps new streams out, and costs nobody what they have observed.
+    """
 
     def __init__(
         self, limit: int, idle_seconds: float, max_steps_ahead: int, clock: Callable[[], float] = time.monotonic
@@ -156,6 +162,7 @@ class Streams:
         self._clock = clock
         # In the order of the last observation, so that the idle ones stand first.
         self._streams: dict[str, tuple[Stream, float]] = {}
+        self._told = False  # that there are as many as there may be
 
     def find(self, name: str) -> Stream:
         """Return a stream by name; raises UnknownStreamError."""
@@ -182,9 +189,7 @@ class Streams:
         elif len(self._streams) < self._limit:
             stream = Stream(context, channels, self._max_steps_ahead)
         else:
-            raise OverloadedError(
-                f"stream: there are {self._limit} streams already, the most there may be; forget drops one", "stream"
-            )
+            raise self._full()
         stream.observe(values, timestamp_ms)
         self._streams.pop(name, None)
         self._streams[name] = (stream, self._clock())
@@ -204,13 +209,32 @@ class Streams:
             for name, (stream, _) in self._streams.items()
         ]
 
+    def _full(self) -> OverloadedError:
+        """Return the refusal of another stream, which says when there will be room; log it once until there is."""
+        _, observed = next(iter(self._streams.values()))
+        # Rounded up, and one more: at that very moment it may still be there.
+        seconds = math.ceil(observed + self._idle_seconds - self._clock()) + 1
+        full = f"there are {self._limit} streams already, the most there may be (--max-streams)"
+        if not self._told:
+            self._told = True
+            log.warning(
+                "%s: others are refused; the next is dropped for idleness in %d s at the earliest", full, seconds
+            )
+        return OverloadedError(
+            f"stream: {full}; there is room in {seconds} s, if the one that is idle for the longest gets no row till "
+            f'then (--stream-idle-seconds), or as soon as one is dropped: op "forget", or DELETE /streams/{{stream}}',
+            "stream",
+            retry_after=seconds,
+        )
+
     def _drop_idle(self) -> None:
         oldest_allowed = self._clock() - self._idle_seconds
         while self._streams:
             name, (_, observed) = next(iter(self._streams.items()))
             if observed >= oldest_allowed:
-                return
+                break
             del self._streams[name]
+        self._told = self._told and len(self._streams) >= self._limit
 
 
 class NoStreams(Streams):

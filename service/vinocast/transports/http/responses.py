@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from fastapi import Request
     from starlette.types import Receive, Send
 
-RETRY_AFTER = b"1"
 JSON = (b"content-type", b"application/json")
 
 
@@ -35,7 +34,7 @@ async def respond(receive: Receive, send: Send, reply: bytes, error: RequestErro
     """
     headers = [JSON, (b"content-length", b"%d" % len(reply))]
     if error is not None and error.retryable:
-        headers.append((b"retry-after", RETRY_AFTER))
+        headers.append((b"retry-after", b"%d" % error.retry_after))
     await send({"type": "http.response.start", "status": error.status if error else 200, "headers": headers})
     if isinstance(error, PayloadTooLargeError) and not body_read:  # else nothing more would come, for long
         await send({"type": "http.response.body", "body": reply, "more_body": True})
@@ -53,7 +52,7 @@ def refuse(error: RequestError, status: int | None = None) -> Response:
     """Return the response to a request that says nothing of itself, with the status of its error or another."""
     response = Response(refusal(error), status_code=status or error.status, media_type="application/json")
     if error.retryable:
-        response.headers["Retry-After"] = RETRY_AFTER.decode()
+        response.headers["Retry-After"] = str(error.retry_after)
     return response
 
 
