@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFont
 from support import ROOT
 from vinocast.errors import RasterError
-from vinocast.glyphs.rasters import decode_raster, suspicions
+from vinocast.glyphs.rasters import MOST_CHUNKS, decode_raster, suspicions
 from vinocast.training.glyphs.charset import candidates
 from vinocast.training.glyphs.render import FontRenderer, render
 
@@ -90,6 +90,22 @@ def test_a_bomb_is_refused_by_its_header() -> None:
     bomb = GOOD[:8] + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)) + GOOD[33:]
     with pytest.raises(RasterError, match="60000x60000"):
         decode_raster(bomb)
+
+
+def chunk(kind: bytes, data: bytes = b"") -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+@pytest.mark.parametrize("kind", [b"teSt", b"IDAT", b"PLTE", b"tRNS", b"zTXt", b"IHDR"])
+def test_a_png_of_too_many_chunks_is_refused(kind: bytes) -> None:
+    good = png(Image.fromarray(PIXELS))
+    place = good.index(b"IDAT") - 4
+    for count in (MOST_CHUNKS, 500_000):
+        with pytest.raises(RasterError, match=f"at most {MOST_CHUNKS} chunks"):
+            decode_raster(good[:place] + chunk(kind) * count + good[place:])
+    before = good.count(b"IDAT") + 2  # with the first and the last
+    fits = good[:place] + chunk(b"teSt") * (MOST_CHUNKS - before) + good[place:]
+    assert np.array_equal(decode_raster(fits), PIXELS)
 
 
 def examples() -> NDArray[np.uint8]:

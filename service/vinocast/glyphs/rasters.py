@@ -19,6 +19,8 @@ from vinocast.glyphs.cells import RASTER_SIDE
 HEADER = struct.Struct(">8s4x4sIIBB")
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHUNK, CRC_BYTES = struct.Struct(">I4s"), 4
+# What writes a PNG makes chunks of some kB; of as many as fit into a raster's bytes each would take microseconds.
+MOST_CHUNKS = 100
 PIXEL_CHUNKS = {b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 # Bright enough to be ink.
 INK = 128
@@ -129,10 +131,13 @@ def _ends(ink: NDArray[np.bool_], axis: int) -> tuple[NDArray[np.intp], NDArray[
 def _pixels_alone(png: bytes) -> bytes:
     """Return a PNG without the chunks that say nothing of its pixels, which may be made to cost seconds to read.
 
-    Of a second header, which could be of another size, nothing is left either.
+    Of a second header, which could be of another size, nothing is left either. Raises RasterError for too many chunks.
     """
-    kept, position = [png[: len(SIGNATURE)]], len(SIGNATURE)
+    kept, position, chunks = [png[: len(SIGNATURE)]], len(SIGNATURE), 0
     while position + CHUNK.size <= len(png):
+        chunks += 1
+        if chunks > MOST_CHUNKS:
+            raise RasterError(f"expected a PNG of at most {MOST_CHUNKS} chunks: write it anew")
         length, kind = CHUNK.unpack_from(png, position)
         end = position + CHUNK.size + length + CRC_BYTES
         if kind in PIXEL_CHUNKS or position == len(SIGNATURE):

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vinocast.errors import InvalidShapeError, InvalidValueError, quote
+from vinocast.errors import InvalidShapeError, InvalidValueError, PayloadTooLargeError, describe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+# Of one raster; all of a request together have half of that each. In it there is room for a picture of 128x128 pixels
+# in four colours without compression.
+MOST_RASTER_CHARACTERS = 200_000
 
 
 class JsonGlyphs:
@@ -60,12 +64,15 @@ def grid_from_rows(
     """
     ids = array("H")
     try:
+        # Before any row is looked into, which may hold millions.
+        if len(rows) != side or set(map(len, rows)) != {side}:
+            raise _fault(rows, path, side, primitives)
         for row in rows:
             ids.extend(row)
     except (TypeError, OverflowError):
         raise _fault(rows, path, side, primitives) from None
     grid = np.frombuffer(ids, np.uint16)
-    if len(rows) != side or set(map(len, rows)) != {side} or grid.max(initial=0) >= primitives:
+    if grid.max(initial=0) >= primitives:
         raise _fault(rows, path, side, primitives)
     if may_hold_booleans and any(type(value) is bool for row in rows for value in row):
         raise _fault(rows, path, side, primitives)
@@ -73,9 +80,17 @@ def grid_from_rows(
 
 
 def png_from_base64(text: Any, path: str) -> bytes:
-    """Return the bytes that a string of base64 holds; raises InvalidValueError for what is none."""
+    """Return the bytes that a string of base64 holds.
+
+    Raises:
+        InvalidValueError: it is none.
+        PayloadTooLargeError: it is longer than a raster may be.
+    """
     if not isinstance(text, str):
-        raise InvalidValueError(f"{path}: expected a string, the base64 of a PNG, got {quote(text)}", path)
+        raise InvalidValueError(f"{path}: expected a string, the base64 of a PNG, got {describe(text)}", path)
+    if len(text) > MOST_RASTER_CHARACTERS:
+        most = f"at most {MOST_RASTER_CHARACTERS} characters of base64"
+        raise PayloadTooLargeError(f"{path}: expected {most}, got {len(text)}", path)
     try:
         return binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
     except (binascii.Error, UnicodeEncodeError) as error:
@@ -85,12 +100,12 @@ def png_from_base64(text: Any, path: str) -> bytes:
 def _fault(rows: Any, path: str, side: int, primitives: int) -> InvalidShapeError | InvalidValueError:
     """Find the first fault of a grid that is known to hold one, and say where it is."""
     if not isinstance(rows, list):
-        return InvalidValueError(f"{path}: expected {side} rows of {side} ids, got {quote(rows)}", path)
+        return InvalidValueError(f"{path}: expected {side} rows of {side} ids, got {describe(rows)}", path)
     if len(rows) != side:
         return InvalidShapeError(f"{path}: expected {side} rows, got {len(rows)}", path)
     for i, row in enumerate(rows):
         if not isinstance(row, list):
-            fault = f"{path}[{i}]: expected a row of {side} ids, got {quote(row)}"
+            fault = f"{path}[{i}]: expected a row of {side} ids, got {describe(row)}"
             return InvalidValueError(fault, f"{path}[{i}]")
         if len(row) != side:
             return InvalidShapeError(f"{path}[{i}]: expected {side} ids, got {len(row)}", f"{path}[{i}]")
@@ -98,6 +113,6 @@ def _fault(rows: Any, path: str, side: int, primitives: int) -> InvalidShapeErro
             if type(value) is not int or not 0 <= value < primitives:
                 element = f"{path}[{i}][{j}]"
                 return InvalidValueError(
-                    f"{element}: expected an integer from 0 to {primitives - 1}, got {quote(value)}", element
+                    f"{element}: expected an integer from 0 to {primitives - 1}, got {describe(value)}", element
                 )
     return InvalidValueError(f"{path}: expected {side * side} ids", path)
