@@ -74,8 +74,8 @@ class ScaleRequest(Envelope):
     """Numbers to multiply."""
 
     op: Literal["scale"] | None = Field(default=None, description='"scale"')
-    values: list[float] = Field(description="an array of numbers")
-    model: str | None = Field(default=None, description="a string, the name of a scaler")
+    values: list[float] = Field(description="an array of numbers", max_length=1000, fail_fast=True)
+    model: str | None = Field(default=None, description="a string, the name of a scaler", max_length=256)
 
 
 class ScaleReply(Reply):

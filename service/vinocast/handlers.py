@@ -19,6 +19,7 @@ from vinocast.forecast.targets import choose_targets
 from vinocast.glyphs.job import GlyphsJob
 from vinocast.glyphs.kind import GLYPHS
 from vinocast.requests import Forgotten, Observed, StreamPosition
+from vinocast.settings import REPLY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 
 # The base64 of a raster's pixels without compression, in four colours; what waits in the lane is bounded by it.
 BYTES_PER_GLYPH = 100_000
+# What a label and a number of a forecast take at most in a reply: of the bundled model's labels each takes up to 90
+# bytes; a number -1234567900000000.0 with what stands around it, where it is a row of its own, up to 21.
+LABEL_BYTES, NUMBER_BYTES = 100, 24
+MOST_LABELS = REPLY_BYTES // LABEL_BYTES
 # What ping calls the states of a model.
 STATES = {
     ModelState.REGISTERED: "not_loaded",
@@ -51,13 +56,17 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> No
     """Put a forecast into the lane; raises RequestError where it is refused."""
     model = plane.repository.find(FORECASTER, request.model)
     _check_loaded(model, ticket)
+    targets = choose_targets(request.targets, model.manifest)
+    most = REPLY_BYTES // (NUMBER_BYTES * model.manifest.horizon)
+    if len(targets) > most:
+        raise PayloadTooLargeError(f"targets: expected at most {most} for a reply, got {len(targets)}", "targets")
     window, position = _window(plane, request, model)
     job = ForecastJob(
         ticket,
         model,
         window,
         position,
-        choose_targets(request.targets, model.manifest),
+        targets,
         request.deadline,
         time.monotonic(),
     )
@@ -77,8 +86,12 @@ def glyphs(plane: DataPlane, request: requests.Glyphs, ticket: Ticket) -> None:
     if source is None:
         raise InvalidRequestError("expected exactly one of grids and rasters", "grids")
     field, count = source.field, len(source)
-    if count > plane.queue_rows:
-        raise PayloadTooLargeError(f"{field}: expected at most {plane.queue_rows}, got {count}", field)
+    most = min(plane.queue_rows, MOST_LABELS)
+    if count > most:
+        raise PayloadTooLargeError(f"{field}: expected at most {most}, got {count}", field)
+    if count * min(request.topk, model.manifest.labels) > MOST_LABELS:
+        most = MOST_LABELS // count
+        raise PayloadTooLargeError(f"topk: expected at most {most} of {count} glyphs, got {request.topk}", "topk")
     if source.nbytes > BYTES_PER_GLYPH * (count + 1):
         raise PayloadTooLargeError(f"{field}: expected at most {BYTES_PER_GLYPH} bytes a glyph", field)
     plane.lane.submit_long(

@@ -15,6 +15,8 @@ from vinocast.engine.profiles import DEFAULT_PROFILE, PROFILE_NAMES, PROFILES
 MIB = 1024 * 1024
 # Unless a served model has a window that takes more.
 REQUEST_BYTES = 8 * MIB
+# The longest reply, beside what it repeats of its request: what could be longer is refused before it is computed.
+REPLY_BYTES = 16 * MIB
 # More than any machine has of anything, and few enough for what a number may be in JSON and in C.
 COUNT = click.IntRange(1, 10**12)
 

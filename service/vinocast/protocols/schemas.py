@@ -9,29 +9,35 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, StrictBool, Stric
 
 from vinocast import requests
 from vinocast.errors import InvalidRequestError
+from vinocast.protocols.bounded import check_bounded
 from vinocast.protocols.glyphs import JsonGlyphs
 from vinocast.protocols.numbers import Numbers
 from vinocast.protocols.windows import Base64Window, JsonRows, JsonWindow, may_hold_booleans
 
+# Of a text, in characters, and of an array that is looked into here, in elements.
+MOST = 1 << 16
 ROW = {"type": "array", "items": {"type": "number"}}
-# The elements are checked in bulk when the model's shape is known; here only the list itself is.
-Rows = Annotated[list[Any], WithJsonSchema({"type": "array", "items": ROW})]
-Window = Annotated[list[Any] | InstanceOf[Numbers], WithJsonSchema({"type": "array", "items": ROW})]
-RowOrRows = Annotated[list[Any], WithJsonSchema({"anyOf": [ROW, {"type": "array", "items": ROW}]})]
+# What holds numbers or pictures is not looked into here: who reads it knows the model's shape, and checks it in bulk.
+Window = Annotated[InstanceOf[list[Any]] | InstanceOf[Numbers], WithJsonSchema({"type": "array", "items": ROW})]
+RowOrRows = Annotated[InstanceOf[list[Any]], WithJsonSchema({"anyOf": [ROW, {"type": "array", "items": ROW}]})]
+Base64 = Annotated[InstanceOf[str], WithJsonSchema({"type": "string", "contentEncoding": "base64"})]
 Grids = Annotated[
-    list[Any],
+    InstanceOf[list[Any]],
     WithJsonSchema(
         {"type": "array", "items": {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}}}
     ),
 ]
 Rasters = Annotated[
-    list[Any],
+    InstanceOf[list[Any]],
     WithJsonSchema({"type": "array", "items": {"type": "string", "contentEncoding": "base64"}}),
 ]
-RequestId = StrictStr | StrictInt
+Text = Annotated[StrictStr, Field(max_length=MOST)]
+RequestId = Text | StrictInt
 # JSON text, which parse_json has put in the place of the value: any that can be written again.
 Metadata = Annotated[InstanceOf[orjson.Fragment], WithJsonSchema({})]
 StreamName = Annotated[StrictStr, Field(min_length=1, max_length=256)]
+Targets = Annotated[list[Text | StrictInt], Field(min_length=1, max_length=MOST, fail_fast=True)]
+Shape = Annotated[list[StrictInt], Field(min_length=2, max_length=2, fail_fast=True)]
 
 
 class Envelope(BaseModel):
@@ -48,15 +54,19 @@ class Envelope(BaseModel):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        """Collect the names of the fields once."""
+        """Collect the names of the fields once; raises TypeError for one that is not bounded."""
         cls.known = frozenset(cls.model_fields)
+        check_bounded(cls.__pydantic_core_schema__, cls.__name__)
 
-    request_id: RequestId | None = Field(default=None, description="a string or an integer, echoed in the reply")
+    request_id: RequestId | None = Field(
+        default=None, description="a string or an integer, echoed in the reply; a string of at most 65536 characters"
+    )
     timestamp_ms: StrictInt | None = Field(
         default=None, description="an integer of at most 64 bits, echoed in the reply"
     )
     metadata: Metadata | None = Field(
-        default=None, description="any JSON of the sender's own, at most 254 levels deep, echoed in the reply"
+        default=None,
+        description="any JSON of the sender's own, at most 254 levels deep and 16 MiB long, echoed in the reply",
     )
 
     def ask(self, text: bytes, received: float) -> Any:  # noqa: ARG002 - what some requests need
@@ -88,20 +98,18 @@ class ForecastRequest(Envelope):
     past_values: Window | None = Field(
         default=None, description="an array of rows, oldest first, each an array of one number a channel"
     )
-    past_values_b64: StrictStr | None = Field(
+    past_values_b64: Base64 | None = Field(
         default=None, description="a string: base64 of little-endian float32 values, row by row; needs shape"
     )
-    shape: Annotated[list[StrictInt], Field(min_length=2, max_length=2)] | None = Field(
+    shape: Shape | None = Field(
         default=None, description="an array of two integers, [context, channels], for past_values_b64"
     )
-    model: StrictStr | None = Field(
-        default=None, description="a string, the name of a model; default: the default model"
-    )
+    model: Text | None = Field(default=None, description="a string, the name of a model; default: the default model")
     stream: StreamName | None = Field(
         default=None,
         description="a non-empty string of at most 256 characters, the name of a stream that holds the window",
     )
-    targets: Annotated[list[StrictStr | StrictInt], Field(min_length=1, fail_fast=True)] | None = Field(
+    targets: Targets | None = Field(
         default=None, description="a non-empty array of channel names or indices: only those are computed; default: all"
     )
     deadline_ms: Annotated[float, Field(ge=0)] | None = Field(
@@ -140,9 +148,7 @@ class ObserveRequest(Envelope):
     values: Annotated[RowOrRows, Field(min_length=1)] = Field(
         description="one row, or an array of rows, oldest first: one number a channel of the model"
     )
-    model: StrictStr | None = Field(
-        default=None, description="a string, the name of a model; default: the default model"
-    )
+    model: Text | None = Field(default=None, description="a string, the name of a model; default: the default model")
 
     def ask(self, text: bytes, received: float) -> requests.Observe:  # noqa: ARG002 - the base's signature
         """Return what is asked."""
@@ -181,7 +187,7 @@ class GlyphsRequest(Envelope):
     topk: Annotated[StrictInt, Field(ge=1)] = Field(
         default=5, description="an integer >= 1: how many labels to return for each glyph, the best first"
     )
-    model: StrictStr | None = Field(
+    model: Text | None = Field(
         default=None, description="a string, the name of a glyph model; default: the only one there is"
     )
 
