@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import h11
@@ -250,6 +252,32 @@ def test_a_head_is_awaited_up_to_a_bound() -> None:
         with pytest.raises(MalformedError) as refused:
             end_of_head(POST + b"A: " + b"b" * MOST_HEAD_BYTES + rest)
         assert refused.value.status == 431
+
+
+@pytest.mark.parametrize("head", [b"a:\r\n" * 4000, b"A: " + b"\r" * 16_000, b"A: " + b"b" * 16_000])
+def test_a_head_in_single_bytes_costs_what_its_bytes_cost(head: bytes) -> None:
+    def cost(read: Callable[[bytes, int], object]) -> float:
+        received, start = b"", time.process_time()
+        for byte in POST + head:
+            received += bytes([byte])
+            assert read(received, len(received) - 1) is None
+        return time.process_time() - start
+
+    # To search what has been searched before would take a hundred times as long.
+    assert cost(end_of_head) < 20 * cost(lambda _received, _searched: None)
+
+
+def test_what_is_behind_the_end_is_found_wherever_it_lies() -> None:
+    dice = random.Random(3)
+    for _ in range(300):
+        pieces = [dice.choice([b"\r\n\r\n", b"0\r\n\r\n", b"a" * dice.randint(1, 20_000)]) for _ in range(9)]
+        data = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+        data += (
+            dice.choice([b"0\r\n\r\n", b"00;a\r\nA: b\r\nB:\r\n\r\n"])
+            + b"0\r\n\r\n" * 3
+            + b"b" * dice.randint(0, 40_000)
+        )
+        assert compare(CHUNKED + data, [dice.choice([1, 9, 20_000, 60_000]) for _ in range(9)])
 
 
 @pytest.mark.parametrize("line", [b"1;" + b"a" * 1000, b"0\r\nA: " + b"b" * 1000, b"0\r\n" + b"A: b\r\n" * 100])

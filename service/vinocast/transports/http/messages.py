@@ -15,8 +15,11 @@ import httptools
 MOST_HEAD_BYTES = 16 * 1024
 MOST_REMEMBERED = 64
 MOST_DIGITS = 18
-# White space behind a value is no part of it, but httptools stumbles over a tab there.
-TAB_AT_END = re.compile(rb"[ \t]*\t[ \t]*\r\n")
+# A millisecond takes some thousand of them to read.
+MOST_HEADERS = 128
+# In a body in chunks, how much is read at once of what cannot hold the end.
+WINDOW = 1 << 14
+BLANKS = b" \t"
 REQUEST_LINE = re.compile(rb"([-!#$%&'*+.^_`|~0-9A-Za-z]+) ([\x21-\x7E]+) HTTP/(1\.[01])\r\n")
 EMPTY_LINE = b"\r\n\r\n"
 # Many would see the end of a head here too; such a head is refused at once, or its client would wait for an answer.
@@ -62,14 +65,19 @@ class Head:
     expects_continue: bool
 
 
-def end_of_head(received: bytes) -> int | None:
-    """Return where the body begins, or None while the head is not complete; raises MalformedError when it cannot be."""
-    end = received.find(EMPTY_LINE, 0, MOST_HEAD_BYTES)
+def end_of_head(received: bytes, searched: int = 0) -> int | None:
+    """Return where the body begins, or None while the head is not complete; raises MalformedError when it cannot be.
+
+    Of the bytes, the first ``searched`` have been seen before, and were no complete head: one that comes in single
+    bytes costs no more than those.
+    """
+    begin = max(0, searched - len(EMPTY_LINE) + 1)
+    end = received.find(EMPTY_LINE, begin, MOST_HEAD_BYTES)
     if end >= 0:
         return end + len(EMPTY_LINE)
     if received[0] <= 0x20:  # TLS, for one
         raise MalformedError("expected HTTP/1.1: illegal request line")
-    if BARE_EMPTY_LINE.search(received, 0, MOST_HEAD_BYTES):
+    if BARE_EMPTY_LINE.search(received, begin, MOST_HEAD_BYTES):
         raise MalformedError("expected HTTP/1.1: a line ends without a carriage return")
     if len(received) >= MOST_HEAD_BYTES:
         raise MalformedError(f"expected a head of at most {MOST_HEAD_BYTES} bytes", 431)
@@ -86,11 +94,15 @@ def parse_head(head: bytes) -> Head:
     if line is None:
         raise MalformedError("expected HTTP/1.1: illegal request line")
     method, target, version = line.groups()
+    if head.count(b"\n") > MOST_HEADERS + 2:
+        raise MalformedError(f"expected at most {MOST_HEADERS} headers", 431)
     fields = _Fields()
     fault = ""
     try:
         lines = head[line.end() :]
-        httptools.HttpRequestParser(fields).feed_data(ANY_REQUEST + TAB_AT_END.sub(b"\r\n", lines))
+        if b"\t" in lines:  # httptools stumbles over one behind a value, where white space is no part of it
+            lines = b"\r\n".join(each.rstrip(BLANKS) or each for each in lines.split(b"\r\n"))
+        httptools.HttpRequestParser(fields).feed_data(ANY_REQUEST + lines)
     except httptools.HttpParserUpgrade:  # an offer, which is not taken
         pass
     except httptools.HttpParserError as error:
@@ -135,19 +147,23 @@ class _Fields:
         self.headers: list[tuple[bytes, bytes]] = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value.rstrip(b" \t")))
+        self.headers.append((name.lower(), value.rstrip(BLANKS)))
 
 
 class Chunks:
     """A body in chunks, read as it comes.
 
-    Its parser is not asked for chunk extensions nor for trailers, so it keeps neither.
+    Its parser is not asked for chunk extensions nor for trailers, so it keeps neither. A second one, which keeps
+    nothing at all, goes ahead: where it comes upon the end, the other follows from empty line to empty line.
     """
 
     def __init__(self) -> None:
         self._pieces = _Pieces()
         self._parser = httptools.HttpRequestParser(self._pieces)
         self._parser.feed_data(CHUNKED_REQUEST)
+        self._end = _End()
+        self._ahead = httptools.HttpRequestParser(self._end)
+        self._ahead.feed_data(CHUNKED_REQUEST)
         # The last that the parser was given, which may be the beginning of an empty line.
         self._tail = b""
         self._silent = 0
@@ -164,22 +180,20 @@ class Chunks:
         """
         data = self._tail + received
         view = memoryview(data)
-        start, fed = 0, len(self._tail)
+        fed = len(self._tail)
         pieces, feed = self._pieces, self._parser.feed_data
         try:
-            # A body ends with an empty line, though not every empty line ends it.
             while fed < len(data) and not pieces.complete:
-                end = data.find(EMPTY_LINE, start)
-                if end < 0:
-                    feed(view[fed:])
-                    fed = len(data)
-                else:
-                    start = end + len(EMPTY_LINE)
-                    feed(view[fed:start])
-                    fed = start
+                window = view[fed : fed + WINDOW]
+                last = fed + len(window)
+                # A body ends with an empty line, though not every empty line ends it.
+                at = data.find(EMPTY_LINE, max(0, fed - len(EMPTY_LINE) + 1), last) if self._ends_in(window) else -1
+                stop = at + len(EMPTY_LINE) if at >= 0 else last
+                feed(view[fed:stop])
+                fed = stop
         except httptools.HttpParserError as error:
             raise MalformedError(f"expected HTTP/1.1: {error}") from None
-        self._tail = data[max(start, len(data) - len(EMPTY_LINE) + 1) :]
+        self._tail = data[max(0, fed - len(EMPTY_LINE) + 1) : fed]
         body = b"".join(pieces.body)
         pieces.body.clear()
         self._silent = 0 if body else self._silent + len(received)
@@ -187,9 +201,27 @@ class Chunks:
             raise MalformedError(f"expected at most {MOST_HEAD_BYTES} bytes of chunk extensions or trailers", 431)
         return body, data[fed:]
 
+    def _ends_in(self, window: memoryview) -> bool:
+        """Return whether the end, or a fault, is in what comes next."""
+        if not self._end.complete:
+            try:
+                self._ahead.feed_data(window)
+            except httptools.HttpParserError:
+                self._end.complete = True
+        return self._end.complete
 
-class _Pieces:
-    """What a parser of httptools calls with the body of a request.
+
+class _End:
+    """What a parser of httptools calls at the end of a request."""
+
+    complete = False
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+
+class _Pieces(_End):
+    """What it calls with the body too.
 
     It calls a method of a list with each chunk, nothing written in Python: one byte in each would cost its time a
     million times for a few megabytes.
@@ -198,7 +230,3 @@ class _Pieces:
     def __init__(self) -> None:
         self.body: list[bytes] = []
         self.on_body = self.body.append
-        self.complete = False
-
-    def on_message_complete(self) -> None:
-        self.complete = True
