@@ -13,6 +13,7 @@ spread is connections, not requests. The parent forks before anything has a thre
 
 from __future__ import annotations
 
+import errno
 import itertools
 import logging
 import multiprocessing
@@ -41,6 +42,9 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
 # A worker gives up what it drains after DRAIN_SECONDS, and then ends.
 END_SECONDS = DRAIN_SECONDS + 0.7
 MESSAGE_BYTES = 1 << 16
+# What a system says that has no descriptor or memory for a connection; the connection stays, to be accepted later.
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+EXHAUSTED_SECONDS, QUIET_SECONDS = 0.05, 10
 log = logging.getLogger(__name__)
 _fork = multiprocessing.get_context("fork")
 
@@ -99,6 +103,7 @@ class _Supervisor:
         self._commands = ""
         self._stopping = False
         self._accepting = False
+        self._quiet_until = 0.0
         self._selector = selectors.DefaultSelector()
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
@@ -226,7 +231,12 @@ class _Supervisor:
         """Hand one connection to the next worker that is ready or, while none is, to one that can say so."""
         try:
             connection, _ = listener.accept()
-        except OSError:  # the client has left
+        except OSError as error:
+            if error.errno in EXHAUSTED:  # else the client has left
+                if time.monotonic() >= self._quiet_until:
+                    self._quiet_until = time.monotonic() + QUIET_SECONDS
+                    log.error("cannot accept a connection: %s; retried while it lasts", error.strerror)
+                time.sleep(EXHAUSTED_SECONDS)  # at once it would be the same again, and so for ever
             return
         with connection:
             able = [worker for worker in self._turns if worker.ready] or [each for each in self._turns if each.live]
