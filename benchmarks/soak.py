@@ -336,7 +336,10 @@ def _http(line: str, body: bytes = b"", media_type: str = "application/json") ->
 
 def _leave(port: int) -> None:
     """Send what is no HTTP, and half a request, and go."""
-    for data in (b"\x16\x03\x01 no HTTP\r\n\r\n", b"POST /forecast HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"):
+    for data in (
+        b"\x16\x03\x01 no HTTP\r\n\r\n",
+        b"POST /forecast HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{",
+    ):
         with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
             connection.sendall(data)
 

@@ -133,6 +133,12 @@ class HttpSettings(Settings):
         "its own for, which is mostly 60 s.",
         type=COUNT,
     )
+    max_connections: int | None = _setting(
+        None,
+        "Connections that may be open at once, in each worker; a few more are answered about health alone.",
+        type=COUNT,
+        show="1000, or what the limit on open files leaves",
+    )
     workers: int = _setting(
         1, "Processes that share the port, each on cores of its own; more than one keep no streams.", type=COUNT
     )

@@ -18,7 +18,7 @@ from vinocast.transports.http.messages import (
     parse_head,
 )
 
-POST = b"POST /forecast HTTP/1.1\r\nHost: x\r\n"
+POST = b"POST /forecast HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
@@ -90,10 +90,10 @@ def compare(data: bytes, sizes: list[int] | None = None) -> bool:
     "data",
     [
         b"GET /livez HTTP/1.0\r\n\r\n",
-        b"GET /a?b=c HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\n",
-        b"BREW /pot HTTP/1.1\r\nHost: x\r\nA:\r\nB: \r\nC: \t c \xfc \t\r\nA: again\r\n\r\n",
+        b"GET /a?b=c HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HTTP/1.1\r\n",
+        b"BREW /pot HTTP/1.1\r\nHost: localhost\r\nA:\r\nB: \r\nC: \t c \xfc \t\r\nA: again\r\n\r\n",
         b"OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n",
-        b"CONNECT host:443 HTTP/1.1\r\nHost: x\r\n\r\ntunnel",
+        b"CONNECT host:443 HTTP/1.1\r\nHost: localhost\r\n\r\ntunnel",
         POST + b"Content-Length: 5\r\n\r\nhellothere",
         POST + b"CONTENT-LENGTH:5 \r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nhello",
         CHUNKED + b"5\r\nhello\r\n0\r\n\r\nGET ",
@@ -190,7 +190,7 @@ def test_headers_that_two_servers_may_read_in_two_ways_are_refused(lines: bytes)
 )
 def test_a_request_line_that_is_none_is_refused(line: bytes) -> None:
     with pytest.raises(MalformedError):
-        ours(line + b"\r\nHost: x\r\n\r\n")
+        ours(line + b"\r\nHost: localhost\r\n\r\n")
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_whatever_is_taken_of_damaged_requests_is_what_h11_reads() -> None:
     dice = random.Random(0)
     sound = [
         POST + b"Content-Length: 5\r\nConnection: close, upgrade\r\nUpgrade: h2c\r\nA: b\r\n\r\nhello",
-        b"GET http://host/a?b HTTP/1.0\r\nAccept: */*\r\nExpect: 100-continue\r\n\r\n",
+        b"GET http://localhost/a?b HTTP/1.0\r\nAccept: */*\r\nExpect: 100-continue\r\n\r\n",
         CHUNKED + b"5;a=b\r\nhello\r\n10\r\n\r\n\r\n0\r\n\r\n78901\r\n0\r\nTrailer: t\r\n\r\nGET /",
     ]
     pieces = [b"\r", b"\n", b"\r\n", b"\r\n\r\n", b" ", b"\t", b":", b",", b";", b"0", b"5", b"\0", b"\xff", b"a", b"="]

@@ -74,7 +74,7 @@ async def _take_body(receive: Receive, max_bytes: int) -> bytes:
                 if message["type"] == "http.disconnect":
                     raise ClientLeftError
                 chunk = message.get("body", b"")
-                size += len(chunk)
+                size += len(chunk) + message.get("framing", 0)
                 if size > max_bytes:
                     raise PayloadTooLargeError(f"expected a body of at most {max_bytes} bytes")
                 chunks.append(chunk)

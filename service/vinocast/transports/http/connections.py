@@ -12,16 +12,24 @@ from urllib.parse import unquote
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from vinocast.errors import InvalidRequestError, SetupError
-from vinocast.transports.http.bodies import DISCARD_SECONDS, MOST_DISCARDED_BYTES
+from vinocast.errors import InvalidRequestError, OverloadedError, RequestError, SetupError
+from vinocast.transports.http.bodies import MOST_DISCARDED_BYTES
 from vinocast.transports.http.messages import Chunks, Head, MalformedError, end_of_head, parse_head
-from vinocast.transports.http.responses import refusal
+from vinocast.transports.http.responses import RETRY_AFTER, refusal
 
 if TYPE_CHECKING:
-    from uvicorn._types import HTTPScope
+    from uvicorn._types import ASGIReceiveEvent, HTTPScope
+
+    from vinocast.transports.http.admission import Admission, Departures
 
 BACKLOG = 2048
 CONTINUE = b"HTTP/1.1 100 "
+# What is left of a body has so long to come once the service ends: it would be refused in any case.
+LAST_SECONDS = 0.5
+# What every response begins with.
+BEGINNING = b"HTTP/1.1 "
+# What connections beyond the limit may ask for.
+HEALTH = frozenset({b"/livez", b"/readyz"})
 MOST_JOINED_BYTES = 1 << 18
 # What a system says of an address whose family is switched off, which may stand in /etc/hosts all the same.
 FAMILY_OFF = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
@@ -93,38 +101,114 @@ class Connection(HttpToolsProtocol):
     """A connection that takes in no more than the request at hand and what one read brought with it.
 
     Only what uvicorn does once a request is read is uvicorn's: it would read requests ahead without a limit, heads of
-    any size, and no body behind an offered upgrade.
+    any size, and no body behind an offered upgrade. A client that has said that nothing more comes is answered all the
+    same; whether it has left for good shows as soon as something is sent to it.
+
+    Args:
+        admission: which of all connections are kept.
+        arguments, options: uvicorn's.
     """
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, admission: Admission, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.parser = None  # type: ignore[assignment]  # takes 10 kB, and nothing here makes use of it
         self.logger = log
+        self._admission = admission
+        self._extra = False
+        # Kept by the admission: of what was sent, how much waited unread; where it is watched for its client's leaving.
+        self.unread_bytes = 0
+        self.watched: int | None = None
         # What has come and is not yet read; of the request at hand, what its body still lacks.
         self.unread = b""
+        self._searched = 0  # for the end of a head
         self._missing = 0
         self._chunks: Chunks | None = None
+        self.ended = False  # nothing more comes
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
         """Take the connection over."""
         super().connection_made(transport)
-        self.flow = _Flow(transport, self)
-        self._await_head()
+        self.flow = _Flow(transport, self, self._admission.departures)
+        self._extra = self._admission.admit(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let everything go."""
+        self._admission.leave(self)
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take in what has come, as far as the request at hand goes."""
         self.unread += data
         self._read()
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's closes whatever comes
+        """Answer what has come, though nothing more does; return whether an answer is still to be sent."""
+        self.ended = True
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete and not cycle.more_body:
+            self.flow.pause_reading()
+            self.departed(reset=False)
+            return True
+        if self._missing or self._chunks is not None:
+            if not self.cycle.response_complete:
+                self._refuse(MalformedError("the body ends before it is complete"))
+        elif self.unread:
+            self._refuse(MalformedError("the head ends before it is complete"))
+        self.end()
+        return False
+
+    def departed(self, *, reset: bool) -> None:
+        """Find out whether a client has left."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if reset:
+            self.transport.abort()
+        elif cycle is not None and not (cycle.response_started or cycle.more_body):
+            self._joining.begin()
+
+    def pause_writing(self) -> None:
+        """Give a client that does not read a while to do so."""
+        super().pause_writing()
+        self._await_reader()
+
+    def resume_writing(self) -> None:
+        """Go on with a client that reads."""
+        if not self.transport.is_closing():
+            self._admission.unread.discard(self)
+        super().resume_writing()
+
     def on_response_complete(self) -> None:
         """Go on with what has come behind the request."""
         self._joining.flush()  # what has no body
-        super().on_response_complete()
-        if not self.transport.is_closing():
-            self._read()
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        self._admission.idle.add(self)
+        self._read()
 
-    def _await_head(self) -> None:
-        """Close the connection unless the head of a request has come before an idle one is given up."""
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+    def end(self) -> None:
+        """Close the connection once its client has read what waits for it, or does not read it."""
+        self.transport.close()
+        if self.transport.get_write_buffer_size():
+            self._await_reader()
+
+    def _await_reader(self) -> None:
+        self.unread_bytes = self.transport.get_write_buffer_size()
+        self._admission.unread.add(self)
+
+    def shutdown(self) -> None:
+        """Take no further request, and wait no longer than a moment for the body of the one at hand."""
+        super().shutdown()
+        self.loop.call_later(LAST_SECONDS, self._give_up_body)
+
+    def _give_up_body(self) -> None:
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_complete or not cycle.more_body:
+            return
+        if cycle.response_started:  # what comes is thrown away, and is not waited for
+            self._pass_on(b"", complete=True)
+        else:  # and so told that it came too late
+            self._task.cancel()
 
     def _read(self) -> None:
         cycle: RequestResponseCycle | None = self.cycle
@@ -135,8 +219,10 @@ class Connection(HttpToolsProtocol):
                 elif self._chunks is not None:
                     self._read_chunks(self._chunks)
                 elif cycle is None or cycle.response_complete:
-                    end = end_of_head(self.unread)
+                    end = end_of_head(self.unread, self._searched)
                     if end is None:
+                        self._searched = len(self.unread)
+                        self._await_head()
                         return
                     cycle = self._begin(parse_head(self.unread[:end]), end)
                 elif cycle.keep_alive:
@@ -146,14 +232,30 @@ class Connection(HttpToolsProtocol):
                     self.unread = b""
         except MalformedError as error:
             self._refuse(error)
+            return
+        if self.ended and (cycle is None or cycle.response_complete):
+            self.end()
 
-    def _begin(self, head: Head, end: int) -> RequestResponseCycle:
+    def _await_head(self) -> None:
+        """Give what has begun a while to be complete."""
+        if self.ended:
+            raise MalformedError("the head ends before it is complete")
+        if not self._extra and self not in self._admission.heads:
+            self._admission.idle.discard(self)
+            self._admission.heads.add(self)
+
+    def _begin(self, head: Head, end: int) -> RequestResponseCycle | None:
         """Hand a request to the application, with its body to come."""
-        self._unset_keepalive_if_required()
+        raw_path, _, query = head.target.partition(b"?")
+        if self._extra and raw_path not in HEALTH:
+            self._refuse(OverloadedError("expected fewer connections at once: try again, or keep one and use it again"))
+            return None
+        self._admission.idle.discard(self)
+        self._admission.heads.discard(self)
         self.unread = self.unread[end:]
+        self._searched = 0
         self._missing = head.length
         self._chunks = Chunks() if head.chunked else None
-        raw_path, _, query = head.target.partition(b"?")
         path = raw_path.decode()
         scope: HTTPScope = {
             "type": "http",
@@ -170,8 +272,8 @@ class Connection(HttpToolsProtocol):
             "headers": list(head.headers),
             "state": self.app_state.copy(),
         }
-        self._joining = _Joining(self.transport)
-        cycle = RequestResponseCycle(
+        self._joining = _Joining(self.transport, self)
+        cycle = (_ChunkedCycle if head.chunked else RequestResponseCycle)(
             scope=scope,
             transport=self._joining,  # type: ignore[arg-type]  # of which it needs no more
             flow=self.flow,
@@ -181,13 +283,13 @@ class Connection(HttpToolsProtocol):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=head.expects_continue,
-            keep_alive=head.keep_alive,
+            keep_alive=head.keep_alive and not self._extra,
             on_response=self.on_response_complete,
         )
         self.cycle = cycle
         if not head.length and not head.chunked:
             self._pass_on(b"", complete=True)
-        task = self.loop.create_task(cycle.run_asgi(self.app))
+        task = self._task = self.loop.create_task(cycle.run_asgi(self.app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
         return cycle
@@ -198,7 +300,9 @@ class Connection(HttpToolsProtocol):
         self._pass_on(body, complete=not self._missing)
 
     def _read_chunks(self, chunks: Chunks) -> None:
+        received = len(self.unread)
         body, self.unread = chunks.take(self.unread)
+        self.cycle.framing += received - len(body) - len(self.unread)  # type: ignore[attr-defined]  # a _ChunkedCycle
         if chunks.complete:
             self._chunks = None
         self._pass_on(body, complete=chunks.complete)
@@ -214,37 +318,63 @@ class Connection(HttpToolsProtocol):
             self.flow.pause_reading()
         cycle.message_event.set()
 
-    def _refuse(self, error: MalformedError) -> None:
-        """Answer what is no HTTP/1.1 with the envelope, then let the rest go by so that the client reads the answer."""
+    def _refuse(self, fault: MalformedError | RequestError) -> None:
+        """Answer a fault with the envelope, then let the rest go by so that the client reads the answer.
+
+        Such a fault is what is no HTTP/1.1, or a request for which there is no room.
+        """
         cycle: RequestResponseCycle | None = self.cycle
-        if self._chunks is None or not self.cycle.response_started:  # else a reply has begun, and it ends here
-            body = refusal(InvalidRequestError(str(error)))
+        if cycle is not None and cycle.response_complete:
+            cycle = None
+        if cycle is None or not cycle.response_started:  # else a reply has begun, and it ends here
+            error = fault if isinstance(fault, RequestError) else InvalidRequestError(str(fault))
+            body = refusal(error)
             headers = [
                 *self.server_state.default_headers,
                 (b"content-type", b"application/json"),
                 (b"content-length", b"%d" % len(body)),
                 (b"connection", b"close"),
             ]
+            if error.retryable:
+                headers.append((b"retry-after", RETRY_AFTER))
             lines = b"".join(b"%s: %s\r\n" % header for header in headers)
-            self.transport.write(STATUS_LINE[error.status] + lines + b"\r\n" + body)
-        if cycle is not None and not cycle.response_complete:  # the body has failed: nothing is left to do
+            self.transport.write(STATUS_LINE[fault.status] + lines + b"\r\n" + body)
+        if cycle is not None:  # the body has failed: nothing is left to do
             cycle.disconnected = True
             cycle.waiting_for_100_continue = False
             cycle.message_event.set()
             self.flow.resume_writing()  # what waits for room waits no more
-        self._unset_keepalive_if_required()
         self.unread = b""
         self.connections.discard(self)
-        self.transport.set_protocol(_Discard(self.transport, self.loop))
+        self._admission.idle.discard(self)
+        self._admission.heads.discard(self)
+        if not self._extra:
+            self._admission.refused.add(self)
+        self.transport.set_protocol(_Discard(self.transport, self._admission, self))
+
+
+class _ChunkedCycle(RequestResponseCycle):
+    """A request whose body comes in chunks, and what they take besides."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.framing = 0
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """Return what has come; ``framing`` is how many bytes on the wire were none of the body."""
+        event = await super().receive()
+        framing, self.framing = self.framing, 0
+        return event | {"framing": framing}  # type: ignore[return-value]  # of which ASGI does not know
 
 
 class _Discard(asyncio.Protocol):
     """Takes in what a refused client still sends, for a while: a connection closed on it would be all it sees."""
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, transport: asyncio.Transport, admission: Admission, connection: Connection) -> None:
         self._transport = transport
+        self._admission = admission
+        self._connection = connection
         self._left = MOST_DISCARDED_BYTES
-        self._timer = loop.call_later(DISCARD_SECONDS, transport.close)
         transport.write_eof()
         transport.resume_reading()
 
@@ -255,25 +385,35 @@ class _Discard(asyncio.Protocol):
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        """Forget the time limit."""
-        self._timer.cancel()
+        """Make room."""
+        self._admission.leave(self._connection)
 
 
 class _Joining:
     """A transport that sends the head of a response with the first piece of its body: a system call takes 40 us."""
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, connection: Connection) -> None:
         self._transport = transport
+        self._connection = connection
         self._head: bytes | None = None
+        self._begun = 0
         self._joined = False
         self.is_closing = transport.is_closing
+
+    def begin(self) -> None:
+        """Send a byte of what the response will begin with, whatever it is: who has left answers with a reset.
+
+        A client that has only ended what it sends cannot be told from it otherwise.
+        """
+        self._transport.write(BEGINNING[self._begun : self._begun + 1])
+        self._begun = min(self._begun + 1, len(BEGINNING))
 
     def write(self, data: bytes) -> None:
         """Hold the head back until a piece of the body comes; send everything else at once."""
         if self._joined or data.startswith(CONTINUE):
             self._transport.write(data)
         elif self._head is None:
-            self._head = data
+            self._head = data[self._begun :]
         elif len(data) > MOST_JOINED_BYTES:  # to copy it would take longer
             self.flush()
             self._transport.write(data)
@@ -291,22 +431,29 @@ class _Joining:
     def close(self) -> None:
         """Close the connection once all is sent."""
         self.flush()
-        self._transport.close()
+        self._connection.end()
 
 
 class _Flow(FlowControl):
     """Reads on only for a body that is not complete, or for the next request once this one is answered.
 
-    And while nothing has come behind the request at hand: only who reads sees that its client has left.
+    And while nothing has come behind the request at hand. Where it does not, it is watched whether the client leaves.
     """
 
-    def __init__(self, transport: asyncio.Transport, connection: Connection) -> None:
+    def __init__(self, transport: asyncio.Transport, connection: Connection, departures: Departures) -> None:
         super().__init__(transport)
         self._connection = connection
+        self._departures = departures
+
+    def pause_reading(self) -> None:
+        if not self.read_paused:
+            super().pause_reading()
+            self._departures.watch(self._connection)
 
     def resume_reading(self) -> None:
-        if not self.read_paused:
+        if not self.read_paused or self._connection.ended:
             return
         cycle: RequestResponseCycle | None = self._connection.cycle
         if cycle is None or cycle.more_body or cycle.response_complete or not self._connection.unread:
             super().resume_reading()
+            self._departures.unwatch(self._connection)

@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import logging
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -26,6 +27,7 @@ from vinocast.dataplane import DataPlane
 from vinocast.errors import SetupError
 from vinocast.ops import OPS
 from vinocast.process.signals import on_end
+from vinocast.transports.http.admission import Admission, most_connections
 from vinocast.transports.http.app import create_app, fixed_endpoints
 from vinocast.transports.http.connections import Connection, listen, url_of
 from vinocast.transports.http.guard import Guard, refuse_open_door
@@ -79,17 +81,17 @@ class Server(uvicorn.Server):
         self._announced = False
         self._settings = settings
         app = create_app(plane, self._pump, needs_token=settings.token is not None)
+        admission = Admission(most_connections(settings.max_connections), settings.keep_alive_seconds)
         super().__init__(
             uvicorn.Config(
                 Guard(Targets(app, fixed_endpoints(app)), settings),
                 proxy_headers=False,  # it looks at each request, for what nobody here asks: by whom and how it came
                 loop="uvloop",
-                http=Connection,
+                http=partial(Connection, admission),  # type: ignore[arg-type]  # which it calls, and no more
                 ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,
-                timeout_keep_alive=settings.keep_alive_seconds,
                 timeout_graceful_shutdown=DRAIN_SECONDS,
             )
         )

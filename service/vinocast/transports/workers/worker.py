@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from vinocast.dataplane import DataPlane
 from vinocast.errors import SetupError
 from vinocast.ops import OPS
-from vinocast.transports.http.connections import Connection
 from vinocast.transports.http.server import Server, run_server
 from vinocast.transports.http.welcome import commands
 
@@ -70,8 +69,9 @@ class _WorkerServer(Server):
             task.add_done_callback(self._adopting.discard)
 
     async def _adopt(self, connection: socket.socket) -> None:
-        def protocol() -> Connection:
-            return Connection(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        def protocol() -> asyncio.Protocol:
+            options = {"config": self.config, "server_state": self.server_state, "app_state": self.lifespan.state}
+            return self.config.http_protocol_class(**options)
 
         try:
             await asyncio.get_running_loop().connect_accepted_socket(protocol, connection)
