@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from vinocast.errors import InvalidRequestError, OverloadedError, RequestError, SetupError
 from vinocast.transports.http.bodies import MOST_DISCARDED_BYTES
 from vinocast.transports.http.messages import Chunks, Head, MalformedError, end_of_head, parse_head
-from vinocast.transports.http.responses import RETRY_AFTER, refusal
+from vinocast.transports.http.responses import refusal
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveEvent, HTTPScope
@@ -336,7 +336,7 @@ class Connection(HttpToolsProtocol):
                 (b"connection", b"close"),
             ]
             if error.retryable:
-                headers.append((b"retry-after", RETRY_AFTER))
+                headers.append((b"retry-after", b"%d" % error.retry_after))
             lines = b"".join(b"%s: %s\r\n" % header for header in headers)
             self.transport.write(STATUS_LINE[fault.status] + lines + b"\r\n" + body)
         if cycle is not None:  # the body has failed: nothing is left to do
