@@ -44,6 +44,9 @@ MOST_MESSAGE, MOST_FIELD = 2000, 200
 
 log = logging.getLogger(__name__)
 
+# Of a model that is refused for what nobody has foreseen: what the cause says may name anything of this machine.
+UNTOLD = "it cannot be loaded; the log of the service says why"
+
 
 class VinocastError(Exception):
     """Base of every error this package raises on purpose."""
@@ -60,7 +63,17 @@ class SetupError(VinocastError):
 
 
 class ModelRefusedError(SetupError):
-    """A model folder that must not be served: a wrong hash, a missing file, golden vectors that do not come out."""
+    """A model folder that must not be served: a wrong hash, a missing file, golden vectors that do not come out.
+
+    The message is one line, whatever a manifest or the name of a file holds: no line of a log can be forged by it.
+
+    Attributes:
+        reason: the same for whoever asks over a network: without the paths of this machine, and without hashes.
+    """
+
+    def __init__(self, message: str, reason: str = UNTOLD) -> None:
+        super().__init__(shown(message))
+        self.reason = shown(reason)
 
 
 class RasterError(VinocastError):
@@ -287,6 +300,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return what an error says, in one line; its name where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def as_text(text: str) -> str:

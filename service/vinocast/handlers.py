@@ -138,16 +138,21 @@ def stats(plane: DataPlane, _request: object, ticket: Ticket) -> None:
     ticket.succeed({**plane.statistics.summary(), **waiting})
 
 
-def pong(plane: DataPlane) -> dict[str, Any]:
-    """Return version, models, readiness, and which models are there but not served."""
+def pong(plane: DataPlane, *, whole: bool = False) -> dict[str, Any]:
+    """Return version, models, readiness, and which models are there but not served.
+
+    With ``whole`` the reasons name paths and hashes, which are for the process that has started the service, and not
+    for everyone who reaches it over a network.
+    """
+    refused = plane.repository.refused if whole else plane.repository.reasons
     return {
         "version": __version__,
         "ready": plane.ready,
-        "degraded": [{"model": name, "error": error} for name, error in plane.repository.refused.items()],
+        "degraded": [{"model": name, "error": error} for name, error in refused.items()],
         "default_model": plane.repository.default,
         "profile": plane.profile.name,
         "max_request_bytes": plane.max_request_bytes,
-        "models": [_described(model) for model in plane.repository.models],
+        "models": [_described(model, refused.get(model.name)) for model in plane.repository.models],
     }
 
 
@@ -169,7 +174,7 @@ class _PingJob:
 
     def run(self, together: Sequence[Job]) -> None:  # noqa: ARG002 - the signature of a job
         try:
-            answer = pong(self._plane)
+            answer = pong(self._plane, whole=True)
         except Exception as error:  # noqa: BLE001 - one request must not end the service
             self._ticket.fail(error)
         else:
@@ -179,14 +184,14 @@ class _PingJob:
         self._ticket.refuse(error)
 
 
-def _described(model: AnyServedModel) -> dict[str, Any]:
+def _described(model: AnyServedModel, refused: str | None) -> dict[str, Any]:
     """Return what ``ping`` says of a model; ``warnings`` where there are any."""
     engine = model.engine
     described: dict[str, Any] = {
         "name": model.name,
         "kind": model.kind.name,
         "state": STATES[model.lifecycle.state],
-        "error": model.refused,
+        "error": refused,
         **model.manifest.described(),
         "precision": engine.precision if engine else model.manifest.precision,
         "batch_sizes": engine.compiled_counts if engine else [],

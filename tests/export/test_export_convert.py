@@ -319,3 +319,12 @@ def test_granite_is_exact(granite: Path, output: Path) -> None:
     for count in (1, 7):
         error = np.abs(compiled(series[:count])[0] - expected[:count]) / series[:count].std(1, keepdims=True)
         assert error.max() <= 1e-5
+
+
+def test_a_source_beyond_what_is_served_is_told_before_the_work(
+    make_checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    source = make_checkpoint(context_length=100_000, patch_length=10_000, patch_stride=10_000)
+    with pytest.raises(SetupError, match="source is beyond what is served: context: "):
+        convert_forecaster(str(source), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

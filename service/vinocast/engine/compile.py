@@ -6,19 +6,24 @@ Static shapes keep the memory of a long-running process constant and spare the s
 from __future__ import annotations
 
 import logging
+import math
+import re
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import openvino as ov
 
+from vinocast.data.regular import read_regular
+from vinocast.engine.bounds import GRAPH_BODIES, TENSOR_BYTES, most_bytes
 from vinocast.engine.cpu import processor
 from vinocast.engine.in_force import differences, read_back
 from vinocast.engine.profiles import isa_cap, overridden_caps
-from vinocast.errors import ModelRefusedError, SetupError
+from vinocast.errors import ModelRefusedError, SetupError, in_one_line, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -31,6 +36,10 @@ log = logging.getLogger(__name__)
 
 # The first inference of a shape is several times slower than the next ones.
 WARM_UP_RUNS = 3
+# What reading and compiling raise for a graph that is none, and for one that takes more memory than there is.
+UNCOMPILED = (RuntimeError, ValueError, TypeError, OverflowError, MemoryError)
+# Where a graph within a graph begins.
+BODY = re.compile(rb"<(?:then_|else_)?body\b")
 
 
 class Slot:
@@ -64,6 +73,15 @@ class Slot:
     def wait(self) -> None:
         """Wait until ``outputs`` are there."""
         self._request.wait()
+
+
+@contextmanager
+def compiling(folder: Path) -> Iterator[None]:
+    """Refuse the model of a folder, by ModelRefusedError, for what reading or compiling its graph raises."""
+    try:
+        yield
+    except UNCOMPILED as error:
+        raise ModelRefusedError(f"{folder}: {in_one_line(error)}") from error
 
 
 def infer_together(slots: Sequence[Slot]) -> float:
@@ -139,21 +157,33 @@ class Compiler:
             )
 
     def read(self, ir: Path) -> ov.Model:
-        """Read an IR, weights and all."""
-        return self._core.read_model(ir)
+        """Read an IR, weights and all, from its two files; raises OSError where one cannot be read."""
+        weights = ir.with_suffix(".bin")
+        return self.read_bytes(read_regular(ir, most_bytes(ir.name)), read_regular(weights, most_bytes(weights.name)))
 
     def read_bytes(self, graph: bytes, weights: bytes) -> ov.Model:
-        """Read an IR from the bytes of its two files."""
+        """Read an IR from the bytes of its two files, of which OpenVINO makes a copy of its own.
+
+        Of a path it would map the weights: who cuts the file then ends the process by SIGBUS, and who writes into it
+        changes what the model computes. Raises ValueError for bytes that are no graph of a bounded depth.
+        """
+        # OpenVINO looks at the bytes for what they are, and a graph of another format may name files to be read.
+        if not graph.lstrip().startswith(b"<") or b"\0" in graph:
+            raise ValueError("the graph is no XML")
+        if len(BODY.findall(graph)) > GRAPH_BODIES:
+            raise ValueError(f"more than {GRAPH_BODIES} loops and branches in the graph")
         return self._core.read_model(graph, weights)
 
     def compile(self, model: ov.Model, shape: tuple[int, ...], profile: Profile | None = None) -> CompiledShape:
         """Compile a copy of a model for one input shape and warm it up; under a profile of its own, if it has one.
 
         The instruction-set cap is that of the compiler's profile all the same. Raises ModelRefusedError where something
-        else is in force than was asked for, and the compiler is strict.
+        else is in force than was asked for, and the compiler is strict; ValueError for a graph that would take any
+        amount of memory, RuntimeError for one that OpenVINO cannot compile.
         """
         static = model.clone()
         static.reshape(list(shape))
+        _check_tensors(static)
         profile = profile or self.profile
         config = profile.plugin_config(self._budget)
         if self._device != "CPU":
@@ -167,7 +197,7 @@ class Compiler:
             for clause in differences(config, self.profile.isa_cap, in_force, self._flags)
         ]
         if warnings and self._strict:
-            raise ModelRefusedError("; ".join(warnings))
+            raise ModelRefusedError("; ".join(warnings), "; ".join(warnings))
         for warning in warnings:
             if warning not in self._told:
                 log.warning("%s", warning)
@@ -177,6 +207,20 @@ class Compiler:
     def capabilities(self) -> list[str]:
         """Return the element types the CPU plugin offers under the instruction-set cap in force."""
         return list(self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+
+
+def _check_tensors(model: ov.Model) -> None:
+    """Raise ValueError where an operation makes a tensor beyond the bound, or the result has no shape of its own."""
+    if any(output.get_partial_shape().is_dynamic for output in model.outputs):
+        raise ValueError("the graph has a result of no fixed shape")
+    for node in model.get_ops():
+        for index in range(node.get_output_size()):
+            shape = node.get_output_partial_shape(index)
+            if shape.is_static:
+                size = math.prod(shape.to_shape()) * node.get_output_element_type(index).size
+                if size > TENSOR_BYTES:
+                    name = shorten(node.get_friendly_name())
+                    raise ValueError(f"{name} of the graph makes {size} bytes, more than the {TENSOR_BYTES} it may")
 
 
 def openvino_version() -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from vinocast.engine.lifecycle import MODEL_STEPS, Lifecycle, ModelState
 from vinocast.engine.manifest import Manifest, ModelFolder
-from vinocast.errors import ModelRefusedError, UnknownModelError
+from vinocast.errors import UNTOLD, ModelRefusedError, ShuttingDownError, UnknownModelError, in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -81,6 +81,7 @@ class ServedModel(Generic[M_co, E_co]):
         folder: its folder, with its manifest.
         engine: what computes it, from the moment at which it is ready.
         lifecycle: how far it has come.
+        reason: why it is not served, where it is refused, for whoever asks over a network.
     """
 
     def __init__(self, kind: Kind[M_co, E_co], folder: ModelFolder[M_co]) -> None:
@@ -88,6 +89,8 @@ class ServedModel(Generic[M_co, E_co]):
         self.folder = folder
         self.engine: E_co | None = None
         self.lifecycle = Lifecycle(ModelState.REGISTERED, MODEL_STEPS)
+        self.reason = UNTOLD
+        self._given_up = False
 
     @property
     def manifest(self) -> M_co:
@@ -101,8 +104,8 @@ class ServedModel(Generic[M_co, E_co]):
 
     @property
     def settled(self) -> bool:
-        """Whether loading has ended, well or not."""
-        return self.lifecycle.state in SETTLED
+        """Whether loading has ended, well or not, or nobody waits for its end any more."""
+        return self._given_up or self.lifecycle.state in SETTLED
 
     @property
     def refused(self) -> str | None:
@@ -127,14 +130,23 @@ class ServedModel(Generic[M_co, E_co]):
             return
         try:
             self.engine.load_rest(compiler, stop)
-        except (ModelRefusedError, RuntimeError) as error:
+        except ModelRefusedError as error:
             log.error("model %s goes on with batches of %s: %s", self.name, self.engine.compiled_counts, error)
             reasons = filter(None, (self.lifecycle.reason, str(error)))
             self.lifecycle.become(ModelState.DEGRADED, "; ".join(reasons))
 
-    def refuse(self, reason: str) -> bool:
-        """Give a model that was to be loaded up, for a reason; returns False where it has been loaded or given up."""
-        return self.lifecycle.become(ModelState.REFUSED, reason)
+    def refuse(self, error: Exception) -> bool:
+        """Give a model that was to be loaded up, for a cause; returns False where it has been loaded or given up."""
+        if not isinstance(error, ModelRefusedError):
+            error = ModelRefusedError(f"{self.folder.path}: {in_one_line(error)}")
+        if self.lifecycle.state is not ModelState.LOADING:
+            return False
+        self.reason = error.reason
+        return self.lifecycle.become(ModelState.REFUSED, str(error))
+
+    def give_up(self) -> None:
+        """Have what waits for the model wait no longer, as the service ends and the model still loads."""
+        self._given_up = True
 
     def let_go(self) -> None:
         """Unload a model that is loaded, for the thread that computes: its memory is free when this returns."""
@@ -143,9 +155,14 @@ class ServedModel(Generic[M_co, E_co]):
             self.lifecycle.become(ModelState.REGISTERED)
 
     def loaded(self) -> E_co:
-        """Return the engine of a settled model; raises UnknownModelError when it was refused."""
+        """Return the engine of a settled model; raises UnknownModelError when it was refused.
+
+        Raises ShuttingDownError when it was given up.
+        """
+        if self.engine is None and self._given_up:
+            raise ShuttingDownError(f"the service is shutting down, and model {self.name} has not loaded")
         if self.engine is None:
-            raise UnknownModelError(f"model: {self.name} is not served: {self.refused}", "model")
+            raise UnknownModelError(f"model: {self.name} is not served: {self.reason}", "model")
         return self.engine
 
 

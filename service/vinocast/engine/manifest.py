@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import math
+import zipfile
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vinocast.data.bundled import mend
-from vinocast.data.regular import open_regular, read_regular, sha256_file
-from vinocast.errors import ModelRefusedError, SetupError, describe, shorten, shown
+from vinocast.data.regular import read_regular, sha256_file
+from vinocast.engine.bounds import FOLDER_BYTES, GOLDEN_BYTES, MANIFEST_BYTES, MOST_FILES, most_bytes
+from vinocast.errors import ModelRefusedError, SetupError, describe, in_one_line, quote, shorten, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -23,6 +27,10 @@ MANIFEST_FILE = "manifest.json"
 IR_FILE = "model.xml"
 WEIGHTS_FILE = "model.bin"
 GOLDEN_FILE = "golden.npz"
+
+# What the table of a zip begins each entry with. Python makes an object of each, ten times as large as what it reads.
+ARCHIVE_ENTRY = b"PK\1\2"
+MOST_ARRAYS = 64
 
 
 class Source(BaseModel):
@@ -49,8 +57,10 @@ class Manifest(BaseModel):
     name: str
     precision: str
     version: str = "1"
-    golden_tolerance: float = Field(gt=0, description="largest difference from the golden vectors that is accepted")
-    files: dict[str, str] = Field(description="sha256 of every other file of the folder")
+    golden_tolerance: float = Field(
+        gt=0, allow_inf_nan=False, description="largest difference from the golden vectors that is accepted"
+    )
+    files: dict[str, str] = Field(max_length=MOST_FILES, description="sha256 of every other file of the folder")
     source: Source
     tools: dict[str, str] = Field(description="versions of the tools that made the model")
     command: str | None = Field(default=None, description="the command that made the weights, for a model trained here")
@@ -84,56 +94,138 @@ class ModelFolder(Generic[M_co]):
 
     def verify(self) -> None:
         """Compare every file with its hash; raises ModelRefusedError that names the first file that differs."""
-        for name in self.manifest.required:
-            if name not in self.manifest.files:
-                raise ModelRefusedError(f"{self.path / MANIFEST_FILE}: files: no sha256 of {name}; {mend(self.path)}")
-        for name, expected in self.manifest.files.items():
-            if Path(name).is_absolute() or ".." in Path(name).parts:
-                raise ModelRefusedError(f"{self.path / MANIFEST_FILE}: files: {name!r} is not inside the folder")
-            try:
-                actual = sha256_file(self.path / name)
-            except OSError as error:
-                raise ModelRefusedError(f"{self.path / name}: {error.strerror}; {mend(self.path)}") from error
-            if actual != expected:
-                raise ModelRefusedError(
-                    f"{self.path / name}: sha256 {actual} is not the manifest's {expected}; {mend(self.path)}"
-                )
+        for _ in self._files():
+            pass
+
+    def read(self) -> dict[str, bytes]:
+        """Do what :meth:`verify` does, and return the files that a model of its kind cannot do without, by name.
+
+        These are the bytes that were compared, in memory of our own: nothing that happens to the files afterwards can
+        change what is made of them.
+        """
+        return {name: data for name, data in self._files() if data is not None}
 
     def golden(self, *names: str) -> list[NDArray[Any]]:
-        """Return golden vectors by their names: inputs of the model and the outputs that belong to them."""
-        import numpy as np  # noqa: PLC0415 - listing models needs no numpy
+        """Return golden vectors by their names, see :func:`golden_vectors`; raises ModelRefusedError."""
+        return golden_vectors(self, self.read(), *names)
 
-        # numpy leaves a file of its own opening open when it turns out to be no archive.
-        with open_regular(self.path / GOLDEN_FILE) as file, np.load(file, allow_pickle=False) as arrays:
-            return [arrays[name] for name in names]
+    def refusal(self, fault: str, more: str = "", file: str = "", remedy: str | None = None) -> ModelRefusedError:
+        """Return the error that refuses the model.
+
+        Args:
+            fault: for everybody.
+            more: what follows in the log, for whoever may see the files.
+            file: of the folder, which has the fault.
+            remedy: what to do about it; :func:`vinocast.data.bundled.mend` if not given.
+        """
+        return _refusal(self.path, fault, more, file, remedy)
+
+    def _files(self) -> Iterator[tuple[str, bytes | None]]:
+        """Yield every file by its name once it is compared with its hash, with its bytes where they are needed."""
+        for name in self.manifest.required:
+            if name not in self.manifest.files:
+                raise self.refusal(f"files: no sha256 of {name}", file=MANIFEST_FILE)
+        left = FOLDER_BYTES
+        for name, expected in self.manifest.files.items():
+            if not _is_inside(name):
+                raise self.refusal(f"files: {quote(name)} is not inside the folder", file=MANIFEST_FILE)
+            path, most, data = self.path / name, min(left, most_bytes(name)), None
+            try:
+                if name in self.manifest.required:
+                    data = read_regular(path, most)
+                    actual = hashlib.sha256(data).hexdigest()
+                else:
+                    actual = sha256_file(path, most)
+                left -= len(data) if data is not None else path.stat().st_size
+            except OSError as error:
+                raise self.refusal(str(error.strerror), file=name) from error
+            if actual != expected:
+                raise self.refusal(
+                    "sha256 is not the manifest's", f" ({actual} instead of {shorten(expected)})", file=name
+                )
+            yield name, data
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a manifest's name of a file can be one of a file in its folder, written as it is written once only."""
+    path = PurePosixPath(name)
+    return name.isprintable() and str(path) == name != "." and not path.is_absolute() and ".." not in path.parts
+
+
+def _refusal(folder: Path, fault: str, more: str = "", file: str = "", remedy: str | None = None) -> ModelRefusedError:
+    """Return the error that refuses a model; see :meth:`ModelFolder.refusal`."""
+    remedy = remedy or mend(folder)
+    return ModelRefusedError(
+        f"{folder / shorten(file) if file else folder}: {fault}{more}; {remedy}",
+        f"{f'{shorten(file)}: ' if file else ''}{fault}; {remedy}",
+    )
+
+
+def golden_vectors(folder: ModelFolder[Any], files: Mapping[str, bytes], *names: str) -> list[NDArray[Any]]:
+    """Return golden vectors by their names: inputs of the model and the outputs that belong to them.
+
+    ``files`` are those that :meth:`ModelFolder.read` has returned. Raises ModelRefusedError for what is no archive of
+    plain numbers, or would take more memory than golden vectors may.
+    """
+    try:
+        packed = files[GOLDEN_FILE]
+        if packed.count(ARCHIVE_ENTRY) > MOST_ARRAYS:
+            raise ValueError(f"more than {MOST_ARRAYS} arrays")
+        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+            return [_array(archive, name) for name in names]
+    except Exception as error:  # what hostile bytes make the readers of two formats raise is no closed list
+        raise folder.refusal("golden vectors expected", f" ({in_one_line(error)})", file=GOLDEN_FILE) from error
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """Return an array of numbers of an npz; raises ValueError for another, before it takes any memory."""
+    import numpy as np  # noqa: PLC0415 - listing models needs no numpy
+
+    member = archive.getinfo(f"{name}.npy")
+    if member.file_size > GOLDEN_BYTES:
+        raise ValueError(f"{name} has {member.file_size} bytes, more than the {GOLDEN_BYTES} it may have")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name} is packed in another way than numpy does")
+    data = archive.read(member)
+    file = io.BytesIO(data)
+    version = np.lib.format.read_magic(file)
+    header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+    shape, _, kind = header(file)
+    if kind.kind not in "fiu" or math.prod(shape) * kind.itemsize != len(data) - file.tell():
+        raise ValueError(f"{name} is no array of numbers of its own length")
+    file.seek(0)
+    return np.asarray(np.load(file, allow_pickle=False))
 
 
 def read_manifest(path: Path, kinds: Mapping[str, type[M]]) -> ModelFolder[M]:
     """Read the manifest of a model of one of some kinds; raises ModelRefusedError that says what is wrong with it."""
     if not path.name.isprintable():
-        raise ModelRefusedError(f"{shown(path)}: a model goes by its folder's name, and this is no text: rename it")
+        fault = "a model goes by its folder's name, and this is no text: rename it"
+        raise ModelRefusedError(f"{shown(path)}: {fault}", fault)
     try:
-        fields = orjson.loads(read_regular(path / MANIFEST_FILE))
+        fields = orjson.loads(read_regular(path / MANIFEST_FILE, MANIFEST_BYTES))
     except OSError as error:
-        raise ModelRefusedError(f"{path}: no readable {MANIFEST_FILE} ({error.strerror}); {mend(path)}") from error
+        raise _refusal(path, f"no readable {MANIFEST_FILE} ({error.strerror})") from error
     except orjson.JSONDecodeError as error:
-        raise ModelRefusedError(f"{path / MANIFEST_FILE}: {error}; {mend(path)}") from error
+        raise _refusal(path, in_one_line(error), file=MANIFEST_FILE) from error
     kind = fields.get("kind") if isinstance(fields, dict) else None
     schema = kinds.get(kind) if isinstance(kind, str) else None
     if schema is None and isinstance(kind, str) and len(kinds) == 1:
-        raise ModelRefusedError(f"{path}: a model of kind {shorten(kind)}, not a {next(iter(kinds))}")
+        fault = f"a model of kind {shorten(kind)}, not a {next(iter(kinds))}"
+        raise ModelRefusedError(f"{path}: {fault}", fault)
     if schema is None:
-        raise ModelRefusedError(
-            f"{path / MANIFEST_FILE}: kind: expected {' or '.join(kinds)}, got {describe(kind)}; {mend(path)}"
-        )
+        raise _refusal(path, f"kind: expected {' or '.join(kinds)}, got {describe(kind)}", file=MANIFEST_FILE)
     try:
         return ModelFolder(path, schema.model_validate(fields))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ModelRefusedError(
-            f"{path / MANIFEST_FILE}: {f'{where}: ' if where else ''}{first['msg']}; {mend(path)}"
-        ) from error
+        raise _refusal(path, first_fault(error), file=MANIFEST_FILE) from error
+
+
+def first_fault(error: ValidationError) -> str:
+    """Return where the first fault of a manifest stands, and what it is."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = shorten(".".join(map(str, first["loc"])))
+    return f"{f'{where}: ' if where else ''}{first['msg']}"
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -13,6 +13,7 @@ from vinocast.engine.kinds import Engine, Kind, ServedModel
 from vinocast.engine.lifecycle import ModelState
 from vinocast.engine.manifest import Manifest, find_models, read_manifest
 from vinocast.errors import ModelRefusedError, SetupError, UnknownModelError, quote
+from vinocast.process.native import NativeThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -75,7 +76,7 @@ class Repository:
         self._loader: threading.Thread | None = None
         self._compiler: Compiler | None = None
         # Folders whose manifest cannot be read: no more is known of them.
-        self._unreadable: dict[str, str] = {}
+        self._unreadable: dict[str, ModelRefusedError] = {}
         self._lead = next(iter(kinds.values()))
         found: list[AnyServedModel] = []
         for name, path in find_models(root).items():
@@ -86,7 +87,7 @@ class Repository:
                 log.error("%s", error)
                 if name == (default or self._lead.bundled):
                     raise
-                self._unreadable[name] = str(error)
+                self._unreadable[name] = error
                 continue
             found.append(ServedModel(kinds[folder.manifest.kind], folder))
         leading = [model.name for model in found if model.kind is self._lead]
@@ -109,8 +110,15 @@ class Repository:
 
     @property
     def refused(self) -> dict[str, str]:
-        """The models that are not served, and why."""
-        return self._unreadable | {model.name: model.refused for model in self.models if model.refused is not None}
+        """The models that are not served, and why, for whoever has started the service."""
+        unreadable = {name: str(error) for name, error in self._unreadable.items()}
+        return unreadable | {model.name: model.refused for model in self.models if model.refused is not None}
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """The same, for whoever asks over a network."""
+        unreadable = {name: error.reason for name, error in self._unreadable.items()}
+        return unreadable | {model.name: model.reason for model in self.models if model.refused is not None}
 
     def of(self, kind: Kind[M, E]) -> list[ServedModel[M, E]]:
         """Return the models of a kind."""
@@ -128,7 +136,7 @@ class Repository:
             return cast("ServedModel[M, E]", model)  # the kind says what its models hold and what computes them
         models = [model.name for model in self.of(kind)]
         if name is not None and name in self._unreadable:
-            raise UnknownModelError(f"model: {name} is not served: {self._unreadable[name]}", "model")
+            raise UnknownModelError(f"model: {name} is not served: {self._unreadable[name].reason}", "model")
         if not models:
             raise UnknownModelError(f"model: no {kind.noun} is served here", "model")
         raise UnknownModelError(f"model: expected one of {', '.join(sorted(models))}, got {quote(name)}", "model")
@@ -163,8 +171,8 @@ class Repository:
         """Load models in a thread that begins when the one before it has ended."""
         for model in models:
             model.expect()
-        # No daemon: an interpreter that ends in the middle of a compile may crash. close() makes it end soon.
-        self._loader = threading.Thread(target=self._load, args=(models, self._loader), name="loader")
+        # close() makes it end soon, unless the shape at hand never ends.
+        self._loader = NativeThread(target=self._load, args=(models, self._loader), name="loader")
         self._loader.start()
 
     def _load(self, models: list[AnyServedModel], before: threading.Thread | None) -> None:
@@ -194,7 +202,7 @@ class Repository:
             # Whatever it is, nobody may wait for it for ever.
             log.exception("loading failed")
             for model in models:
-                if model.refuse(f"{model.folder.path}: {error}"):
+                if model.refuse(error):
                     settled(model)
 
     def _load_one(self, model: AnyServedModel, compiler: Compiler) -> None:
@@ -202,11 +210,11 @@ class Repository:
         try:
             model.load(compiler)
         except ModelRefusedError as error:
-            model.refuse(str(error))
+            model.refuse(error)
             log.error("model %s is refused: %s", model.name, error)
         except Exception as error:
             # Whatever it is, it is this model's fault alone, and nobody may wait for it for ever.
-            model.refuse(f"{model.folder.path}: {error}")
+            model.refuse(error)
             log.exception("model %s is refused", model.name)
         else:
             log.info("model %s is ready after %.0f ms", model.name, (time.monotonic() - start) * 1e3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,12 +16,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vinocast.data.atomic import file_beside, whole_file
 from vinocast.data.regular import read_regular
+from vinocast.engine.bounds import TUNED_BYTES
 from vinocast.engine.cpu import CPUINFO, CpuBudget, cpu_budget, processor
 from vinocast.engine.manifest import Manifest, ModelFolder, read_manifest
 from vinocast.engine.profiles import MOST_THREADS, PROFILE_NAMES, PROFILES, TUNED, Profile
 from vinocast.errors import ModelRefusedError, SetupError
 
 M = TypeVar("M", bound=Manifest)
+
+log = logging.getLogger(__name__)
 
 PROFILE_FILE = "tuned.json"
 # Of which a profile of many models is some thousand.
@@ -78,10 +82,18 @@ class TunedProfile(Profile):
 
 
 class Choice(NamedTuple, Generic[M]):
-    """How one model is compiled under a profile: the profile of its own, the files, and what a user should know."""
+    """How one model is compiled under a profile.
+
+    Attributes:
+        profile: its own.
+        folder: where its files are.
+        files: those, verified, as :meth:`ModelFolder.read` returns them.
+        warning: what a user should know.
+    """
 
     profile: Profile
     folder: ModelFolder[M]
+    files: Mapping[str, bytes]
     warning: str | None = None
 
 
@@ -96,16 +108,17 @@ def find_profile(name: str) -> Profile:
 
 
 def choose(profile: Profile, folder: ModelFolder[M]) -> Choice[M]:
-    """Return how to compile a model under a profile, and from which files.
+    """Return how to compile a model under a profile, and from which files; raises ModelRefusedError.
 
-    Under ``tuned`` it is as was measured; with a warning where the model was not tuned as it is. Under any other
-    profile it is the profile itself, and the model's own files.
+    Its own files are verified whatever is served in their stead. Under ``tuned`` it is as was measured; with a warning
+    where the model was not tuned as it is. Under any other profile it is the profile itself, and the model's own files.
     """
+    files, name = folder.read(), folder.path.name
     if not isinstance(profile, TunedProfile):
-        return Choice(profile, folder)
+        return Choice(profile, folder, files)
     tuned = profile.models.get(folder.content)
     if tuned is None:
-        return Choice(profile, folder, f"{folder.path} was not tuned, or has changed since, and runs in f32: {MEND}")
+        return Choice(profile, folder, files, f"{name} was not tuned, or has changed since, and runs in f32: {MEND}")
     own = Profile(
         profile.name,
         profile.summary,
@@ -115,13 +128,14 @@ def choose(profile: Profile, folder: ModelFolder[M]) -> Choice[M]:
         precision=tuned.precision,
     )
     if tuned.int8 is None:
-        return Choice(own, folder)
+        return Choice(own, folder, files)
     try:
         derived = read_manifest(int8_folder(profile.state) / tuned.int8, {folder.manifest.kind: type(folder.manifest)})
-        derived.verify()
+        return Choice(own, derived, derived.read())
     except ModelRefusedError as error:
-        return Choice(profile, folder, f"{folder.path} runs in f32, as its int8 model cannot be used: {error}; {MEND}")
-    return Choice(own, derived)
+        log.warning("%s", error)
+        warning = f"{name} runs in f32, as its int8 model cannot be used: {error.reason}; {MEND}"
+        return Choice(profile, folder, files, warning)
 
 
 def state_folder() -> Path:
@@ -180,7 +194,7 @@ def read_tuned() -> TunedProfile:
     state = state_folder()
     path = state / PROFILE_FILE
     try:
-        found = TunedFile.model_validate_json(read_regular(path))
+        found = TunedFile.model_validate_json(read_regular(path, TUNED_BYTES))
     except FileNotFoundError:
         raise SetupError(f"no profile 'tuned' ({path}): {MEND}") from None
     except (OSError, ValidationError) as error:

@@ -11,11 +11,20 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 import openvino as ov
+from pydantic import ValidationError
 
 from vinocast import __version__
 from vinocast.data.regular import sha256_file
 from vinocast.data.series import bundled_series, read_series
-from vinocast.engine.manifest import GOLDEN_FILE, IR_FILE, WEIGHTS_FILE, Source, write_manifest
+from vinocast.engine.manifest import (
+    GOLDEN_FILE,
+    IR_FILE,
+    WEIGHTS_FILE,
+    Source,
+    first_fault,
+    golden_vectors,
+    write_manifest,
+)
 from vinocast.errors import ModelRefusedError, SetupError, shown
 from vinocast.export.families.registry import read_source
 from vinocast.export.files import CONFIG_FILE, WEIGHT_FILES
@@ -146,10 +155,12 @@ def quantize_folder(folder: ForecasterFolder, series: Series, root: Path) -> For
         return open_forecaster(output)
     check_output(output, OWN_FILES, sum(path.stat().st_size for path in files_below(folder.path)))
     with workspace(output) as made:
-        core = ov.Core()
-        graph = quantize(core.read_model(folder.path / IR_FILE), series.calibration(manifest.context), manifest)
+        core, files = ov.Core(), folder.read()
+        graph = quantize(
+            core.read_model(files[IR_FILE], files[WEIGHTS_FILE]), series.calibration(manifest.context), manifest
+        )
         save_ir(graph, made / IR_FILE)
-        inputs, _ = folder.golden("inputs", "outputs")
+        inputs, _ = golden_vectors(folder, files, "inputs", "outputs")
         compiled = core.compile_model(made / IR_FILE, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         np.savez(made / GOLDEN_FILE, inputs=inputs, outputs=compiled(inputs)[0])
         hashes = {path.name: sha256_file(path) for path in files_below(made)}
@@ -177,24 +188,27 @@ def _plan(
         raise SetupError(f"channels: the model has {signature.channels}, each needs one name of its own; got {names}")
     if strange := [name for name in names if not name.isprintable()]:
         raise SetupError(f"channels: a name must be printable UTF-8, got {strange[0]!a}")
-    return ForecasterManifest(
-        name=name,
-        layout=signature.layout,
-        context=signature.context,
-        horizon=signature.horizon,
-        channels=names,
-        precision=precision,
-        golden_tolerance=GOLDEN_TOLERANCES[precision],
-        files={},
-        source=Source(
-            name=shown(checkpoint.name),
-            sha256=checkpoint.sha256,
-            options={"precision": precision, "channels": ",".join(names), "keep_source": str(keep_source).lower()},
-        ),
-        tools={"vinocast": __version__} | {tool: version(tool) for tool in (*TOOLS, checkpoint.runner)},
-        metrics=list(metrics),
-        command=command,
-    )
+    try:
+        return ForecasterManifest(
+            name=name,
+            layout=signature.layout,
+            context=signature.context,
+            horizon=signature.horizon,
+            channels=names,
+            precision=precision,
+            golden_tolerance=GOLDEN_TOLERANCES[precision],
+            files={},
+            source=Source(
+                name=shown(checkpoint.name),
+                sha256=checkpoint.sha256,
+                options={"precision": precision, "channels": ",".join(names), "keep_source": str(keep_source).lower()},
+            ),
+            tools={"vinocast": __version__} | {tool: version(tool) for tool in (*TOOLS, checkpoint.runner)},
+            metrics=list(metrics),
+            command=command,
+        )
+    except ValidationError as error:
+        raise SetupError(f"{shown(checkpoint.name)} is beyond what is served: {first_fault(error)}") from error
 
 
 def _listed(output: Path) -> set[str]:

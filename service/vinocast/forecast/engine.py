@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vinocast.data.bundled import mend
-from vinocast.engine.compile import infer_together
-from vinocast.engine.manifest import IR_FILE
+from vinocast.engine.compile import compiling, infer_together
+from vinocast.engine.manifest import IR_FILE, WEIGHTS_FILE, golden_vectors
 from vinocast.engine.tuned import choose
-from vinocast.errors import ModelRefusedError
 from vinocast.forecast.manifest import SERIES_PER_PART, ForecasterFolder, ForecasterManifest
 
 if TYPE_CHECKING:
@@ -103,20 +101,20 @@ class ForecastEngine:
 
     def load(self, compiler: Compiler) -> None:
         """Verify the files, compile the main shape and pass the self-test; raises ModelRefusedError."""
-        self.folder.verify()
-        self.profile, self.served, warning = choose(compiler.profile, self.folder)
+        self.profile, self.served, files, warning = choose(compiler.profile, self.folder)
         if warning:
             log.warning("%s", warning)
-        try:
-            self._model = compiler.read(self.served.path / IR_FILE)
-            self._golden = self.served.golden("inputs", "outputs")
-            main = self._add(compiler, self._wanted()[0])
-        except (RuntimeError, OSError, KeyError, ValueError) as error:
-            raise ModelRefusedError(f"{self.folder.path}: {error}") from error
+        self._golden = golden_vectors(self.served, files, "inputs", "outputs")
+        with compiling(self.served.path):
+            self._model = compiler.read_bytes(files[IR_FILE], files[WEIGHTS_FILE])
+        main = self._add(compiler, self._wanted()[0])
         self.in_force, self.warnings = main.in_force, [*([warning] if warning else []), *main.warnings]
 
     def load_rest(self, compiler: Compiler, stop: Callable[[], bool] = lambda: False) -> None:
-        """Compile and self-test the other shapes, each usable as soon as it is ready, until ``stop`` says True."""
+        """Compile and self-test the other shapes, each usable as soon as it is ready, until ``stop`` says True.
+
+        Raises ModelRefusedError, and those that were ready are.
+        """
         for count in self._wanted()[1:]:
             if stop():
                 return
@@ -225,18 +223,16 @@ class ForecastEngine:
     def _add(self, compiler: Compiler, count: int) -> CompiledShape:
         manifest = self.manifest
         series = manifest.layout == "series"
-        shape = compiler.compile(
-            self._model,
-            (count, manifest.context) if series else (count, manifest.context, len(manifest.channels)),
-            self.profile,
-        )
-        self._self_test(shape, count)
+        with compiling(self.served.path):
+            shape = compiler.compile(
+                self._model,
+                (count, manifest.context) if series else (count, manifest.context, len(manifest.channels)),
+                self.profile,
+            )
+            self._self_test(shape, count)
         self._shapes[count] = shape
         self._counts = sorted({*self._counts, count})
         return shape
-
-    def _mend(self) -> str:
-        return mend(self.folder.path) if self.served is self.folder else "tune the model again"
 
     def _self_test(self, shape: CompiledShape, count: int) -> None:
         """Run the golden vectors through a compiled shape; raises ModelRefusedError when they do not come out."""
@@ -250,10 +246,7 @@ class ForecastEngine:
             (manifest.context, *channels),
             (manifest.horizon, *channels),
         ) or not (0 < len(inputs) == len(expected)):
-            raise ModelRefusedError(
-                f"{self.folder.path}: the IR or the golden vectors have another shape than the manifest says; "
-                f"{mend(self.folder.path)}"
-            )
+            raise self.folder.refusal("the IR or the golden vectors have another shape than the manifest says")
         for start in range(0, len(inputs), count):
             batch = inputs[start : start + count]
             shape.inputs[: len(batch)] = batch
@@ -262,7 +255,7 @@ class ForecastEngine:
             difference = np.abs(shape.outputs[: len(batch)] - expected[start : start + count]) / scale
             worst = float(difference.max())
             if not worst <= tolerance:
-                raise ModelRefusedError(
-                    f"{self.served.path}: the golden vectors come out {worst:.3g} of a series' deviation away, "
-                    f"more than {tolerance:.3g}; {self._mend()}"
+                raise self.served.refusal(
+                    f"the golden vectors come out {worst:.3g} of a series' deviation away, more than {tolerance:.3g}",
+                    remedy=None if self.served is self.folder else "tune the model again",
                 )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, field_validator, model_validator
 
 from vinocast.data.bundled import BUNDLED_FORECASTER
+from vinocast.engine.bounds import MOST_CHANNELS, MOST_STEPS, MOST_WINDOW_VALUES
 from vinocast.engine.manifest import (
     GOLDEN_FILE,
     IR_FILE,
@@ -58,9 +59,9 @@ class ForecasterManifest(Manifest):
 
     kind: Literal["forecaster"] = "forecaster"
     layout: Literal["series", "window"]
-    context: int = Field(gt=0)
-    horizon: int = Field(gt=0)
-    channels: list[str] = Field(min_length=1)
+    context: int = Field(gt=0, le=MOST_STEPS)
+    horizon: int = Field(gt=0, le=MOST_STEPS)
+    channels: Annotated[list[str], FailFast()] = Field(min_length=1, max_length=MOST_CHANNELS)
     precision: Precision = Field(description="of the stored weights; int8 computes in 8 bits too")
     parity: dict[str, float] = Field(
         default_factory=dict,
@@ -74,6 +75,13 @@ class ForecasterManifest(Manifest):
         if len(set(channels)) != len(channels):
             raise ValueError("each channel needs a name of its own")
         return channels
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        steps, channels = max(self.context, self.horizon), len(self.channels)
+        if steps * channels > MOST_WINDOW_VALUES:
+            raise ValueError(f"{steps} steps of {channels} channels are more than {MOST_WINDOW_VALUES} values")
+        return self
 
     @cached_property
     def places(self) -> dict[str, int]:

@@ -7,12 +7,12 @@ import csv
 import io
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import orjson
 
 from vinocast.data.regular import open_input, read_input
-from vinocast.errors import SetupError
+from vinocast.errors import SetupError, quote
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +50,17 @@ class Labels:
 
 def read_labels(label_map: Path, chars: Path) -> Labels:
     """Read ``label_map.json`` and ``chars.csv``; raises SetupError that names the file and the fault."""
-    names, bases = read_label_map(label_map), read_bases(chars)
+    return _labels(read_label_map(label_map), read_bases(chars), label_map, chars)
+
+
+def parse_labels(label_map: bytes, chars: bytes, map_origin: str, chars_origin: str) -> Labels:
+    """Return what :func:`read_labels` does, from the bytes of both files; the origins name them in a message."""
+    return _labels(
+        parse_label_map(label_map, map_origin), parse_bases(io.BytesIO(chars), chars_origin), map_origin, chars_origin
+    )
+
+
+def _labels(names: list[str], bases: dict[str, str], label_map: object, chars: object) -> Labels:
     unlisted = [name for name in names if name not in bases]
     for name in unlisted:
         if SYNTHETIC.fullmatch(name):
@@ -85,12 +95,19 @@ def check_same_labels(own: list[str] | None, outputs: int, given: list[str], che
 def read_label_map(path: Path) -> list[str]:
     """Read ``{"label": index}``; return the labels by index. Raises SetupError."""
     try:
-        content = orjson.loads(read_input(path).removeprefix(codecs.BOM_UTF8))
+        data = read_input(path)
     except OSError as error:
         raise SetupError(f"{path}: {error.strerror}") from error
+    return parse_label_map(data, str(path))
+
+
+def parse_label_map(data: bytes, origin: str) -> list[str]:
+    """Return the labels by index of the bytes of a label map; raises SetupError that begins with ``origin``."""
+    try:
+        content = orjson.loads(data.removeprefix(codecs.BOM_UTF8))
     except orjson.JSONDecodeError as error:
-        raise SetupError(f"{path}: not JSON: {error}") from error
-    return check_label_map(content, str(path))
+        raise SetupError(f"{origin}: not JSON: {error}") from error
+    return check_label_map(content, origin)
 
 
 def check_label_map(content: object, origin: str) -> list[str]:
@@ -100,9 +117,11 @@ def check_label_map(content: object, origin: str) -> list[str]:
     names: dict[int, str] = {}
     for name, index in content.items():
         if type(index) is not int or not 0 <= index < len(content):
-            raise SetupError(f"{origin}: {name!r}: expected an index from 0 to {len(content) - 1}, got {index!r}")
+            raise SetupError(
+                f"{origin}: {quote(name)}: expected an index from 0 to {len(content) - 1}, got {quote(index)}"
+            )
         if index in names:
-            raise SetupError(f"{origin}: {names[index]!r} and {name!r} have the same index {index}")
+            raise SetupError(f"{origin}: {quote(names[index])} and {quote(name)} have the same index {index}")
         names[index] = str(name)
     return [names[index] for index in range(len(names))]
 
@@ -110,16 +129,23 @@ def check_label_map(content: object, origin: str) -> list[str]:
 def read_bases(path: Path) -> dict[str, str]:
     """Read ``chars.csv``; return the base character by label. Raises SetupError that names the line."""
     try:
-        with io.TextIOWrapper(open_input(path), "utf-8-sig", newline="") as file:
+        with open_input(path) as file:
+            return parse_bases(file, str(path))
+    except OSError as error:
+        raise SetupError(f"{path}: {error.strerror}") from error
+
+
+def parse_bases(data: BinaryIO, origin: str) -> dict[str, str]:
+    """Return what :func:`read_bases` does, of a file that is open; raises SetupError that begins with ``origin``."""
+    try:
+        with io.TextIOWrapper(data, "utf-8-sig", newline="") as file:
             rows = csv.DictReader(file, strict=True)
             missing = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
             if missing:
-                raise SetupError(f"{path}: the header lacks {', '.join(missing)}; expected {','.join(COLUMNS)}")
-            return {row["label"]: _base(row, f"{path}: line {rows.line_num}") for row in rows}
-    except OSError as error:
-        raise SetupError(f"{path}: {error.strerror}") from error
+                raise SetupError(f"{origin}: the header lacks {', '.join(missing)}; expected {','.join(COLUMNS)}")
+            return {row["label"]: _base(row, f"{origin}: line {rows.line_num}") for row in rows}
     except (csv.Error, UnicodeDecodeError) as error:
-        raise SetupError(f"{path}: not CSV in UTF-8: {error}") from error
+        raise SetupError(f"{origin}: not CSV in UTF-8: {error}") from error
 
 
 def _base(row: dict[str | None, str | list[str] | None], line: str) -> str:

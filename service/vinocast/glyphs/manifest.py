@@ -6,10 +6,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from vinocast.engine.bounds import MOST_LABELS
 from vinocast.engine.manifest import GOLDEN_FILE, Manifest
 
-PHASE1_IR_FILE = "phase1.xml"
-PHASE2_IR_FILE = "phase2.xml"
+PHASE1_IR_FILE, PHASE1_WEIGHTS_FILE = "phase1.xml", "phase1.bin"
+PHASE2_IR_FILE, PHASE2_WEIGHTS_FILE = "phase2.xml", "phase2.bin"
 LABEL_MAP_FILE = "label_map.json"
 CHARS_FILE = "chars.csv"
 
@@ -19,9 +20,9 @@ class GlyphsManifest(Manifest):
 
     required = (
         PHASE1_IR_FILE,
-        PHASE1_IR_FILE.replace(".xml", ".bin"),
+        PHASE1_WEIGHTS_FILE,
         PHASE2_IR_FILE,
-        PHASE2_IR_FILE.replace(".xml", ".bin"),
+        PHASE2_WEIGHTS_FILE,
         LABEL_MAP_FILE,
         CHARS_FILE,
         GOLDEN_FILE,
@@ -30,7 +31,7 @@ class GlyphsManifest(Manifest):
     computes = required[:4]
 
     kind: Literal["glyphs"] = "glyphs"
-    labels: int = Field(gt=0, description="how many labels Phase 2 tells apart")
+    labels: int = Field(gt=0, le=MOST_LABELS, description="how many labels Phase 2 tells apart")
     precision: Literal["f32"] = "f32"
     metrics: dict[str, float] = Field(
         default_factory=dict, description="accuracy on fonts that training has not seen; metrics.json has the whole"

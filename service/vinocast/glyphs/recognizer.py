@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vinocast.data.bundled import mend
 from vinocast.engine.batches import BatchedModel
-from vinocast.engine.manifest import ModelFolder
-from vinocast.errors import ModelRefusedError, SetupError
+from vinocast.engine.compile import compiling
+from vinocast.engine.manifest import ModelFolder, golden_vectors
+from vinocast.errors import SetupError
 from vinocast.glyphs.chain import PHASE1_BATCHES, GlyphChain
-from vinocast.glyphs.labels import Labels, read_labels
-from vinocast.glyphs.manifest import CHARS_FILE, LABEL_MAP_FILE, PHASE1_IR_FILE, PHASE2_IR_FILE, GlyphsManifest
+from vinocast.glyphs.labels import Labels, parse_labels
+from vinocast.glyphs.manifest import (
+    CHARS_FILE,
+    LABEL_MAP_FILE,
+    PHASE1_IR_FILE,
+    PHASE1_WEIGHTS_FILE,
+    PHASE2_IR_FILE,
+    PHASE2_WEIGHTS_FILE,
+    GlyphsManifest,
+)
 from vinocast.glyphs.normalize import raster_of_png
 from vinocast.glyphs.rasters import decode_raster, suspicions
 from vinocast.requests import Candidate
@@ -73,15 +81,18 @@ class Recognizer:
 
     def load(self, compiler: Compiler) -> None:
         """Verify the files, compile both nets and pass the self-test; raises ModelRefusedError."""
-        path = self._folder.path
-        self._folder.verify()
+        files = self._folder.read()
+        golden = golden_vectors(self._folder, files, "cells", "ids", "grids", "logits")
         try:
-            self._labels = read_labels(path / LABEL_MAP_FILE, path / CHARS_FILE)
-            self._phase1 = BatchedModel(compiler, compiler.read(path / PHASE1_IR_FILE), PHASE1_BATCHES)
-            self._phase2 = BatchedModel(compiler, compiler.read(path / PHASE2_IR_FILE), SERVED_BATCHES)
-            self._self_test(*self._folder.golden("cells", "ids", "grids", "logits"))
-        except (RuntimeError, OSError, KeyError, ValueError, SetupError) as error:
-            raise ModelRefusedError(f"{path}: {error}") from error
+            self._labels = parse_labels(files[LABEL_MAP_FILE], files[CHARS_FILE], LABEL_MAP_FILE, CHARS_FILE)
+        except SetupError as error:
+            raise self._folder.refusal(str(error)) from error
+        with compiling(self._folder.path):
+            phase1 = compiler.read_bytes(files[PHASE1_IR_FILE], files[PHASE1_WEIGHTS_FILE])
+            self._phase1 = BatchedModel(compiler, phase1, PHASE1_BATCHES)
+            phase2 = compiler.read_bytes(files[PHASE2_IR_FILE], files[PHASE2_WEIGHTS_FILE])
+            self._phase2 = BatchedModel(compiler, phase2, SERVED_BATCHES)
+            self._self_test(*golden)
         self._chain = GlyphChain(self._phase1, self._phase2)
 
     def load_rest(self, compiler: Compiler, stop: Callable[[], bool]) -> None:
@@ -135,15 +146,11 @@ class Recognizer:
         self, cells: NDArray[np.float32], ids: NDArray[np.int64], grids: NDArray[np.int64], logits: NDArray[np.float32]
     ) -> None:
         """Run the golden vectors through both nets; raises ModelRefusedError when they do not come out."""
-        path, tolerance = self._folder.path, self._folder.manifest.golden_tolerance
+        tolerance = self._folder.manifest.golden_tolerance
         if logits.shape[1:] != (len(self._labels),) or not (0 < len(grids) == len(logits) and len(cells) > 0):
-            raise ModelRefusedError(
-                f"{path}: {len(self._labels)} labels, golden vectors of shape {list(logits.shape)}; {mend(path)}"
-            )
+            raise self._folder.refusal(f"{len(self._labels)} labels, golden vectors of shape {list(logits.shape)}")
         if not np.array_equal(self._phase1(cells).argmax(axis=1), ids):
-            raise ModelRefusedError(f"{path}: the golden cells come out as other primitives; {mend(path)}")
+            raise self._folder.refusal("the golden cells come out as other primitives")
         worst = float(np.abs(self._phase2(grids) - logits).max())
         if not worst <= tolerance:
-            raise ModelRefusedError(
-                f"{path}: the golden grids come out {worst:.3g} away, more than {tolerance:.3g}; {mend(path)}"
-            )
+            raise self._folder.refusal(f"the golden grids come out {worst:.3g} away, more than {tolerance:.3g}")

@@ -10,7 +10,7 @@ import numpy as np
 from vinocast.engine.cpu import cpu_budget, processor
 from vinocast.export.glyphs.cache import Cache
 from vinocast.extras import missing_extra
-from vinocast.glyphs.manifest import PHASE1_IR_FILE, PHASE2_IR_FILE
+from vinocast.glyphs.manifest import PHASE1_IR_FILE, PHASE1_WEIGHTS_FILE, PHASE2_IR_FILE, PHASE2_WEIGHTS_FILE
 from vinocast.kinds import open_model
 from vinocast.recognition.said import tell
 
@@ -126,11 +126,11 @@ def _openvino(
     cache = options.openvino_cache_dir
     if checkpoints is None:
         folder = open_model(options.label_map.parent)
-        folder.verify()
-        first = compiled(engine.read_entry(folder.path / PHASE1_IR_FILE), 1)
-        entry = engine.read_entry(folder.path / PHASE2_IR_FILE)
+        files = folder.read()
+        first = compiled(engine.read_entry(folder.path, files[PHASE1_IR_FILE], files[PHASE1_WEIGHTS_FILE]), 1)
+        entry = engine.read_entry(folder.path, files[PHASE2_IR_FILE], files[PHASE2_WEIGHTS_FILE])
         if int8:
-            content = {"model": folder.manifest.files[PHASE2_IR_FILE.replace(".xml", ".bin")]}
+            content = {"model": folder.manifest.files[PHASE2_WEIGHTS_FILE]}
             entry = engine.quantize_entry(entry, "phase2_model", content, Cache(cache), calibration(first))
     else:
         first = compiled(engine.convert_checkpoint(checkpoints[0], cache, phase=1), 1)

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from vinocast.data.atomic import folder_beside, put_in_place, whole_file
-from vinocast.data.regular import sha256_file
+from vinocast.data.regular import read_regular, sha256_file
+from vinocast.engine.bounds import MANIFEST_BYTES, most_bytes
 from vinocast.errors import SetupError
 
 if TYPE_CHECKING:
@@ -148,11 +149,11 @@ def _versions(tools: tuple[str, ...]) -> dict[str, str]:
 def _read(folder: Path, name: str, versions: dict[str, str]) -> Entry | None:
     """Return a whole and current entry, or None."""
     try:
-        about = orjson.loads((folder / ENTRY_FILE).read_bytes())
+        about = orjson.loads(read_regular(folder / ENTRY_FILE, MANIFEST_BYTES))
         tools, files, notes = about["tools"], about["files"], about["notes"]
         if any(tools.get(tool) != version for tool, version in versions.items()):
             return None
-        data = {file: (folder / file).read_bytes() for file in files}
+        data = {file: read_regular(folder / file, most_bytes(file)) for file in files}
         if any(hashlib.sha256(data[file]).hexdigest() != expected for file, expected in files.items()):
             return None
         return Entry(folder, data[f"{IR_FOLDER}/{name}.xml"], data[f"{IR_FOLDER}/{name}.bin"], notes)

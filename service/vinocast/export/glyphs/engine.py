@@ -158,17 +158,17 @@ def convert_checkpoint(
     return entry if calibration is None else quantize_entry(entry, name, content, cache, calibration)
 
 
-def read_entry(ir: Path) -> Entry:
+def read_entry(folder: Path, ir: bytes, weights: bytes) -> Entry:
     """Return an IR that was converted elsewhere; its parameters are counted as it has them, batch norms folded."""
-    graph = ov.Core().read_model(ir)
-    weights = [node for node in graph.get_ops() if node.get_type_name() == "Constant"]
+    graph = ov.Core().read_model(ir, weights)
+    constants = [node for node in graph.get_ops() if node.get_type_name() == "Constant"]
     notes = {
-        "parameters": sum(prod(node.shape) for node in weights if node.get_element_type().is_real() and node.shape),
+        "parameters": sum(prod(node.shape) for node in constants if node.get_element_type().is_real() and node.shape),
         "primitives": _vocabulary(graph),
         "labels": graph.output(0).get_partial_shape()[1].get_length(),
         "label_map": None,
     }
-    return Entry(ir.parent, ir.read_bytes(), ir.with_suffix(".bin").read_bytes(), notes)
+    return Entry(folder, ir, weights, notes)
 
 
 def quantize_entry(

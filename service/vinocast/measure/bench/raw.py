@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import openvino as ov
 
-from vinocast.engine.compile import CompiledShape, Compiler, openvino_version
+from vinocast.engine.compile import UNCOMPILED, CompiledShape, Compiler, openvino_version
 from vinocast.engine.cpu import cpu_budget
-from vinocast.engine.manifest import IR_FILE
+from vinocast.engine.manifest import IR_FILE, WEIGHTS_FILE
 from vinocast.engine.profiles import Profile
 from vinocast.engine.tuned import choose, find_profile
 from vinocast.errors import SetupError
@@ -44,6 +44,10 @@ class Graphs:
         """Read an IR."""
         return self._compiler.read(ir)
 
+    def read_bytes(self, graph: bytes, weights: bytes) -> ov.Model:
+        """Read an IR from the bytes of its two files."""
+        return self._compiler.read_bytes(graph, weights)
+
     def add(self, name: str, model: ov.Model, inputs: np.ndarray[Any, Any], profile: Profile | None = None) -> None:
         """Compile a model for the shape of some inputs and keep them as its input."""
         static = model.clone()
@@ -69,8 +73,8 @@ def compile_graphs(folder: Path, profile: str, stock: Path | None) -> Graphs:
     manifest = open_forecaster(folder).manifest
     (window,) = random_windows(manifest.context, len(manifest.channels), 1)
     graphs = Graphs(profile)
-    own, served, _ = choose(graphs.profile, open_forecaster(folder))
-    ours, channels = graphs.read(served.path / IR_FILE), len(manifest.channels)
+    own, _, files, _ = choose(graphs.profile, open_forecaster(folder))
+    ours, channels = graphs.read_bytes(files[IR_FILE], files[WEIGHTS_FILE]), len(manifest.channels)
     if manifest.layout == "series":
         graphs.add(f"ours, {channels} series", ours, np.ascontiguousarray(window.T), own)
         if channels > 1:
@@ -90,7 +94,7 @@ def main() -> None:
     stock = options["stock"]
     try:
         graphs = compile_graphs(Path(options["folder"]), options["profile"], Path(stock) if stock else None)
-    except (SetupError, RuntimeError) as error:
+    except (SetupError, OSError, *UNCOMPILED) as error:
         sys.exit(" ".join(f"{f'{stock} or ' if stock else ''}{options['folder']}: {error}".split()))
     in_force = next(iter(graphs.shapes.values())).in_force
     answer_calls(
