@@ -131,6 +131,11 @@ class DataPlane:
         self.lifecycle.become(ServiceState.DRAINING)
         self.repository.close()
 
+    def give_up_loading(self) -> None:
+        """Have what waits for a model that still loads be refused, as the time to end has come."""
+        for model in self.repository.models:
+            model.give_up()
+
     def stop(self) -> None:
         """Say that what was accepted is answered, or given up: nothing is answered any more."""
         self.close()

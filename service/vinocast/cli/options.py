@@ -16,6 +16,7 @@ import click
 from vinocast.cli.variables import find_strangers, own_variables, pass_over_links, variable
 from vinocast.data.regular import open_regular
 from vinocast.errors import SetupError, shown
+from vinocast.process.native import leave_native_threads
 from vinocast.process.signals import unblock
 from vinocast.process.standard_streams import ending_in_a_sentence, settle_streams
 from vinocast.settings import TOKEN_VARIABLE
@@ -111,8 +112,12 @@ class Program(Group):
         """Run it."""
         unblock()
         settle_streams()
-        with ending_in_a_sentence("vinocast"):
-            return super().main(*args, **kwargs)
+        try:
+            with ending_in_a_sentence("vinocast"):
+                return super().main(*args, **kwargs)
+        except SystemExit as end:
+            leave_native_threads(end.code if isinstance(end.code, int) else int(end.code is not None))
+            raise
 
 
 def settings_options(settings: type[Any], *names: str) -> Callable[[F], F]:

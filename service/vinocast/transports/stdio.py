@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 # What a pipe holds, unless its owner has enlarged it, and what it then can hold at most.
 READ_BYTES, LARGEST_PIPE = 1 << 16, 1 << 20
 PARENT_CHECK_SECONDS = 0.5
-# After a signal, how long a client that does not read its last replies is waited for.
-DRAIN_SECONDS = 4.0
+# After a signal, how long a client that does not read its last replies is waited for, and how long a model is that some
+# wait for: docker kills after ten seconds.
+DRAIN_SECONDS, LOADING_SECONDS = 4.0, 8.0
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class _StdioServer:
         # What was parsed is kept until the replies are out: to free the numbers of a window takes 25 us.
         self._parsed: list[Message] = []
         self._reading = True
-        self._signalled = False
+        self._signalled = 0.0  # when, by time.monotonic
         self._last_progress = 0.0
 
     def run(self) -> int:
@@ -93,6 +94,9 @@ class _StdioServer:
                     os._exit(1)
             if busy or wrote or not self._replies.unread:
                 self._last_progress = now
+            if self._signalled and not busy and now - self._signalled > LOADING_SECONDS:
+                # What waits now waits for a model, and is refused in the next rounds.
+                self._plane.give_up_loading()
             if self._signalled and now - self._last_progress > DRAIN_SECONDS:
                 log.error(
                     "%d requests and %d bytes of replies are left behind", len(self._plane.lane), self._replies.unread
@@ -131,8 +135,7 @@ class _StdioServer:
             if self._reading and select.select([STDIN], [], [], 0)[0]:
                 self._read()
         self._reading = False
-        self._signalled = True
-        self._last_progress = time.monotonic()
+        self._signalled = self._last_progress = time.monotonic()
 
     def _accept(self, line: bytes | LineTooLongError, received: float) -> None:
         """Start on one line; its reply is written now or when the lane comes to it."""

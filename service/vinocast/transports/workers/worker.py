@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vinocast.dataplane import DataPlane
 from vinocast.errors import SetupError
 from vinocast.ops import OPS
+from vinocast.process.native import leave_native_threads
 from vinocast.transports.http.server import Server, run_server
 from vinocast.transports.http.welcome import commands
 
@@ -36,7 +37,9 @@ def run_worker(settings: HttpSettings, channel: socket.socket) -> None:
         run_server(_WorkerServer(settings, channel), [])
     except SetupError as error:
         channel.send(str(error).encode())
+        leave_native_threads(1)
         raise SystemExit(1) from None
+    leave_native_threads(0)
 
 
 class _WorkerServer(Server):
