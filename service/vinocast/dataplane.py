@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vinocast.data.bundled import bundled_models
+from vinocast.engine.budget import BYTES_A_REQUEST, Budget, Claim
 from vinocast.engine.cpu import cpu_budget
 from vinocast.engine.lane import Lane
 from vinocast.engine.lifecycle import SERVICE_STEPS, Lifecycle, ServiceState
@@ -19,7 +20,7 @@ from vinocast.errors import RequestError, ShuttingDownError
 from vinocast.forecast.kind import FORECASTER
 from vinocast.forecast.streams import NoStreams, Streams
 from vinocast.kinds import KINDS
-from vinocast.settings import REQUEST_BYTES
+from vinocast.settings import REQUEST_BYTES, WAITING_BYTES
 
 if TYPE_CHECKING:
     from vinocast.engine.kinds import AnyServedModel
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from vinocast.forecast.kind import ServedForecaster
     from vinocast.settings import Settings
 
-__all__ = ["DataPlane", "Op", "Route", "Ticket"]
+__all__ = ["Claim", "DataPlane", "Op", "Route", "Ticket"]
 # A tuple: to look into a set takes the hash of an enum, which is Python's own code.
 ACCEPTING = (ServiceState.STARTING, ServiceState.READY)
 log = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ class DataPlane:
         keeps_streams: whether rows can be appended to streams, which several workers cannot share.
 
     Attributes:
+        budget: the bytes of all that waits.
         lane: what waits; the transport steps it.
         lifecycle: how far the service has come.
         repository: the models.
@@ -109,6 +111,7 @@ class DataPlane:
         self.lane = Lane(settings.queue_rows)
         self.lifecycle = Lifecycle(ServiceState.STARTING, SERVICE_STEPS)
         self.max_request_bytes = _longest_request(settings.max_request_bytes, self.repository.widest)
+        self.budget = Budget(settings.max_waiting_bytes or max(WAITING_BYTES, 8 * self.max_request_bytes))
         self.queue_rows = settings.queue_rows
         self.statistics = Statistics(op.name for op in ops.values() if op.computes)
         self._strict_profile = settings.strict_profile
@@ -171,19 +174,29 @@ class DataPlane:
             model.kind.name == op.kind and model.refused is None for model in self.repository.models
         )
 
-    def submit(self, op: Op, request: Any, done: Done, *, patient: bool = True) -> Ticket:
+    def submit(
+        self, op: Op, request: Any, done: Done, *, patient: bool = True, claim: Claim | None = None, kept: int = 0
+    ) -> Ticket:
         """Start on a typed request. ``done`` is called once, now or when the lane has come to it.
 
-        With ``patient`` the request waits while its model loads, instead of being refused.
+        With ``patient`` the request waits while its model loads, instead of being refused. ``claim`` is what it takes
+        of the budget already, ``kept`` the bytes that wait for its reply, whatever is asked.
         """
-        ticket = Ticket(op.name, done, self.statistics, patient=patient)
+        ticket = Ticket(op.name, done, self.statistics, claim or Claim(self.budget), patient=patient)
         try:
-            if op.waits and self.lifecycle.state not in ACCEPTING:
-                raise ShuttingDownError("the service is shutting down")
+            if op.waits:
+                if self.lifecycle.state not in ACCEPTING:
+                    raise ShuttingDownError("the service is shutting down")
+                ticket.claim.hold(BYTES_A_REQUEST + kept)
             op.handler(self, request, ticket)
         except Exception as error:  # noqa: BLE001 - one request must not end the service
             ticket.fail(error)
         return ticket
+
+    def let_go(self, ticket: Ticket) -> None:
+        """Do no more for a request, and keep nothing of it: nobody waits for the answer."""
+        self.lane.drop(ticket)
+        ticket.claim.release()
 
     def count_refusal(self, error: RequestError) -> None:
         """Count a request that a protocol has refused before it came here."""

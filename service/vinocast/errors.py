@@ -37,7 +37,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from typing import ClassVar
+from typing import ClassVar, Self
 
 # Of an error's message and of the path in it: more would be what a client sent, or a file holds.
 MOST_MESSAGE, MOST_FIELD = 2000, 200
@@ -102,6 +102,14 @@ class RequestError(VinocastError):
         self.message = printable(message[:MOST_MESSAGE])
         self.field = None if field is None else printable(field[:MOST_FIELD])
         super().__init__(self.message)
+
+    def without_frames(self) -> Self:
+        """Return the error without the frames that it has come through: they hold the request, and it waits for both.
+
+        Nothing else would free them but a search for garbage, which a service that allocates little seldom makes.
+        """
+        self.__traceback__ = self.__context__ = self.__cause__ = None
+        return self
 
     def body(self) -> dict[str, str | bool | None]:
         """Return the ``error`` object that both transports send."""
@@ -223,7 +231,7 @@ class UnsupportedMediaError(RequestError):
 
 
 class OverloadedError(RequestError):
-    """The queue or the table of streams is full; ``retry_after`` says when there may be room."""
+    """The queue is full, in rows or in bytes, or the table of streams; ``retry_after`` says when there may be room."""
 
     code, status, retryable = "overloaded", 429, True
 

@@ -61,6 +61,7 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> No
     if len(targets) > most:
         raise PayloadTooLargeError(f"targets: expected at most {most} for a reply, got {len(targets)}", "targets")
     window, position = _window(plane, request, model)
+    ticket.claim.hold(ticket.claim.nbytes + window.nbytes)
     job = ForecastJob(
         ticket,
         model,
@@ -94,16 +95,16 @@ def glyphs(plane: DataPlane, request: requests.Glyphs, ticket: Ticket) -> None:
         raise PayloadTooLargeError(f"topk: expected at most {most} of {count} glyphs, got {request.topk}", "topk")
     if source.nbytes > BYTES_PER_GLYPH * (count + 1):
         raise PayloadTooLargeError(f"{field}: expected at most {BYTES_PER_GLYPH} bytes a glyph", field)
-    plane.lane.submit_long(
-        GlyphsJob(
-            ticket,
-            model,
-            request.topk,
-            grids=request.grids,
-            rasters=request.rasters,
-            normalize=request.normalize,
-        )
+    job = GlyphsJob(
+        ticket,
+        model,
+        request.topk,
+        grids=request.grids,
+        rasters=request.rasters,
+        normalize=request.normalize,
     )
+    ticket.claim.hold(ticket.claim.nbytes + job.nbytes)
+    plane.lane.submit_long(job)
     ticket.lasting = True
 
 
@@ -134,7 +135,11 @@ def ping(plane: DataPlane, _request: object, ticket: Ticket) -> None:
 
 def stats(plane: DataPlane, _request: object, ticket: Ticket) -> None:
     """Say what was counted, and what waits."""
-    waiting = {"queued_requests": plane.lane.computing, "queued_rows": plane.lane.rows}
+    waiting = {
+        "queued_requests": plane.lane.computing,
+        "queued_rows": plane.lane.rows,
+        "waiting_bytes": plane.budget.taken - ticket.claim.nbytes,
+    }
     ticket.succeed({**plane.statistics.summary(), **waiting})
 
 
@@ -153,6 +158,7 @@ def pong(plane: DataPlane, *, whole: bool = False) -> dict[str, Any]:
         "profile": plane.profile.name,
         "max_request_bytes": plane.max_request_bytes,
         "models": [_described(model, refused.get(model.name)) for model in plane.repository.models],
+        "max_waiting_bytes": plane.budget.most,
     }
 
 

@@ -35,10 +35,12 @@ class GlyphSource(Protocol):
     Attributes:
         field: what the request calls them, for the paths of faults.
         nbytes: of the request that they came in.
+        parsed_bytes: of the memory that they take at most.
     """
 
     field: str
     nbytes: int
+    parsed_bytes: int
 
     def __len__(self) -> int:
         """Return how many there are."""

@@ -17,6 +17,8 @@ MIB = 1024 * 1024
 REQUEST_BYTES = 8 * MIB
 # The longest reply, beside what it repeats of its request: what could be longer is refused before it is computed.
 REPLY_BYTES = 16 * MIB
+# With the bundled models, which take 270 MiB, this keeps the service within 1 GiB.
+WAITING_BYTES = 256 * MIB
 # More than any machine has of anything, and few enough for what a number may be in JSON and in C.
 COUNT = click.IntRange(1, 10**12)
 
@@ -110,6 +112,13 @@ class Settings:
         "Longest request: a line of stdio, a body of HTTP.",
         type=COUNT,
         show="8 MiB, or what a window of the widest model may take as JSON",
+    )
+    max_waiting_bytes: int | None = _setting(
+        None,
+        "Bytes of memory that all that waits may take: bodies on their way, requests in the queue, replies that are "
+        "not taken; what does not fit is answered as overloaded.",
+        type=COUNT,
+        show="256 MiB, or 8 requests of the longest",
     )
     log_level: str = _setting(
         "info", "Least severe message on stderr.", type=click.Choice(["debug", "info", "warning", "error"])

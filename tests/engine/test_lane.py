@@ -187,6 +187,7 @@ class LongWork:
     rows: int = 8
     loaded: bool = True
     model: str = "some"
+    ticket: object = None
 
     def runnable(self) -> bool:
         return self.loaded
@@ -195,6 +196,21 @@ class LongWork:
         self.parts -= 1
         self.diary.append((self.name, "part" if self.parts else "end"))
         return not self.parts
+
+
+def test_a_long_job_that_is_dropped_leaves_its_room_and_the_others_their_order() -> None:
+    lane, diary = Lane(100), list[tuple[str, str]]()
+    tickets = [object() for _ in range(3)]
+    for name, model, ticket in zip("abc", ("some", "other", "some"), tickets, strict=True):
+        lane.submit_long(LongWork(name, diary, model=model, ticket=ticket))
+    assert lane.step()
+    lane.drop(tickets[0])
+    lane.drop(tickets[0])
+    lane.drop(tickets[1])
+    assert (len(lane), lane.rows) == (1, 8)
+    drain(lane)
+    assert diary == [("a", "part"), ("c", "part"), ("c", "end")]
+    assert (len(lane), lane.rows) == (0, 0)
 
 
 def test_jobs_go_between_the_parts_of_a_long_one() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 import pytest
 from support import error_of
-from vinocast.dataplane import DataPlane
+from vinocast.dataplane import Claim, DataPlane
+from vinocast.engine.budget import Budget
 from vinocast.errors import DeadlineExceededError, SetupError, ShuttingDownError
 from vinocast.ops import OPS
 from vinocast.protocols.json import JsonProtocol
@@ -27,9 +28,28 @@ async def never() -> Any:
 
 
 def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.01)
-    with pytest.raises(DeadlineExceededError, match=r"the body did not arrive within 0\.01 s"):
-        asyncio.run(bodies.read_body(SCOPE, never, 100, may_lack=False))
+    monkeypatch.setattr(bodies, "STALL_SECONDS", 0.01)
+    with pytest.raises(DeadlineExceededError, match="the body comes too slowly: 0 bytes in 0 s"):
+        asyncio.run(bodies.read_body(SCOPE, never, 100, Claim(Budget(100)), may_lack=False))
+
+
+@pytest.mark.parametrize("least", [1, 1 << 16], ids=["in all", "at this rate"])
+def test_a_body_that_trickles_is_given_up(monkeypatch: pytest.MonkeyPatch, least: int) -> None:
+    monkeypatch.setattr(bodies, "STALL_SECONDS", 0.1)
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(bodies, "LEAST_BYTES_A_SECOND", least)
+    budget = Budget(1000)
+    claim = Claim(budget)
+
+    async def trickle() -> Any:
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    with pytest.raises(DeadlineExceededError, match=r"the body comes too slowly: \d+ bytes"):
+        asyncio.run(bodies.read_body(SCOPE, trickle, 1000, claim))
+    assert 0 < budget.taken <= 30
+    claim.release()
+    assert budget.taken == 0
 
 
 def test_a_large_body_whose_turn_does_not_come_is_told_of_the_end() -> None:

@@ -46,9 +46,13 @@ class Job(Protocol):
 class LongJob(Protocol):
     """Work that is done in parts, with other jobs between them.
 
-    The lane gives it its turns and nothing else: a part that goes wrong, comes too late or has no one waiting for the
-    answer any more is the job's own to notice, and is its last.
+    The lane gives it its turns and nothing else: a part that goes wrong or comes too late is the job's own to notice,
+    and is its last.
     """
+
+    @property
+    def ticket(self) -> object:
+        """Who waits for it, by which it can be dropped."""
 
     @property
     def model(self) -> object:
@@ -112,6 +116,17 @@ class Lane:
         if not self._long_jobs:
             self._before_next_part = None
         self._long_jobs.setdefault(job.model, deque()).append(job)
+
+    def drop(self, ticket: object) -> None:
+        """Let the long job of a ticket go, with all that it holds, if it still waits: nobody wants the answer."""
+        for model, jobs in self._long_jobs.items():
+            for place, job in enumerate(jobs):
+                if job.ticket is ticket:
+                    self._long_rows[model] -= job.rows
+                    del jobs[place]
+                    if not jobs:
+                        del self._long_jobs[model]
+                    return
 
     def _check_room(self, rows: int, waiting: int) -> None:
         if waiting and waiting + rows > self._max_rows:

@@ -9,6 +9,7 @@ from vinocast.errors import InternalError, RequestError
 from vinocast.requests import Computed, Result
 
 if TYPE_CHECKING:
+    from vinocast.engine.budget import Claim
     from vinocast.engine.statistics import Statistics
 
 # Called once per request, in the thread that drives the lane, with its result or its error.
@@ -21,22 +22,23 @@ class Ticket:
     Attributes:
         op: the name of the op.
         patient: whether the request waits while its model loads.
+        claim: what it takes of the budget until it is answered.
         lasting: whether it takes so long that somebody should look whether the client is still there.
-        abandoned: whether nobody waits for the answer any more.
     """
 
-    __slots__ = ("_done", "_statistics", "abandoned", "lasting", "op", "patient")
+    __slots__ = ("_done", "_statistics", "claim", "lasting", "op", "patient")
 
-    def __init__(self, op: str, done: Done, statistics: Statistics, *, patient: bool) -> None:
+    def __init__(self, op: str, done: Done, statistics: Statistics, claim: Claim, *, patient: bool) -> None:
         self.op = op
         self.patient = patient
+        self.claim = claim
         self.lasting = False
-        self.abandoned = False
         self._done = done
         self._statistics = statistics
 
     def succeed(self, result: Result | Mapping[str, Any]) -> None:
         """Answer with a result, or with an error of ours where the protocol cannot write it."""
+        self.claim.release()
         try:
             self._done(result)
         except Exception as error:  # noqa: BLE001 - one request must not end the service
@@ -49,13 +51,10 @@ class Ticket:
 
     def refuse(self, error: RequestError) -> None:
         """Answer with an error."""
+        self.claim.release()
         self._statistics.failure(error.code)
-        self._done(error)
+        self._done(error.without_frames())
 
     def fail(self, error: Exception) -> None:
         """Answer with an error, which the log explains where it is none of a request."""
         self.refuse(error if isinstance(error, RequestError) else InternalError.logged(error))
-
-    def abandon(self) -> None:
-        """Do no more: nobody waits for the answer."""
-        self.abandoned = True

@@ -97,6 +97,11 @@ class WideForecastJob:
         self._inference_seconds = 0.0
 
     @property
+    def ticket(self) -> Ticket:
+        """Who waits for it."""
+        return self._job.ticket
+
+    @property
     def model(self) -> ServedForecaster:
         """What computes it."""
         return self._job.model
@@ -111,10 +116,8 @@ class WideForecastJob:
         return self._job.runnable()
 
     def run_part(self) -> bool:
-        """Compute some series, if the answer is still wanted; answer after the last."""
+        """Compute some series; answer after the last."""
         job, now = self._job, time.monotonic()
-        if job.ticket.abandoned:
-            return True
         if job.deadline is not None and now > job.deadline:
             late = f"deadline_ms: the deadline passed after {self._done} of {self.rows} series"
             job.fail(DeadlineExceededError(late if self._done else TOO_LATE, "deadline_ms"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vinocast.errors import InvalidShapeError, InvalidValueError, RasterError, RasterSizeError
-from vinocast.glyphs.cells import GRID_SIDE, PRIMITIVES
+from vinocast.glyphs.cells import GRID_SIDE, PRIMITIVES, RASTER_SIDE
 from vinocast.requests import Recognized
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class GlyphsJob:
         rasters: RasterSource | None = None,
         normalize: bool = False,
     ) -> None:
-        self._ticket = ticket
+        self.ticket = ticket
         self._model = model
         self._topk = topk
         self._grids = grids
@@ -68,14 +68,19 @@ class GlyphsJob:
         """Glyphs to recognize."""
         return len(self._grids or self._rasters or ())
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that it takes at most: what came, and what that is decoded to."""
+        if self._grids is not None:
+            return self._grids.parsed_bytes + len(self._grids) * GRID_SIDE * GRID_SIDE * 2
+        return self._rasters.parsed_bytes + len(self._rasters) * RASTER_SIDE * RASTER_SIDE if self._rasters else 0
+
     def runnable(self) -> bool:
         """Whether the model has loaded or failed to."""
         return self._model.settled
 
     def run_part(self) -> bool:
         """Decode or recognize some glyphs; answer after the last. Whatever goes wrong ends this request alone."""
-        if self._ticket.abandoned:
-            return True
         if self._started is None:
             self._started = time.monotonic()
         try:
@@ -87,13 +92,13 @@ class GlyphsJob:
             if len(self._results) < self.rows:
                 return False
         except Exception as error:  # noqa: BLE001 - one request must not end the service
-            self._ticket.fail(error)
+            self.ticket.fail(error)
         else:
             if self._suspected > len(self._warnings):
                 field = "rasters" if self._grids is None else "grids"
                 self._warnings.append(f"{field}: {self._suspected - len(self._warnings)} more look wrong")
             seconds = self._started - self._decoded
-            self._ticket.succeed(
+            self.ticket.succeed(
                 Recognized(self._model.name, self._inference_seconds, seconds, self._results, self._warnings)
             )
         return True

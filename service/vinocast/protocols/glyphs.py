@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vinocast.errors import InvalidShapeError, InvalidValueError, PayloadTooLargeError, describe
+from vinocast.protocols.sizes import parsed_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,11 +25,13 @@ class JsonGlyphs:
     Attributes:
         field: what the request calls them.
         nbytes: of the request's text.
+        parsed_bytes: of the memory that it takes at most.
     """
 
-    def __init__(self, field: str, glyphs: list[Any], nbytes: int, *, may_hold_booleans: bool = True) -> None:
+    def __init__(self, field: str, glyphs: list[Any], text: bytes, *, may_hold_booleans: bool = True) -> None:
         self.field = field
-        self.nbytes = nbytes
+        self.nbytes = len(text)
+        self.parsed_bytes = parsed_bytes(text)
         self._glyphs = glyphs
         self._may_hold_booleans = may_hold_booleans
 

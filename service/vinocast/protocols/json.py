@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
+import sys
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Mapping
 from dataclasses import fields as fields_of
@@ -22,7 +23,6 @@ from vinocast.errors import (
     InternalError,
     InvalidJsonError,
     InvalidRequestError,
-    PayloadTooLargeError,
     RequestError,
     UnknownOpError,
     describe,
@@ -31,13 +31,14 @@ from vinocast.errors import (
 )
 from vinocast.protocols.numbers import take_numbers
 from vinocast.protocols.schemas import MOST, Envelope
+from vinocast.protocols.sizes import check_counts
 from vinocast.requests import Computed, Forecasted, Recognized
 from vinocast.settings import REPLY_BYTES
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from vinocast.dataplane import DataPlane, Op, Ticket
+    from vinocast.dataplane import Claim, DataPlane, Op, Ticket
     from vinocast.requests import Result
 
 # Called once per request: the reply, and the error if it is one.
@@ -47,8 +48,6 @@ Request = TypeVar("Request", bound=Envelope)
 TIMES = {field.name for field in fields_of(Computed)}
 # The op of a request that names none.
 DEFAULT_OP = "forecast"
-# Arrays and objects of a request: what else holds nothing but brackets takes 70 times its own bytes, and half a second.
-MOST_BRACKETS = 1 << 18
 # What orjson makes of an integer beyond 64 bits, as it writes it: 1.8446744073709552e+19, where a value may stand.
 ROUNDED = re.compile(rb"(?<![^\[,:])-?\d(?:\.\d+)?e\+?\d\d+(?![^\],}])")
 BEYOND_64_BITS = 2.0**63
@@ -95,6 +94,7 @@ class JsonProtocol:
         op: Op | None = None,
         path: Mapping[str, str] | None = None,
         patient: bool = True,
+        claim: Claim | None = None,
     ) -> Ticket | None:
         """Start on a request, which is answered now or when the lane comes to it. Whatever is wrong ends it alone.
 
@@ -105,8 +105,9 @@ class JsonProtocol:
             op: what is asked for where a route says it; else the request does.
             path: the fields that the route holds.
             patient: let the request wait while its model loads, instead of refusing it.
+            claim: what the request takes of the budget already.
 
-        Returns its ticket, with which it can be abandoned; none where it was refused at once.
+        Returns its ticket, with which it can be let go; none where it was refused at once.
         """
         echoed = message.echoed
 
@@ -125,13 +126,13 @@ class JsonProtocol:
         except Exception as error:  # noqa: BLE001 - one request must not end the service
             self.refuse(echoed, InternalError.logged(error), answer)
         else:
-            return self._plane.submit(op, request, done, patient=patient)
+            return self._plane.submit(op, request, done, patient=patient, claim=claim, kept=_kept_bytes(echoed))
         return None
 
     def refuse(self, echoed: Mapping[str, Any], error: RequestError, answer: Answer) -> None:
         """Answer a request with an error that the data plane has not seen, and count it."""
         self._plane.count_refusal(error)
-        answer(failure(echoed, error), error)
+        answer(failure(echoed, error), error.without_frames())
 
     def _named(self, fields: Mapping[str, Any]) -> Op:
         """Return the op that a request names, or the default; raises UnknownOpError or InvalidRequestError."""
@@ -168,13 +169,10 @@ def parse_json(body: bytes) -> dict[str, Any]:
     Raises:
         InvalidJsonError: not JSON by RFC 8259, nested too deep, or not UTF-8.
         InvalidRequestError: JSON, but not an object.
-        PayloadTooLargeError: too many arrays and objects.
+        PayloadTooLargeError: it holds more than any request of that length needs.
     """
     text = body.removeprefix(BOM_UTF8)
-    if len(text) > MOST_BRACKETS:
-        brackets = text.count(b"[") + text.count(b"{")
-        if brackets > MOST_BRACKETS:
-            raise PayloadTooLargeError(f"expected at most {MOST_BRACKETS} arrays and objects, got {brackets}")
+    check_counts(text)
     try:
         fields = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -229,6 +227,13 @@ def echo(fields: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(metadata := fields.get("metadata"), orjson.Fragment):
         echoed["metadata"] = metadata
     return echoed
+
+
+def _kept_bytes(echoed: Mapping[str, Any]) -> int:
+    """Return how many bytes of memory wait for a reply that is to repeat them."""
+    kept = sys.getsizeof(echoed["request_id"])
+    metadata = echoed.get("metadata")
+    return kept if metadata is None else kept + len(orjson.dumps(metadata))
 
 
 def validate(schema: type[Request], fields: Mapping[str, Any]) -> Request:

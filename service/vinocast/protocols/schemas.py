@@ -196,13 +196,13 @@ class GlyphsRequest(Envelope):
         if (self.grids is None) == (self.rasters is None):
             raise InvalidRequestError("expected exactly one of grids and rasters", "grids")
         if self.rasters is not None:
-            rasters = JsonGlyphs("rasters", self.rasters, len(text))
+            rasters = JsonGlyphs("rasters", self.rasters, text)
             return requests.Glyphs(rasters=rasters, normalize=self.normalize, topk=self.topk, model=self.model)
         if self.normalize:
             raise InvalidRequestError(
                 "normalize: expected rasters beside it; grids have no geometry to fit", "normalize"
             )
-        grids = JsonGlyphs("grids", self.grids or [], len(text), may_hold_booleans=may_hold_booleans(text))
+        grids = JsonGlyphs("grids", self.grids or [], text, may_hold_booleans=may_hold_booleans(text))
         return requests.Glyphs(grids=grids, topk=self.topk, model=self.model)
 
 
@@ -303,6 +303,7 @@ class PingReply(Reply):
     default_model: str
     profile: str
     max_request_bytes: int
+    max_waiting_bytes: int
     models: list[dict[str, Any]] = Field(description="what is known of each: name, kind, state, error, shapes, …")
 
 

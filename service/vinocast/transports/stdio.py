@@ -7,7 +7,7 @@ it up. What this transport promises:
 - Standard output carries replies only: file descriptor 1 is copied and then points at standard error, so that no
   library can break a line.
 - Every request line gets exactly one reply line, also garbage and lines over the limit.
-- Replies that nobody reads are kept up to a limit; beyond it, reading pauses until some are read.
+- Replies that nobody reads are kept up to a limit; beyond it, reading and computing pause until some are read.
 - At end of input, and at SIGTERM, SIGINT or SIGHUP, what was read is answered; then the process ends with code 0.
 - When the parent dies the process ends, even if another process still holds the pipe open.
 """
@@ -80,7 +80,7 @@ class _StdioServer:
     def _loop(self, wake_read: int) -> int:
         next_parent_check = 0.0
         while True:
-            busy = self._plane.lane.step()
+            busy = self._replies.unread < self._max_unread and self._plane.lane.step()
             wrote = self._replies.write()
             self._parsed.clear()
             if not self._reading and not len(self._plane.lane) and not self._replies.unread:

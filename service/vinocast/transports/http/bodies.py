@@ -18,12 +18,18 @@ from vinocast.protocols.json import Message
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope
 
+    from vinocast.dataplane import Claim
+
+# A body has so long in all, and less where it comes more slowly than this: what does not come holds others up.
 BODY_SECONDS = 30
+STALL_SECONDS, LEAST_BYTES_A_SECOND = 10, 1 << 16
 # How much of a refused body is still taken in and thrown away, and for how long.
 MOST_DISCARDED_BYTES = 64 * 1024 * 1024
 DISCARD_SECONDS = 5
 # A MiB of numbers takes some 8 ms to parse, in one piece.
-LARGE_BODY = 1 << 20
+LARGE_BODY = 1 << 17
+# Digits of the length of a body that is claimed before it is read; a shorter one has mostly come when it is looked at.
+LONG = 6
 # Rounds of the event loop that a request takes from its first byte until it is answered or in the lane.
 ROUNDS = 8
 
@@ -32,14 +38,16 @@ class ClientLeftError(VinocastError):
     """The client has closed its connection before its request was complete."""
 
 
-async def read_body(scope: Scope, receive: Receive, max_bytes: int, *, may_lack: bool = False) -> bytes:
+async def read_body(scope: Scope, receive: Receive, max_bytes: int, claim: Claim, *, may_lack: bool = False) -> bytes:
     """Return the body of a JSON request, refused as early as its headers allow.
 
-    With ``may_lack`` a request may have none, and then needs not say what it is.
+    With ``may_lack`` a request may have none, and then needs not say what it is. What the body takes is claimed: before
+    it is read where its length is known, else as it grows.
 
     Raises:
         UnsupportedMediaError: it is not declared as JSON, or is compressed.
         PayloadTooLargeError: it is, or says that it is, longer than ``max_bytes``.
+        OverloadedError: there is no room for it beside what waits already.
         DeadlineExceededError: it did not arrive in time.
         ShuttingDownError: the service has ended before it arrived.
         ClientLeftError: nobody is there to answer.
@@ -49,7 +57,7 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int, *, may_lack:
         return b""
     if may_lack and b"content-type" not in headers:
         with contextlib.suppress(PayloadTooLargeError):  # there is one
-            return await _take_body(receive, 0)
+            return await _take_body(receive, 0, claim)
     declared = headers.get(b"content-type", b"")
     if declared != b"application/json":
         media_type = declared.partition(b";")[0].strip().lower().decode("latin-1")
@@ -61,30 +69,38 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int, *, may_lack:
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and int(length) > max_bytes:
         raise PayloadTooLargeError(f"expected a body of at most {max_bytes} bytes")
-    return await _take_body(receive, max_bytes)
+    if len(length) >= LONG and length.isdigit():
+        claim.hold(int(length))
+    return await _take_body(receive, max_bytes, claim)
 
 
-async def _take_body(receive: Receive, max_bytes: int) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
+async def _take_body(receive: Receive, max_bytes: int, claim: Claim) -> bytes:
+    body = bytearray()  # not a list of pieces, of which one of a single byte takes 40
+    framing = 0  # what chunks take on the wire besides
+    start = asyncio.get_running_loop().time()
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout_at(start + STALL_SECONDS) as deadline:
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise ClientLeftError
-                chunk = message.get("body", b"")
-                size += len(chunk) + message.get("framing", 0)
-                if size > max_bytes:
+                piece: bytes = message.get("body", b"")
+                size = len(body) + len(piece)
+                framing += message.get("framing", 0)
+                if size + framing > max_bytes:
                     raise PayloadTooLargeError(f"expected a body of at most {max_bytes} bytes")
-                chunks.append(chunk)
+                if not message.get("more_body", False) and not body:
+                    return piece
+                body += piece
                 if not message.get("more_body", False):
-                    break
+                    return bytes(body)
+                claim.hold(max(size, claim.nbytes))
+                deadline.reschedule(start + min(BODY_SECONDS, STALL_SECONDS + size / LEAST_BYTES_A_SECOND))
     except TimeoutError:
-        raise DeadlineExceededError(f"the body did not arrive within {BODY_SECONDS} s") from None
+        seconds = asyncio.get_running_loop().time() - start
+        raise DeadlineExceededError(f"the body comes too slowly: {len(body)} bytes in {seconds:.0f} s") from None
     except asyncio.CancelledError:  # how uvicorn ends what its shutdown has waited for in vain
         raise ShuttingDownError("the service has shut down before the body arrived") from None
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 class LargeBodies:

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
+from vinocast.dataplane import Claim
 from vinocast.errors import InternalError, InvalidRequestError, RequestError, ShuttingDownError, shorten
 from vinocast.protocols.json import Message, echo, failure
 from vinocast.transports.http.bodies import LARGE_BODY, ClientLeftError, LargeBodies, read_body
@@ -29,7 +30,19 @@ class Endpoints:
         self.plane = plane
         self.protocol = protocol
         self.pump = pump
-        self.large_bodies = LargeBodies()
+        self._large_bodies = LargeBodies()
+
+    async def parse(self, text: bytes) -> Message:
+        """Return the message that a body holds, once it has its turn; raises as :class:`Message` does."""
+        if len(text) < LARGE_BODY:
+            if self.pump.late:
+                await self.pump.turn()
+            self.pump.begin()
+            return Message(text)
+        try:
+            return await self._large_bodies.parse(text)
+        finally:
+            self.pump.begin()
 
 
 class Endpoint:
@@ -42,8 +55,15 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read a request, start on it, and answer it when the lane has come to it."""
+        claim = Claim(self._shared.plane.budget)
+        try:
+            await self._answer(scope, receive, send, claim)
+        finally:
+            claim.release()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, claim: Claim) -> None:
         received = time.monotonic()
-        shared = self._shared
+        shared, pump = self._shared, self._shared.pump
         replied: asyncio.Future[tuple[bytes, RequestError | None]] = asyncio.get_running_loop().create_future()
 
         def answer(reply: bytes, error: RequestError | None) -> None:
@@ -51,13 +71,14 @@ class Endpoint:
                 replied.set_result((reply, error))
 
         echoed = echo({})
+        message: Message | None = None
         ticket: Ticket | None = None
-        body_read = False
+        text, body_read = b"", False
         try:
-            text = await read_body(scope, receive, shared.plane.max_request_bytes, may_lack=self._may_lack_body)
+            text = await read_body(scope, receive, shared.plane.max_request_bytes, claim, may_lack=self._may_lack_body)
             body_read = True
             text = text or (NO_FIELDS if self._may_lack_body else b"")
-            message = Message(text) if len(text) < LARGE_BODY else await shared.large_bodies.parse(text)
+            message = await shared.parse(text)
             echoed = message.echoed
             _refuse_parameters(scope)
         except ClientLeftError:
@@ -68,41 +89,39 @@ class Endpoint:
             shared.protocol.refuse(echoed, InternalError.logged(error), answer)
         else:
             ticket = shared.protocol.start(
-                message, received, answer, op=self._op, path=scope.get("path_params"), patient=False
+                message, received, answer, op=self._op, path=scope.get("path_params"), patient=False, claim=claim
             )
-            if len(text) < LARGE_BODY:
-                shared.pump.keep(message)
-            del message, text  # which the lane may keep for long in another form
-            shared.pump.kick()
+            if len(message.text) < LARGE_BODY:
+                pump.keep(message)
+        if body_read:
+            pump.end()
+        text, message = b"", None  # which the lane may keep for long in another form
         try:
             if replied.done():
                 reply = replied.result()
-            elif ticket is not None and ticket.lasting:
-                reply = await _watched(replied, ticket, receive)
+            elif ticket is not None and ticket.lasting and not await _stays(receive, replied):
+                shared.plane.let_go(ticket)
+                return
             else:
                 reply = await replied
-        except ClientLeftError:
-            return
         except asyncio.CancelledError:  # how uvicorn ends what its shutdown has waited for in vain
+            if ticket is not None:
+                shared.plane.let_go(ticket)
             late = ShuttingDownError("the service has shut down before the answer was there")
             reply = (failure(echoed, late), late)
-        await respond(receive, send, *reply, body_read=body_read)
+        del ticket, echoed  # which hold what the reply repeats, and the client may take its time
+        await respond(receive, send, *reply, claim, body_read=body_read)
 
 
-async def _watched(
-    replied: asyncio.Future[tuple[bytes, RequestError | None]], ticket: Ticket, receive: Receive
-) -> tuple[bytes, RequestError | None]:
-    """Wait for the answer of a long job; raises ClientLeftError when its client leaves before, and abandons the job."""
+async def _stays(receive: Receive, replied: asyncio.Future[tuple[bytes, RequestError | None]]) -> bool:
+    """Wait for the answer of a long job, and return False when its client leaves before."""
     # Behind the body comes nothing but the end: of the connection, or of the response.
     left = asyncio.ensure_future(receive())
-
-    def abandon(_: object) -> None:
-        if not replied.done():
-            ticket.abandon()
-            replied.set_exception(ClientLeftError())
-
-    left.add_done_callback(abandon)
-    return await replied
+    try:
+        await asyncio.wait((replied, left), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        left.cancel()
+    return replied.done()
 
 
 def _refuse_parameters(scope: Scope) -> None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
+from vinocast.errors import ShuttingDownError
 from vinocast.transports.http.bodies import ROUNDS
+
+# What is parsed in one round of the loop takes so long, and what one request takes: others are served after that.
+ROUND_SECONDS = 0.002
 
 if TYPE_CHECKING:
     from vinocast.dataplane import DataPlane
@@ -22,12 +27,35 @@ class Pump:
         self._lane = plane.lane
         self._scheduled = False
         self._rounds = 0
+        self._began = self._spent = 0.0
         self._fresh: list[object] = []
         self._kept: list[object] = []
 
     def keep(self, message: object) -> None:
         """Keep what was parsed until the replies of the next step are out: to free a window's numbers takes 25 us."""
         self._fresh.append(message)
+
+    @property
+    def late(self) -> bool:
+        """Whether this round of the loop has had its share of requests."""
+        return self._spent > ROUND_SECONDS
+
+    async def turn(self) -> None:
+        """Wait for a round of the loop that has time for a request; raises ShuttingDownError."""
+        try:
+            while self.late:
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:  # how uvicorn ends what its shutdown has waited for in vain
+            raise ShuttingDownError("the service has shut down before the body's turn came") from None
+
+    def begin(self) -> None:
+        """Say that a request is taken up, which nothing interrupts until :meth:`end`."""
+        self._began = time.monotonic()
+
+    def end(self) -> None:
+        """Count the time of a request, and have the lane stepped until it is empty."""
+        self._spent += time.monotonic() - self._began
+        self.kick()
 
     def kick(self) -> None:
         """Have the lane stepped until it is empty."""
@@ -37,6 +65,7 @@ class Pump:
 
     def _step(self) -> None:
         self._scheduled = False
+        self._spent = 0.0
         self._fresh, self._kept = [], self._fresh
         if self._lane.only_parts and self._rounds < ROUNDS:
             self._rounds += 1

@@ -12,6 +12,7 @@ from vinocast.errors import (
     InvalidRequestError,
     MethodNotAllowedError,
     NotFoundError,
+    OverloadedError,
     PayloadTooLargeError,
     RequestError,
 )
@@ -22,13 +23,19 @@ if TYPE_CHECKING:
     from fastapi import Request
     from starlette.types import Receive, Send
 
+    from vinocast.dataplane import Claim
+
+# What a transport keeps of its own before it says that there is no room.
+LARGE_REPLY = 1 << 16
 JSON = (b"content-type", b"application/json")
 
 
-async def respond(receive: Receive, send: Send, reply: bytes, error: RequestError | None, *, body_read: bool) -> None:
-    """Send a reply, with the status of its error.
+async def respond(
+    receive: Receive, send: Send, reply: bytes, error: RequestError | None, claim: Claim, *, body_read: bool
+) -> None:
+    """Send a reply, with the status of its error, and hold a claim for it until it is taken.
 
-    To a body that is too large to be read the reply goes out at once, and the rest of the request is taken in and
+    To a body that there is no room for the reply goes out at once, and the rest of the request is taken in and
     thrown away: many clients read no reply before they have sent everything, and a connection closed on them would be
     all they see.
     """
@@ -36,10 +43,14 @@ async def respond(receive: Receive, send: Send, reply: bytes, error: RequestErro
     if error is not None and error.retryable:
         headers.append((b"retry-after", b"%d" % error.retry_after))
     await send({"type": "http.response.start", "status": error.status if error else 200, "headers": headers})
-    if isinstance(error, PayloadTooLargeError) and not body_read:  # else nothing more would come, for long
+    if isinstance(error, PayloadTooLargeError | OverloadedError) and not body_read:  # else nothing more would come
         await send({"type": "http.response.body", "body": reply, "more_body": True})
         await discard_body(receive)
         reply = b""
+    elif len(reply) > LARGE_REPLY:
+        claim.must_hold(len(reply))
+        await send({"type": "http.response.body", "body": reply, "more_body": True})
+        reply = b""  # which is sent once the transport has room again
     await send({"type": "http.response.body", "body": reply})
 
 
