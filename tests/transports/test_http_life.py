@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -37,6 +39,14 @@ HEADERS = {"Content-Type": "application/json"}
 
 def post(service: HttpService, body: bytes = BODY) -> httpx.Response:
     return httpx.post(f"{service.url}/forecast", content=body, headers=HEADERS, timeout=PATIENCE)
+
+
+def to_the_end(connection: socket.socket) -> bytes:
+    """All that still comes; a reset is an error."""
+    received = b""
+    while data := connection.recv(65536):
+        received += data
+    return received
 
 
 class HalfSent:
@@ -182,13 +192,94 @@ def test_while_draining_nothing_new_is_accepted_and_what_comes_too_late_is_told_
 
 
 @pytest.mark.slow
-def test_a_body_that_never_comes_is_told_that_the_service_shuts_down() -> None:
+def test_what_never_comes_to_its_end_is_told_that_the_service_shuts_down_and_does_not_hold_it_up() -> None:
     with HttpService() as service:
         request = HalfSent(service)
-        service.signal(signal.SIGTERM)
-        status, reply = request.answer()
-        assert (status, error_of(reply)[0]) == (503, "shutting_down")
+        with socket.create_connection(("127.0.0.1", service.port), PATIENCE) as half_a_head:
+            half_a_head.sendall(b"POST /forecast HTTP/1.1\r\nHost:")
+            assert httpx.get(f"{service.url}/livez").status_code == 200
+            service.signal(signal.SIGTERM)
+            status, reply = request.answer()
+            assert (status, error_of(reply)[0]) == (503, "shutting_down")
+            assert b'"shutting_down"' in to_the_end(half_a_head)
         assert service.wait() == 0
+        assert "given up" not in service.log
+
+
+@pytest.mark.slow
+def test_a_refused_client_that_goes_on_sending_reads_its_refusal() -> None:
+    with HttpService() as service, socket.create_connection(("127.0.0.1", service.port), PATIENCE) as connection:
+        body = BODY * 100
+        connection.sendall(
+            b"POST /forecast HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            % (2 * len(body))
+        )
+        connection.sendall(body)
+        service.signal(signal.SIGTERM)
+        wait_until(lambda: select.select([connection], [], [], 0)[0], "the refusal")
+        connection.sendall(body[:-1])  # blocks unless somebody takes it in
+        assert b'"shutting_down"' in to_the_end(connection)
+        assert service.wait() == 0
+
+
+@pytest.mark.slow
+def test_what_had_connected_and_what_comes_on_old_connections_is_answered_and_the_connection_closed() -> None:
+    with HttpService() as service:
+        old = [socket.create_connection(("127.0.0.1", service.port), PATIENCE) for _ in range(8)]
+        for connection in old:
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        # The service stands still: the new ones are in the kernel's queue, and no request is read before the signal.
+        service.signal(signal.SIGSTOP)
+        new = [socket.create_connection(("127.0.0.1", service.port), PATIENCE) for _ in range(100)]
+        service.signal(signal.SIGTERM)
+        for connection in old + new:
+            connection.sendall(
+                b"POST /forecast HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+                % len(BODY)
+                + BODY
+            )
+        service.signal(signal.SIGCONT)
+        for connection in old + new:
+            with connection:
+                head, _, reply = to_the_end(connection).partition(b"\r\n\r\n")
+                if not head.startswith(b"HTTP/1.1 200 "):  # which was read before the signal was seen
+                    assert head.startswith(b"HTTP/1.1 503 ")
+                    assert head.lower().count(b"connection: close") == 1
+                    assert error_of(orjson.loads(reply))[0] == "shutting_down"
+        assert service.wait() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["one process", "workers"])
+def test_clients_that_connect_without_a_pause_lose_nothing_at_sigterm(options: list[str]) -> None:
+    if options and len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs two cores")
+    with HttpService(*options) as service:
+        wait_until(lambda: "is ready on http" in service.log, "all are ready")
+        started = threading.Barrier(9)
+
+        def insist(_: int) -> int:
+            answers = 0
+            while True:
+                try:
+                    connection = socket.create_connection(("127.0.0.1", service.port), PATIENCE)
+                except ConnectionRefusedError:
+                    return answers
+                with connection:
+                    connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                    assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+                answers += 1
+                if answers == 20:
+                    started.wait(PATIENCE)
+
+        with ThreadPoolExecutor(8) as pool:
+            clients = [pool.submit(insist, index) for index in range(8)]
+            started.wait(PATIENCE)
+            service.signal(signal.SIGTERM)
+            assert all(client.result(PATIENCE) >= 20 for client in clients)
+        assert service.wait() == 0
+        assert "Traceback" not in service.log
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +15,20 @@ import httpx
 import numpy as np
 import orjson
 import pytest
-from support import PATIENCE, HttpService, RunVinocast, copy_model, error_of, near, packed, random_windows, wait_until
+from support import (
+    MODEL,
+    PATIENCE,
+    HttpService,
+    RunVinocast,
+    copy_model,
+    error_of,
+    near,
+    packed,
+    random_windows,
+    wait_until,
+)
 from vinocast.transports.http.connections import listen
-from vinocast.transports.workers.supervisor import share_out
+from vinocast.transports.workers.supervisor import HANG_TICKS, TICK_SECONDS, share_out
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +49,11 @@ def sockets(pid: int) -> int:
         with contextlib.suppress(FileNotFoundError):  # closed since it was listed
             count += "socket:" in str(file.readlink())
     return count
+
+
+def cpu_seconds(pid: int) -> float:
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def all_ready(service: HttpService) -> bool:
@@ -117,6 +134,87 @@ def test_a_worker_that_is_killed_is_replaced_and_requests_go_on_meanwhile() -> N
                 assert httpx.post(f"{service.url}/forecast", content=BODY, headers=JSON).status_code == 200
         service.signal(signal.SIGTERM)
         assert service.wait() == 0
+        assert "Traceback" not in service.log
+
+
+@two_cores
+def test_a_worker_that_hangs_is_replaced_and_what_it_has_not_taken_goes_to_others() -> None:
+    with HttpService("--workers", "2") as service:
+        wait_until(lambda: all_ready(service), "all are ready")
+        before = set(workers(service))
+        hung = min(before)
+        os.kill(hung, signal.SIGSTOP)
+        # Sent before the parent knows: every second of them lies in the channel of the one that hangs.
+        connections = [socket.create_connection(("127.0.0.1", service.port), PATIENCE) for _ in range(8)]
+        for connection in connections:
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        for connection in connections:
+            with connection:
+                assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert "it has not answered" in service.log
+        assert service.log.count("is lost") == 1
+        wait_until(lambda: service.log.count(f"model {MODEL} is ready") == 3, "another is ready")
+        assert before - set(workers(service)) == {hung}
+        service.signal(signal.SIGTERM)
+        assert service.wait() == 0
+        assert "Traceback" not in service.log
+
+
+@two_cores
+def test_a_parent_that_was_stopped_itself_kills_no_worker() -> None:
+    with HttpService("--workers", "2") as service:
+        wait_until(lambda: all_ready(service), "all are ready")
+        before = workers(service)
+        service.signal(signal.SIGSTOP)
+        time.sleep((HANG_TICKS + 2) * TICK_SECONDS)
+        service.signal(signal.SIGCONT)
+        time.sleep(3 * TICK_SECONDS)
+        assert workers(service) == before
+        assert "is lost" not in service.log
+
+
+@two_cores
+def test_connections_that_no_worker_takes_wait_and_cost_the_parent_nothing() -> None:
+    with HttpService("--workers", "2") as service:
+        wait_until(lambda: all_ready(service), "all are ready")
+        pids = workers(service)
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        # More than the channels to both hold.
+        connections = [socket.create_connection(("127.0.0.1", service.port), PATIENCE) for _ in range(900)]
+        for connection in connections:
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        time.sleep(1)
+        before = cpu_seconds(service.process.pid)
+        time.sleep(2)
+        assert cpu_seconds(service.process.pid) - before < 0.5
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        for connection in connections:
+            with connection:
+                assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert workers(service) == pids
+
+
+@two_cores
+@pytest.mark.parametrize("who", ["one worker", "all at once"])
+def test_workers_that_get_the_signal_themselves_lose_no_connection(who: str) -> None:
+    with HttpService("--workers", "2") as service:
+        wait_until(lambda: all_ready(service), "all are ready")
+        first = workers(service)
+        signalled = first[:1] if who == "one worker" else [*first, service.process.pid]
+        connections = [socket.create_connection(("127.0.0.1", service.port), PATIENCE) for _ in range(8)]
+        for pid in signalled:
+            os.kill(pid, signal.SIGTERM)
+        for connection in connections:
+            with connection:
+                connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        if who == "one worker":
+            wait_until(lambda: service.log.count(f"model {MODEL} is ready") == 3, "another is ready")
+            service.signal(signal.SIGTERM)
+        assert service.wait() == 0
+        assert "parent process is gone" not in service.log
         assert "Traceback" not in service.log
 
 

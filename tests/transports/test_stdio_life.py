@@ -349,16 +349,15 @@ def test_a_signal_while_idle_ends_with_code_0(service: StdioService, number: int
 
 
 @pytest.mark.slow
-def test_sigterm_with_40_requests_written_answers_what_was_read_and_ends_with_code_0(window: Window) -> None:
+def test_sigterm_with_40_requests_written_answers_them_and_ends_with_code_0(window: Window) -> None:
     with StdioService() as service:
         assert service.ask(PING)["ready"]
         service.send(*(packed(window, request_id=number) for number in range(40)))
         service.signal(signal.SIGTERM)
         replies = by_id(service.rest())
         assert all(reply["success"] for reply in replies.values())
-        # What was read is a beginning of what was written.
-        assert set(replies) == set(range(len(replies)))
-        assert replies
+        # What was written had been read, or stood in the pipe.
+        assert set(replies) == set(range(40))
         assert service.wait() == 0
 
 

@@ -29,7 +29,7 @@ MIB = 1 << 20
 LONGEST = 8 * MIB
 FORECAST = packed(np.ones((512, 7), np.float32).cumsum(axis=0))
 RASTER = orjson.loads((ROOT / "examples" / "glyphs.json").read_bytes())["rasters"][0]
-FIELDS = "Host: x\r\nContent-Type: application/json\r\n"
+FIELDS = "Host: localhost\r\nContent-Type: application/json\r\n"
 # Of arrays of numbers, which parses and is no raster, until its turn comes.
 JUNK = b'{"rasters":[' + b",".join([b"[" + b"1," * 9_000 + b"1]"] * 400) + b"]}"
 

@@ -9,11 +9,12 @@ import socket
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER, HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from vinocast.errors import InvalidRequestError, OverloadedError, RequestError, SetupError
+from vinocast.errors import InvalidRequestError, OverloadedError, RequestError, SetupError, ShuttingDownError
 from vinocast.transports.http.bodies import MOST_DISCARDED_BYTES
+from vinocast.transports.http.drain import BACKLOG, readable
 from vinocast.transports.http.messages import Chunks, Head, MalformedError, end_of_head, parse_head
 from vinocast.transports.http.responses import refusal
 
@@ -22,15 +23,14 @@ if TYPE_CHECKING:
 
     from vinocast.transports.http.admission import Admission, Departures
 
-BACKLOG = 2048
 CONTINUE = b"HTTP/1.1 100 "
-# What is left of a body has so long to come once the service ends: it would be refused in any case.
-LAST_SECONDS = 0.5
 # What every response begins with.
 BEGINNING = b"HTTP/1.1 "
 # What connections beyond the limit may ask for.
 HEALTH = frozenset({b"/livez", b"/readyz"})
 MOST_JOINED_BYTES = 1 << 18
+# When the service ends, how long what a client still sends behind the last answer is taken in.
+LINGER_SECONDS = 1.0
 # What a system says of an address whose family is switched off, which may stand in /etc/hosts all the same.
 FAMILY_OFF = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
 # uvicorn's, for what goes wrong here; of what a client does wrong, it learns itself and the log does not.
@@ -124,6 +124,9 @@ class Connection(HttpToolsProtocol):
         self._missing = 0
         self._chunks: Chunks | None = None
         self.ended = False  # nothing more comes
+        # Whether the client may send another request, and what answers the one at hand.
+        self._lasts = True
+        self._task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
         """Take the connection over."""
@@ -179,12 +182,21 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Go on with what has come behind the request."""
         self._joining.flush()  # what has no body
+        if self not in self.connections:  # it has ended with this response
+            return
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
         self._admission.idle.add(self)
         self._read()
+
+    def part(self) -> None:
+        """Close behind the last response, not at once where its client may be sending: it would see but a reset."""
+        if not self.ended and (self._lasts or self.unread or self._missing or self._chunks is not None):
+            self._linger()
+        else:
+            self.end()
 
     def end(self) -> None:
         """Close the connection once its client has read what waits for it, or does not read it."""
@@ -197,17 +209,41 @@ class Connection(HttpToolsProtocol):
         self._admission.unread.add(self)
 
     def shutdown(self) -> None:
-        """Take no further request, and wait no longer than a moment for the body of the one at hand."""
-        super().shutdown()
-        self.loop.call_later(LAST_SECONDS, self._give_up_body)
+        """End with the response to the request at hand, if there is one: the service ends."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None:
+            cycle.keep_alive = False
+
+    def wind_up(self) -> None:
+        """Answer a request that lacks its end, and close what is idle; what is whole goes on. Can be repeated."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if self.transport.is_closing():
+            return
+        if cycle is not None and not cycle.response_complete:
+            if cycle.more_body:
+                self._give_up_body()
+        elif self.unread:
+            self._refuse(ShuttingDownError("the service has shut down before the request was there"))
+        elif not readable([self.transport.get_extra_info("socket").fileno()]):  # else it is answered next
+            self.end()
+
+    def give_up(self) -> None:
+        """Answer, without what was waited for; close what cannot even be sent an answer."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_started:
+            self.transport.abort()
+        else:
+            self._cancel()
 
     def _give_up_body(self) -> None:
-        cycle: RequestResponseCycle | None = self.cycle
-        if cycle is None or cycle.response_complete or not cycle.more_body:
-            return
-        if cycle.response_started:  # what comes is thrown away, and is not waited for
+        if self.cycle.response_started:  # what comes is thrown away, and is not waited for
             self._pass_on(b"", complete=True)
         else:  # and so told that it came too late
+            self._cancel()
+
+    def _cancel(self) -> None:
+        """Have the application answer at once, unless it does already."""
+        if self._task is not None and not self.cycle.response_started and not self._task.cancelling():
             self._task.cancel()
 
     def _read(self) -> None:
@@ -272,6 +308,7 @@ class Connection(HttpToolsProtocol):
             "headers": list(head.headers),
             "state": self.app_state.copy(),
         }
+        self._lasts = head.keep_alive
         self._joining = _Joining(self.transport, self)
         cycle = (_ChunkedCycle if head.chunked else RequestResponseCycle)(
             scope=scope,
@@ -333,17 +370,22 @@ class Connection(HttpToolsProtocol):
                 *self.server_state.default_headers,
                 (b"content-type", b"application/json"),
                 (b"content-length", b"%d" % len(body)),
-                (b"connection", b"close"),
+                CLOSE_HEADER,
             ]
             if error.retryable:
                 headers.append((b"retry-after", b"%d" % error.retry_after))
-            lines = b"".join(b"%s: %s\r\n" % header for header in headers)
+            # When the service ends, the default headers close as well.
+            lines = b"".join(b"%s: %s\r\n" % header for header in dict.fromkeys(headers))
             self.transport.write(STATUS_LINE[fault.status] + lines + b"\r\n" + body)
         if cycle is not None:  # the body has failed: nothing is left to do
             cycle.disconnected = True
             cycle.waiting_for_100_continue = False
             cycle.message_event.set()
             self.flow.resume_writing()  # what waits for room waits no more
+        self._linger()
+
+    def _linger(self) -> None:
+        """Leave the connection to what takes in the rest."""
         self.unread = b""
         self.connections.discard(self)
         self._admission.idle.discard(self)
@@ -368,13 +410,15 @@ class _ChunkedCycle(RequestResponseCycle):
 
 
 class _Discard(asyncio.Protocol):
-    """Takes in what a refused client still sends, for a while: a connection closed on it would be all it sees."""
+    """Takes in what an answered client still sends, for a while: a connection closed on it would be all it sees."""
 
     def __init__(self, transport: asyncio.Transport, admission: Admission, connection: Connection) -> None:
         self._transport = transport
         self._admission = admission
         self._connection = connection
         self._left = MOST_DISCARDED_BYTES
+        self._hurried = False
+        connection.connections.add(self)  # type: ignore[arg-type]  # which has what our server calls
         transport.write_eof()
         transport.resume_reading()
 
@@ -386,7 +430,21 @@ class _Discard(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Make room."""
+        self._connection.connections.discard(self)
         self._admission.leave(self._connection)
+
+    def shutdown(self) -> None:
+        """Go on: the client has its answer."""
+
+    def wind_up(self) -> None:
+        """Wait less long: the service ends."""
+        if not self._hurried:
+            self._hurried = True
+            self._connection.loop.call_later(LINGER_SECONDS, self._transport.close)
+
+    def give_up(self) -> None:
+        """Wait no more."""
+        self._transport.close()
 
 
 class _Joining:
@@ -431,7 +489,7 @@ class _Joining:
     def close(self) -> None:
         """Close the connection once all is sent."""
         self.flush()
-        self._connection.end()
+        self._connection.part()
 
 
 class _Flow(FlowControl):

@@ -8,8 +8,8 @@ loop serves its sockets between two inferences: health checks are answered under
   loading (``/livez``, ``/readyz``).
 - Every error is the envelope of the JSON lines, with the status that errors.py gives its code.
 - A body over the limit is refused before it is read to its end; one that stalls is given up.
-- SIGTERM, SIGINT and SIGHUP: not ready any more, no new connections, what was accepted is answered, then the process
-  ends with code 0.
+- SIGTERM, SIGINT and SIGHUP: not ready any more, no new connections, what was accepted is answered, what comes on a
+  connection that its client still takes for open is told ``shutting_down``, then the process ends with code 0.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ import asyncio
 import contextlib
 import logging
 import sys
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 
 from vinocast.dataplane import DataPlane
 from vinocast.errors import SetupError
@@ -30,6 +32,7 @@ from vinocast.process.signals import on_end
 from vinocast.transports.http.admission import Admission, most_connections
 from vinocast.transports.http.app import create_app, fixed_endpoints
 from vinocast.transports.http.connections import Connection, listen, url_of
+from vinocast.transports.http.drain import HANDSHAKE_SECONDS, accept_all, stop_handshakes
 from vinocast.transports.http.guard import Guard, refuse_open_door
 from vinocast.transports.http.pump import Pump
 from vinocast.transports.http.targets import Targets
@@ -41,7 +44,12 @@ if TYPE_CHECKING:
 
     from vinocast.settings import HttpSettings
 
+# From a signal on: how long a connection on which nothing has come is kept, as a request may be on its way, or a body
+# that lacks its end; how long the answer to what was accepted is waited for; and then for clients to read it.
+IDLE_SECONDS = 0.5
 DRAIN_SECONDS = 4
+LAST_SECONDS = 0.3
+POLL_SECONDS = 0.01
 log = logging.getLogger(__name__)
 
 
@@ -79,6 +87,7 @@ class Server(uvicorn.Server):
         self.plane = plane
         self._pump = Pump(plane)
         self._announced = False
+        self._adopting: set[asyncio.Task[None]] = set()
         self._settings = settings
         app = create_app(plane, self._pump, needs_token=settings.token is not None)
         admission = Admission(most_connections(settings.max_connections), settings.keep_alive_seconds)
@@ -92,7 +101,6 @@ class Server(uvicorn.Server):
                 lifespan="off",
                 log_config=None,
                 access_log=False,
-                timeout_graceful_shutdown=DRAIN_SECONDS,
             )
         )
 
@@ -125,7 +133,66 @@ class Server(uvicorn.Server):
             sys.stderr.write(welcome(self.servers[0].sockets[0], commands(self.plane, self._settings)))
 
     async def shutdown(self, sockets: Any = None) -> None:
-        """Answer what has been accepted."""
+        """Answer what has been accepted, and what still comes before its client can know of the end."""
+        start = time.monotonic()
         self.plane.close()
-        await super().shutdown(sockets)
+        # In place: requests at hand have this list, and a connection ends with the next response on it.
+        self.server_state.default_headers.append(CLOSE_HEADER)
+        for connection in self._connections:
+            connection.shutdown()
+        await self._stop_listening(sockets or [])
+        await self._drained(start + IDLE_SECONDS)
+        while self._connections and not self.force_exit and time.monotonic() < start + DRAIN_SECONDS:
+            for connection in self._connections:
+                connection.wind_up()
+            await asyncio.sleep(POLL_SECONDS)
+        if self._connections:
+            log.error("%d connections are given up", len(self._connections))
+            for connection in self._connections:
+                connection.give_up()
+            await self._drained(time.monotonic() + LAST_SECONDS)
         self.plane.stop()
+
+    @property
+    def _connections(self) -> list[Connection]:
+        return list(self.server_state.connections)  # type: ignore[arg-type]  # those that this class has made
+
+    async def _drained(self, limit: float) -> None:
+        """Wait until no connection is left, or that moment of time.monotonic."""
+        while self._connections and not self.force_exit and time.monotonic() < limit:
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _stop_listening(self, listeners: list[socket.socket]) -> None:
+        """Take over every connection that has been made, then listen no more."""
+        if listeners:
+            stop_handshakes(listeners)
+            await asyncio.sleep(HANDSHAKE_SECONDS)
+        for connection in accept_all(listeners):  # at once: the event loop takes one a round
+            self.adopt(connection)
+        for server in self.servers:
+            server.close()
+        for listener in listeners:
+            listener.close()
+        await asyncio.sleep(0)  # the last that the event loop has accepted are connections now
+        await self.adopted()
+
+    def adopt(self, connection: socket.socket) -> None:
+        """Serve a connection that has been accepted elsewhere."""
+        task = asyncio.get_running_loop().create_task(self._adopt(connection))
+        self._adopting.add(task)
+        task.add_done_callback(self._adopting.discard)
+
+    async def adopted(self) -> None:
+        """Wait until all that was adopted is served."""
+        while self._adopting:
+            await asyncio.sleep(0)
+
+    async def _adopt(self, connection: socket.socket) -> None:
+        def protocol() -> asyncio.Protocol:
+            options = {"config": self.config, "server_state": self.server_state, "app_state": self.lifespan.state}
+            return self.config.http_protocol_class(**options)
+
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(protocol, connection)
+        except OSError:  # the client has left on the way
+            connection.close()

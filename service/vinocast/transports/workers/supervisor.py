@@ -7,12 +7,16 @@ spread is connections, not requests. The parent forks before anything has a thre
 
 - A worker that ends before any has been ready ends the service: the settings or the model are wrong.
 - One that ends later is started again, after a pause that doubles until it is ready. It gets connections from then on.
-- SIGTERM, SIGINT and SIGHUP: nothing new is accepted, the workers answer what they have accepted, then the parent ends.
+- Each is asked every second whether its event loop turns. One that is silent gets no connections while another answers;
+  one that stays silent is killed and replaced, and what it has not yet taken over goes to others.
+- SIGTERM, SIGINT and SIGHUP: what has connected is handed over and nothing new is accepted, the workers answer what
+  they have, then the parent ends.
 - A parent that is killed takes its workers with it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import logging
@@ -24,16 +28,18 @@ import socket
 import sys
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vinocast.errors import SetupError
 from vinocast.process.signals import on_end
-from vinocast.transports.http.server import DRAIN_SECONDS, listen_and_say
+from vinocast.transports.http.drain import HANDSHAKE_SECONDS, accept_all, stop_handshakes
+from vinocast.transports.http.server import DRAIN_SECONDS, POLL_SECONDS, listen_and_say
 from vinocast.transports.http.welcome import welcome
-from vinocast.transports.workers.worker import CONNECTION, LIVE, READY, run_worker
+from vinocast.transports.workers.worker import ANSWER, CONNECTION, LEAVING, LIVE, QUESTION, READY, run_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from multiprocessing.context import ForkProcess
 
     from vinocast.settings import HttpSettings
@@ -45,6 +51,13 @@ MESSAGE_BYTES = 1 << 16
 # What a system says that has no descriptor or memory for a connection; the connection stays, to be accepted later.
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 EXHAUSTED_SECONDS, QUIET_SECONDS = 0.05, 10
+# Silence is counted in ticks, of which a parent that was stopped itself, or whose clock has jumped, counts one.
+TICK_SECONDS = 1.0
+HANG_TICKS, HANG_TICKS_AT_START, PARTING_TICKS = 10, 60, 2
+# After that pause what no worker could take is offered again.
+HELD_SECONDS = 0.05
+# How long the workers may take to have room for all that had connected, when the service ends.
+HAND_OVER_SECONDS = 1.0
 log = logging.getLogger(__name__)
 _fork = multiprocessing.get_context("fork")
 
@@ -80,15 +93,53 @@ class _Seat:
 
 
 class _Worker:
-    """A running process and what it has said of itself."""
+    """A running process and what it has said of itself.
 
-    def __init__(self, seat: _Seat, process: ForkProcess, channel: socket.socket) -> None:
+    The far end of its channel is kept open here as well: what lies there when a worker is gone is not lost.
+    """
+
+    def __init__(self, seat: _Seat, process: ForkProcess, channel: socket.socket, far_end: socket.socket) -> None:
         self.seat = seat
         self.process = process
         self.channel = channel
+        self.far_end = far_end
+        self.silent = 0  # ticks since it was asked and has not answered
+        self.asked = False
+        self.leaving = False
         self.live = False
         self.ready = False
         self.refusal = ""
+
+    def ask(self) -> None:
+        """Count a tick of silence, or ask for a word."""
+        self.silent += self.asked or self.leaving or not self.live
+        if self.live and not self.asked:
+            with contextlib.suppress(OSError):  # full: it is as silent
+                self.channel.send(QUESTION)
+            self.asked = True
+
+    @property
+    def hangs(self) -> bool:
+        """Whether it has been silent for too long, and no debugger holds it."""
+        if self.silent < (HANG_TICKS if self.live or self.leaving else HANG_TICKS_AT_START):
+            return False
+        with contextlib.suppress(OSError):
+            return "\nTracerPid:\t0\n" in Path(f"/proc/{self.process.pid}/status").read_text()
+        return False
+
+    def part(self) -> None:
+        """Let it see that no more connections come."""
+        with contextlib.suppress(OSError):  # it is gone
+            self.channel.shutdown(socket.SHUT_WR)
+
+    def untaken(self) -> Iterator[socket.socket]:
+        """Yield the connections that it has been sent and has not taken, once it is gone."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                data, descriptors, _, _ = socket.recv_fds(self.far_end, len(CONNECTION), 1)
+                yield from (socket.socket(fileno=descriptor) for descriptor in descriptors)
+                if not data:
+                    return
 
 
 class _Supervisor:
@@ -98,6 +149,8 @@ class _Supervisor:
         self._seats = [_Seat(cpus) for cpus in shares]
         # The one whose turn it is to get a connection stands first.
         self._turns: list[_Worker] = []
+        # What no worker could take yet.
+        self._held: list[socket.socket] = []
         self._proven = False
         self._announced = False
         self._commands = ""
@@ -115,23 +168,41 @@ class _Supervisor:
 
     def run(self) -> None:
         """Keep the workers running and hand connections to them until :meth:`stop`."""
+        tick = time.monotonic() + TICK_SECONDS
         while not self._stopping:
             empty = [seat for seat in self._seats if seat.worker is None]
             for seat in empty:
                 if seat.due <= time.monotonic():
                     self._start(seat)
-            pauses = [seat.due - time.monotonic() for seat in empty if seat.worker is None]
-            for key, _ in self._selector.select(min(pauses, default=None)):
+            due = [tick, *(seat.due for seat in empty if seat.worker is None)]
+            pause = HELD_SECONDS if self._held else max(0.0, min(due) - time.monotonic())
+            for key, _ in self._selector.select(pause):
                 if key.fd in self._selector.get_map():  # what came before it may have ended it
                     key.data()
+            self._offer_held()
+            if time.monotonic() >= tick:
+                self._tick()
+                tick = time.monotonic() + TICK_SECONDS
+
+    def _tick(self) -> None:
+        """Ask each worker whether it turns, and kill the one that has not for too long."""
+        for worker in self._turns:
+            worker.ask()
+            if worker.leaving and worker.silent >= PARTING_TICKS:
+                worker.part()
+            if worker.hangs and not worker.refusal:
+                worker.refusal = f"it has not answered for {worker.silent * TICK_SECONDS:.0f} s and was killed"
+                worker.process.kill()
 
     def end(self) -> None:
-        """Accept nothing more and end the workers; raises SetupError when one had to be killed."""
+        """Accept what has connected and nothing more, and end the workers; raises SetupError when one was killed."""
+        self._hand_over_the_rest()
         self._selector.close()
         for listener in self._listeners:
             listener.close()
         for worker in self._turns:
             worker.process.terminate()
+            worker.part()
         limit, killed = time.monotonic() + END_SECONDS, []
         for worker in self._turns:
             worker.process.join(max(0.0, limit - time.monotonic()))
@@ -142,19 +213,32 @@ class _Supervisor:
         if killed:
             raise SetupError(f"{' and '.join(killed)} did not end within {END_SECONDS} s and had to be killed")
 
+    def _hand_over_the_rest(self) -> None:
+        """Hand over every connection that has been made, while none begins."""
+        stop_handshakes(self._listeners)
+        time.sleep(HANDSHAKE_SECONDS)
+        self._held += accept_all(self._listeners)
+        limit = time.monotonic() + HAND_OVER_SECONDS
+        self._offer_held()
+        while self._held and self._turns and time.monotonic() < limit:
+            time.sleep(POLL_SECONDS)
+            self._offer_held()
+        for connection in self._held:
+            connection.close()
+
     def _start(self, seat: _Seat) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
+        theirs.setblocking(False)
         process = _fork.Process(target=self._work, args=(seat, theirs, ours))
         try:
             process.start()
         except OSError as error:  # no memory, or too many processes
             ours.close()
+            theirs.close()
             self._lose(seat, f"it cannot be forked ({error.strerror})")
             return
-        finally:
-            theirs.close()
-        worker = seat.worker = _Worker(seat, process, ours)
+        worker = seat.worker = _Worker(seat, process, ours, theirs)
         self._turns.append(worker)
         self._selector.register(ours, selectors.EVENT_READ, lambda: self._hear(worker))
         self._selector.register(process.sentinel, selectors.EVENT_READ, lambda: self._bury(worker))
@@ -166,40 +250,46 @@ class _Supervisor:
             return
         signal.set_wakeup_fd(-1)
         self._selector.close()
-        for inherited in (parents_end, *self._listeners, *(worker.channel for worker in self._turns)):
+        others = (end for worker in self._turns for end in (worker.channel, worker.far_end))
+        for inherited in (parents_end, *self._listeners, *self._held, *others):
             inherited.close()
         os.sched_setaffinity(0, seat.cpus)
         run_worker(self._settings, channel)
 
-    def _hear(self, worker: _Worker) -> None:
-        """Take in what a worker says of itself."""
+    def _hear(self, worker: _Worker) -> bool:
+        """Take in what a worker says of itself; return whether it said anything."""
         try:
             message = worker.channel.recv(MESSAGE_BYTES)
-        except BlockingIOError:
-            return
         except OSError:
-            message = b""
+            return False
+        if not message:
+            return False
+        worker.silent, worker.asked = 0, False
         if message == LIVE:
             worker.live = True
+        elif message == LEAVING:
+            worker.leaving, worker.live, worker.ready = True, False, False
         elif message.startswith(READY):
             self._commands = message.removeprefix(READY).decode()
             worker.ready = self._proven = True
             worker.seat.failures = 0
-        elif message:
+        elif message != ANSWER:
             worker.refusal = message.decode()
-        else:  # it is about to end
-            self._selector.unregister(worker.channel)
         self._accept_or_not()
         if not self._announced and all(seat.worker and seat.worker.ready for seat in self._seats):
             self._announced = True
             if log.isEnabledFor(logging.INFO):
                 sys.stderr.write(welcome(self._listeners[0], self._commands))
+        return True
 
     def _bury(self, worker: _Worker) -> None:
         """Clear up after a worker that has ended."""
-        while worker.channel in self._selector.get_map():
-            self._hear(worker)
+        while self._hear(worker):
+            pass
+        self._held += worker.untaken()
+        self._selector.unregister(worker.channel)
         worker.channel.close()
+        worker.far_end.close()
         self._selector.unregister(worker.process.sentinel)
         worker.process.join()
         self._turns.remove(worker)
@@ -218,7 +308,7 @@ class _Supervisor:
 
     def _accept_or_not(self) -> None:
         """Look at the listening sockets while there is a worker to hand connections to."""
-        accepting = any(worker.live for worker in self._turns)
+        accepting = any(worker.live for worker in self._turns) and not self._held
         if accepting != self._accepting:
             self._accepting = accepting
             for listener in self._listeners:
@@ -228,7 +318,7 @@ class _Supervisor:
                     self._selector.unregister(listener)
 
     def _accept(self, listener: socket.socket) -> None:
-        """Hand one connection to the next worker that is ready or, while none is, to one that can say so."""
+        """Hand one connection over, or hold it and accept no other until it is."""
         try:
             connection, _ = listener.accept()
         except OSError as error:
@@ -238,14 +328,27 @@ class _Supervisor:
                     log.error("cannot accept a connection: %s; retried while it lasts", error.strerror)
                 time.sleep(EXHAUSTED_SECONDS)  # at once it would be the same again, and so for ever
             return
-        with connection:
-            able = [worker for worker in self._turns if worker.ready] or [each for each in self._turns if each.live]
-            for worker in able:
-                try:
-                    socket.send_fds(worker.channel, [CONNECTION], [connection.fileno()])
-                except OSError:  # it is about to end, or leaves very many where they are
-                    continue
+        self._held.append(connection)
+        self._offer_held()
+
+    def _offer_held(self) -> None:
+        """Hand over what is held, as far as workers take it."""
+        while self._held and self._hand_over(self._held[0]):
+            self._held.pop(0).close()
+        self._accept_or_not()
+
+    def _hand_over(self, connection: socket.socket) -> bool:
+        """Send a connection to the next worker that is ready or, while none is, to one that can say so."""
+        choices = (
+            [worker for worker in self._turns if worker.ready and not worker.silent],
+            [worker for worker in self._turns if worker.ready],
+            [worker for worker in self._turns if worker.live],
+            self._turns if self._stopping else [],  # they have been told before, and take what comes
+        )
+        for worker in next(filter(None, choices), []):
+            with contextlib.suppress(OSError):  # it is about to end, or leaves very many where they are
+                socket.send_fds(worker.channel, [CONNECTION], [connection.fileno()])
                 self._turns.remove(worker)
                 self._turns.append(worker)
-                return
-            log.error("no worker takes connections")
+                return True
+        return False

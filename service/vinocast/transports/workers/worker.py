@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from typing import TYPE_CHECKING, Any
@@ -17,11 +18,14 @@ from vinocast.transports.http.welcome import commands
 if TYPE_CHECKING:
     from vinocast.settings import HttpSettings
 
-# What a worker tells its parent: it serves; its default model answers, which begins a message with what to try;
-# anything else is why it cannot go on.
-LIVE, READY = b"live", b"ready\n"
-# What the parent sends along with a connection's descriptor, as there must be something.
-CONNECTION = b"+"
+# What a worker tells its parent: it serves; its default model answers, which begins a message with what to try; its
+# event loop turns; it ends, and takes what it is sent until the parent closes the channel. Anything else is why it
+# cannot go on.
+LIVE, READY, ANSWER, LEAVING = b"live", b"ready\n", b"answer", b"leaving"
+# What the parent sends: something along with a connection's descriptor, or a question whether the event loop turns.
+CONNECTION, QUESTION = b"+", b"?"
+# How long the parent may take to close the channel: two of its ticks, and to spare.
+PARTING_SECONDS = 2.8
 log = logging.getLogger(__name__)
 
 
@@ -48,39 +52,43 @@ class _WorkerServer(Server):
     def __init__(self, settings: HttpSettings, channel: socket.socket) -> None:
         super().__init__(DataPlane(settings, OPS, keeps_streams=False), settings)
         self._channel = channel
-        self._adopting: set[asyncio.Task[None]] = set()
+        self._parted = asyncio.Event()
 
     async def startup(self, sockets: Any = None) -> None:  # noqa: ARG002 - uvicorn's signature
         await super().startup(sockets=[])
         asyncio.get_running_loop().add_reader(self._channel, self._receive)
-        self._channel.send(LIVE)
+        self._tell(LIVE)
 
     def announce(self) -> None:
         """Tell the parent, and what it can say to try: it has no model to know by."""
-        self._channel.send(READY + commands(self.plane, self._settings).encode())
+        self._tell(READY + commands(self.plane, self._settings).encode())
+
+    def _tell(self, message: bytes) -> None:
+        with contextlib.suppress(OSError):  # the parent is gone, as will be seen
+            self._channel.send(message)
 
     def _receive(self) -> None:
-        """Take a connection over; the end of the channel is the end of the parent."""
-        data, descriptors, _, _ = socket.recv_fds(self._channel, len(CONNECTION), 1)
-        if not data:
-            log.warning("the parent process is gone")
+        """Take a connection over or answer; the end of the channel is the end of what comes, or of the parent."""
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._channel, len(CONNECTION), 1)
+        except ConnectionError:  # the parent was killed before it had read all that it was told
+            data, descriptors = b"", []
+        if data == QUESTION:
+            self._tell(ANSWER)
+        elif not data:
+            if not self.should_exit:
+                log.warning("the parent process is gone")
             asyncio.get_running_loop().remove_reader(self._channel)
+            self._parted.set()
             self.should_exit = True
         for descriptor in descriptors:
-            task = asyncio.get_running_loop().create_task(self._adopt(socket.socket(fileno=descriptor)))
-            self._adopting.add(task)
-            task.add_done_callback(self._adopting.discard)
+            self.adopt(socket.socket(fileno=descriptor))
 
-    async def _adopt(self, connection: socket.socket) -> None:
-        def protocol() -> asyncio.Protocol:
-            options = {"config": self.config, "server_state": self.server_state, "app_state": self.lifespan.state}
-            return self.config.http_protocol_class(**options)
-
-        try:
-            await asyncio.get_running_loop().connect_accepted_socket(protocol, connection)
-        except OSError:  # the client has left on the way
-            connection.close()
-
-    async def shutdown(self, sockets: Any = None) -> None:
+    async def _stop_listening(self, listeners: list[socket.socket]) -> None:  # noqa: ARG002 - it has none
+        """Take over every connection that the parent has sent."""
+        self._tell(LEAVING)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PARTING_SECONDS):
+                await self._parted.wait()
         asyncio.get_running_loop().remove_reader(self._channel)
-        await super().shutdown(sockets)
+        await self.adopted()
