@@ -181,7 +181,7 @@ def cpu_seconds(pid: int) -> float:
 
 @pytest.mark.parametrize(
     "chunk",
-    [b"1\r\n[\r\n", b"1;a=b\r\n[\r\n", b"fff8\r\n" + b"\r\n" * 0x7FFC + b"\r\n", b"4\r\n\r\n\r\n\r\n"],
+    [b"1\r\n \r\n", b"1;a=b\r\n \r\n", b"fff8\r\n" + b"\r\n" * 0x7FFC + b"\r\n", b"4\r\n\r\n\r\n\r\n"],
     ids=["one byte", "extensions", "empty lines", "an empty line"],
 )
 @pytest.mark.slow

@@ -211,8 +211,8 @@ def test_a_refused_client_that_goes_on_sending_reads_its_refusal() -> None:
     with HttpService() as service, socket.create_connection(("127.0.0.1", service.port), PATIENCE) as connection:
         body = BODY * 100
         connection.sendall(
-            b"POST /forecast HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-            % (2 * len(body))
+            b"POST /forecast HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (2 * len(body))
         )
         connection.sendall(body)
         service.signal(signal.SIGTERM)
@@ -235,9 +235,8 @@ def test_what_had_connected_and_what_comes_on_old_connections_is_answered_and_th
         service.signal(signal.SIGTERM)
         for connection in old + new:
             connection.sendall(
-                b"POST /forecast HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-                % len(BODY)
-                + BODY
+                b"POST /forecast HTTP/1.1\r\nHost: localhost\r\n"
+                b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
             )
         service.signal(signal.SIGCONT)
         for connection in old + new:
@@ -286,9 +285,8 @@ def test_clients_that_connect_without_a_pause_lose_nothing_at_sigterm(options: l
 def test_requests_sent_without_reading_a_reply_are_not_piled_up_in_memory() -> None:
     body = BODY[:-1] + b',"targets":[0]}'
     request = (
-        b"POST /forecast HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-        % len(body)
-        + body
+        b"POST /forecast HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     )
     with HttpService() as service, socket.create_connection(("127.0.0.1", service.port), 1) as connection:
         wait_until(lambda: len(httpx.get(f"{service.url}/readyz").json()["models"][0]["batch_sizes"]) == 7, "loaded")
