@@ -3,6 +3,7 @@
 # make fast    the same without what takes long, some 80 s on two idle cores: for before each commit
 # make check   linters, type checker and the directions of imports (pyproject.toml, tool.importlinter)
 # make coverage   all tests, half as long again, and what of the package none of them reaches; TESTS as above
+# make fuzz    the fuzzers of tests/fuzz for minutes: FUZZ_LINES, FUZZ_REQUESTS and FUZZ_SECONDS say how long
 # make wheel   build the wheel, bundled models included
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # marked pytest.mark.slow (pyproject.toml says when); what has no mark is run by both.
 SLOW_ROOMS := deploy export scripts training measure/tune
 
-.PHONY: serve fast test check coverage wheel venv
+.PHONY: serve fast test check coverage fuzz wheel venv
 
 serve: $(VENV)/.runtime
 	$(BIN)/vinocast serve
@@ -35,6 +36,18 @@ coverage: $(VENV)/.dev
 	rm -rf .coverage
 	$(BIN)/coverage run -m pytest $(TESTS)
 	$(BIN)/coverage report --show-missing --skip-covered
+
+FUZZ_LINES ?= 1000000
+FUZZ_REQUESTS ?= 200000
+FUZZ_SECONDS ?= 60
+FUZZ := PYTHONPATH=tests $(BIN)/python -m fuzz
+
+fuzz: $(VENV)/.fuzz
+	$(FUZZ) json
+	$(FUZZ) decoders --seconds $(FUZZ_SECONDS)
+	$(FUZZ) schema
+	$(FUZZ) lines --count $(FUZZ_LINES)
+	$(FUZZ) requests --count $(FUZZ_REQUESTS)
 
 wheel: $(VENV)/.runtime
 	$(PIP) wheel --no-deps --wheel-dir dist .
@@ -65,4 +78,8 @@ $(VENV)/.dev: $(VENV)/.runtime requirements/convert.txt requirements/dev.txt
 	@echo "installing torch and what the tests need into $(VENV), a few minutes ..."
 	$(PIP) install torch==2.13.0
 	$(PIP) install --no-deps -r requirements/convert.txt -r requirements/dev.txt
+	touch $@
+
+$(VENV)/.fuzz: $(VENV)/.dev requirements/fuzz.txt
+	$(PIP) install --no-deps -r requirements/fuzz.txt
 	touch $@

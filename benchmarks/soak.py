@@ -7,8 +7,12 @@ input of every kind, over HTTP glyphs, and clients that leave halfway. Exits wit
 that is missing, is one too many, or is wrong: a forecast must be, bit for bit, that of the model compiled for as many
 series.
 
-Prints, before the first request and after 10,000, 50,000 and 100,000, the resident memory, open files and threads of
-the service, and the round trip since the row above of forecasts of a whole window that had the service to themselves.
+Prints, before the first request and after 10,000, 50,000, 100,000 and so on, the resident memory, open files and
+threads of the service, and the round trip since the row above of forecasts of a whole window that had the service to
+themselves. Exits with 1 too where memory grows by 2 MB or more after the first 10,000, or files or threads are left
+behind:
+
+    python -m benchmarks.soak --requests 1000000
 """
 
 from __future__ import annotations
@@ -49,7 +53,10 @@ if TYPE_CHECKING:
     from vinocast.measure.bench.requests import Form, Transport
 
 RASTERS = Path(__file__).resolve().parent.parent / "examples" / "rasters"
-MARKS = (0, 10_000, 50_000, 100_000)
+WARM = 10_000
+MARKS = (0, WARM, 50_000, *range(100_000, 1_000_000, 100_000))
+REQUESTS = 100_000
+MOST_GROWTH_MB = 2.0
 # Requests that wait at once, at most; half of the time there is one.
 TOGETHER = 4
 MAX_REQUEST_BYTES = 1 << 17
@@ -91,7 +98,7 @@ class Wrong(click.ClickException):
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--requests", "count", type=click.IntRange(1), default=MARKS[-1], help="Over each transport.")
+@click.option("--requests", "count", type=click.IntRange(1), default=REQUESTS, help="Over each transport.")
 @click.option(
     "--transport",
     "transports",
@@ -129,6 +136,8 @@ class _Soak:
         self._number = FIRST_ID
         self._sent = 0
         self._alone_ms: list[float] = []
+        # By how many had been sent: MB, files, threads.
+        self._taken: dict[int, tuple[float, int, int]] = {}
 
     def run(self, count: int) -> None:
         for body in observations(self._transport, self._windows):
@@ -152,6 +161,16 @@ class _Soak:
             together = 1 if step % 2 else int(self._random.integers(2, TOGETHER + 1))
             self._exchange(self._pick(together))
             step += 1
+        self._check_taken()
+
+    def _check_taken(self) -> None:
+        """Raise Wrong where the service has grown."""
+        first, *_, last = self._taken.values()
+        if first[1:] != last[1:]:
+            raise Wrong(f"files and threads: {first[1:]} at first, {last[1:]} at last")
+        warm = [mb for sent, (mb, _, _) in self._taken.items() if sent >= WARM]
+        if len(warm) > 1 and warm[-1] - warm[0] >= MOST_GROWTH_MB:
+            raise Wrong(f"memory: {warm[-1] - warm[0]:+.1f} MB after the first {WARM} requests")
 
     def _pick(self, count: int) -> list[Case]:
         """Draw some cases, one of them at most whose reply does not say which request it is for."""
@@ -194,11 +213,11 @@ class _Soak:
     def _print(self) -> None:
         process = Path("/proc", str(self._service.pid))
         files, threads = len(list((process / "fd").iterdir())), len(list((process / "task").iterdir()))
+        megabytes = self._service.rss_mb
+        self._taken[self._sent] = megabytes, files, threads
         times = quantiles(self._alone_ms)
         latencies = f"{times['p50']:8.2f}{times['p99']:8.2f}" if self._alone_ms else ""
-        print(
-            f"{self._transport:10}{self._sent:9}{self._service.rss_mb:8.1f}{files:7}{threads:9}{latencies}", flush=True
-        )
+        print(f"{self._transport:10}{self._sent:9}{megabytes:8.1f}{files:7}{threads:9}{latencies}", flush=True)
         self._alone_ms.clear()
 
 
