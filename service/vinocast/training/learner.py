@@ -18,7 +18,7 @@ from torch import nn
 from vinocast.errors import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from torch import Tensor
 
@@ -112,7 +112,7 @@ class Learner(ABC, Generic[Net, E]):
         """Return the learning rate and Adam's first beta for a step."""
 
     @abstractmethod
-    def validate(self) -> tuple[float, ...]:
+    def validate(self) -> tuple[Any, ...]:
         """Return what an evaluation holds beyond step and loss."""
 
     @property
@@ -150,12 +150,16 @@ class Learner(ABC, Generic[Net, E]):
         rate, momentum = self.rates(step)
         for group in self._optimizer.param_groups:
             group["lr"], group["betas"] = rate, (momentum, 0.999)
-        self._optimizer.zero_grad()
+        self.net.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self._parameters.values(), MAXIMUM_GRADIENT_NORM)
         self._optimizer.step()
+        self._step_others(rate)
         # The first steps count for less than the decay says, or the first weights would stay for hundreds of steps.
         self._average(min(self._schedule.ema, (2 + step) / (11 + step)))
+
+    def _step_others(self, rate: float) -> None:
+        """Take the step of parameters that a subclass has taken from AdamW."""
 
     def _keep(self) -> None:
         """Keep the averaged weights as the best."""
@@ -167,8 +171,8 @@ class Learner(ABC, Generic[Net, E]):
             WEIGHTS: self.net.state_dict(),
             AVERAGE: self.averaged.state_dict(),
             BEST: self.best,
-            FIRST_MOMENT: {n: self._optimizer.state[p]["exp_avg"] for n, p in self._parameters.items()},
-            SECOND_MOMENT: {n: self._optimizer.state[p]["exp_avg_sq"] for n, p in self._parameters.items()},
+            FIRST_MOMENT: {n: self._optimizer.state[p]["exp_avg"] for n, p in self._by_adam()},
+            SECOND_MOMENT: {n: self._optimizer.state[p]["exp_avg_sq"] for n, p in self._by_adam()},
         }
         tensors = {
             prefix + name: tensor.contiguous() for prefix, part in parts.items() for name, tensor in part.items()
@@ -182,7 +186,7 @@ class Learner(ABC, Generic[Net, E]):
         self.averaged.load_state_dict(_part(tensors, AVERAGE))
         self.best = _part(tensors, BEST)
         first, second = _part(tensors, FIRST_MOMENT), _part(tensors, SECOND_MOMENT)
-        for name, parameter in self._parameters.items():
+        for name, parameter in self._by_adam():
             # In the layout of the parameter in memory, which a checkpoint does not keep.
             moments = [torch.empty_like(parameter).copy_(part[name]) for part in (first, second)]
             self._optimizer.state[parameter] = {
@@ -190,6 +194,11 @@ class Learner(ABC, Generic[Net, E]):
                 "exp_avg": moments[0],
                 "exp_avg_sq": moments[1],
             }
+
+    def _by_adam(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Return the parameters that AdamW steps, with their names."""
+        own = {id(parameter) for group in self._optimizer.param_groups for parameter in group["params"]}
+        return ((name, parameter) for name, parameter in self._parameters.items() if id(parameter) in own)
 
     @torch.no_grad()
     def _average(self, decay: float) -> None:

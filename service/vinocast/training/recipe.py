@@ -15,7 +15,8 @@ SEED = click.IntRange(0, 2**32 - 1)
 POSITIVE = FiniteRange(0, min_open=True)
 
 
-def _choice(default: Any, kind: Any, description: str) -> Any:
+def choice(default: Any, kind: Any, description: str) -> Any:
+    """Return a field that is an option: its default, its type, its help."""
     return field(default=default, metadata={"type": kind, "help": description})
 
 
@@ -23,33 +24,33 @@ def _choice(default: Any, kind: Any, description: str) -> Any:
 class Recipe:
     """The recipe of ``vinocast train forecast``. Each field is an option of the command."""
 
-    seed: int = _choice(0, SEED, "Of the first weights and of everything random.")
-    steps: int = _choice(5000, COUNT, "Length of the schedule of the learning rate.")
-    batch: int = _choice(128, COUNT, "Series per step, drawn from all channels.")
-    learning_rate: float = _choice(5e-4, POSITIVE, "Highest learning rate of the one-cycle schedule.")
-    warm_up: float = _choice(0.3, FiniteRange(0, 1, min_open=True, max_open=True), "Part of it that rises.")
-    weight_decay: float = _choice(0.02, FiniteRange(0), "Decoupled weight decay, on matrices only.")
-    position_dropout: float = _choice(0.3, RATE, "Dropout of the embedded patches.")
-    ffn_dropout: float = _choice(0.4, RATE, "Dropout between the two layers of a feed-forward block.")
-    head_dropout: float = _choice(0.3, RATE, "Dropout before the head.")
-    path_dropout: float = _choice(0.2, RATE, "Chance that a series skips a block.")
-    sign_flips: bool = _choice(True, click.BOOL, "Turn every second series upside down, at random.")
-    mixtures: float = _choice(
+    seed: int = choice(0, SEED, "Of the first weights and of everything random.")
+    steps: int = choice(5000, COUNT, "Length of the schedule of the learning rate.")
+    batch: int = choice(128, COUNT, "Series per step, drawn from all channels.")
+    learning_rate: float = choice(5e-4, POSITIVE, "Highest learning rate of the one-cycle schedule.")
+    warm_up: float = choice(0.3, FiniteRange(0, 1, min_open=True, max_open=True), "Part of it that rises.")
+    weight_decay: float = choice(0.02, FiniteRange(0), "Decoupled weight decay, on matrices only.")
+    position_dropout: float = choice(0.3, RATE, "Dropout of the embedded patches.")
+    ffn_dropout: float = choice(0.4, RATE, "Dropout between the two layers of a feed-forward block.")
+    head_dropout: float = choice(0.3, RATE, "Dropout before the head.")
+    path_dropout: float = choice(0.2, RATE, "Chance that a series skips a block.")
+    sign_flips: bool = choice(True, click.BOOL, "Turn every second series upside down, at random.")
+    mixtures: float = choice(
         0.0, FiniteRange(0, 1), "Part of a batch replaced by convex mixtures of two standardised windows."
     )
-    teacher: float = _choice(
+    teacher: float = choice(
         0.0,
         FiniteRange(0, 1),
         "Part of the loss taken in place of the data against a teacher: a ridge regression, or the mean of it and of "
         "--teacher-model.",
     )
-    ridge: float = _choice(1e3, POSITIVE, "Penalty of that regression, in mean squares of one input.")
-    ema: float = _choice(
+    ridge: float = choice(1e3, POSITIVE, "Penalty of that regression, in mean squares of one input.")
+    ema: float = choice(
         0.998,
         FiniteRange(0, 1, max_open=True),
         "Decay of the averaged weights, which are what is validated and kept.",
     )
-    bf16: bool = _choice(True, click.BOOL, "Compute steps in bfloat16, which is faster where the CPU has it.")
-    evaluate_every: int = _choice(250, COUNT, "Steps between validations; each writes a checkpoint.")
-    validation_stride: int = _choice(3, COUNT, "Validate on every so many-th window.")
-    patience: int = _choice(8, COUNT, "Validations without a better one before training stops.")
+    bf16: bool = choice(True, click.BOOL, "Compute steps in bfloat16, which is faster where the CPU has it.")
+    evaluate_every: int = choice(250, COUNT, "Steps between validations; each writes a checkpoint.")
+    validation_stride: int = choice(3, COUNT, "Validate on every so many-th window.")
+    patience: int = choice(8, COUNT, "Validations without a better one before training stops.")

@@ -1,0 +1,1 @@
+"""How the general forecaster is trained: synthetic series, its architecture, its runs."""
