@@ -30,6 +30,8 @@ DISCARD_SECONDS = 5
 LARGE_BODY = 1 << 17
 # Digits of the length of a body that is claimed before it is read; a shorter one has mostly come when it is looked at.
 LONG = 6
+# What no body may take on the wire: in chunks, the last of them.
+NO_BODY_BYTES = 1 << 10
 # Rounds of the event loop that a request takes from its first byte until it is answered or in the lane.
 ROUNDS = 8
 
@@ -87,7 +89,7 @@ async def _take_body(receive: Receive, max_bytes: int, claim: Claim) -> bytes:
                 piece: bytes = message.get("body", b"")
                 size = len(body) + len(piece)
                 framing += message.get("framing", 0)
-                if size + framing > max_bytes:
+                if size > max_bytes or size + framing > max(max_bytes, NO_BODY_BYTES):
                     raise PayloadTooLargeError(f"expected a body of at most {max_bytes} bytes")
                 if not message.get("more_body", False) and not body:
                     return piece
