@@ -11,6 +11,7 @@ from fuzz.requests_of import good, text_of
 from support import MODELS, ROOT
 
 WINDOW = b"[[1.5,-2],[3e2,4],[0,-0.0]]"
+WINDOW_BASE64 = base64.b64encode(np.arange(6, dtype="<f4").tobytes())
 
 
 def seeds(name: str) -> list[bytes]:
@@ -26,7 +27,7 @@ def seeds(name: str) -> list[bytes]:
         "message": [text_of(rng, good(rng, number).fields) for number in range(30)],
         "window": [WINDOW, b"[[1,2],[3,4],[5,null]]", b"[[true,2],[3,4],[5,1e39]]"],
         "grid": [b"[[0,1],[1023,5]]", b"[[0,1.0],[true,5]]"],
-        "window_base64": [base64.b64encode(np.arange(6, dtype="<f4").tobytes())],
+        "window_base64": [WINDOW_BASE64, WINDOW_BASE64 + b"===="],
         "raster_base64": [base64.b64encode(each) for each in rasters[:2]],
         "png": rasters,
         "manifest": [path.read_bytes() for path in manifests] + [orjson.dumps({"kind": "glyphs"})],

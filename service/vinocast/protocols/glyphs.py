@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import binascii
 from array import array
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vinocast.errors import InvalidShapeError, InvalidValueError, PayloadTooLargeError, describe
+from vinocast.protocols.base64 import decode_base64
 from vinocast.protocols.sizes import parsed_bytes
 
 if TYPE_CHECKING:
@@ -94,10 +94,7 @@ def png_from_base64(text: Any, path: str) -> bytes:
     if len(text) > MOST_RASTER_CHARACTERS:
         most = f"at most {MOST_RASTER_CHARACTERS} characters of base64"
         raise PayloadTooLargeError(f"{path}: expected {most}, got {len(text)}", path)
-    try:
-        return binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
-    except (binascii.Error, UnicodeEncodeError) as error:
-        raise InvalidValueError(f"{path}: expected base64 of a PNG: {error}", path) from None
+    return decode_base64(text, path, "a PNG")
 
 
 def _fault(rows: Any, path: str, side: int, primitives: int) -> InvalidShapeError | InvalidValueError:

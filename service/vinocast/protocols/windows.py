@@ -6,7 +6,6 @@ in float32. What is right takes the fast way; only a window with a fault is look
 
 from __future__ import annotations
 
-import binascii
 import math
 import struct
 from array import array
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vinocast.errors import InvalidShapeError, InvalidValueError, RequestError, describe
+from vinocast.protocols.base64 import decode_base64
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -128,10 +128,7 @@ def window_from_base64(
     """
     if shape != (context, channels):
         raise InvalidShapeError(f"shape: expected [{context}, {channels}], got [{shape[0]}, {shape[1]}]", "shape")
-    try:
-        raw = binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
-    except (binascii.Error, UnicodeEncodeError) as error:
-        raise InvalidValueError(f"{field}: expected base64 of float32 values: {error}", field) from None
+    raw = decode_base64(text, field, "float32 values")
     if len(raw) != context * channels * 4:
         raise InvalidShapeError(f"{field}: expected {context * channels * 4} bytes, got {len(raw)}", field)
     window = np.frombuffer(raw, "<f4").reshape(context, channels)
