@@ -16,7 +16,7 @@ from vinocast.errors import DeadlineExceededError, SetupError, ShuttingDownError
 from vinocast.ops import OPS
 from vinocast.protocols.json import JsonProtocol
 from vinocast.settings import Settings
-from vinocast.transports.http import bodies, connections
+from vinocast.transports.http import bodies, listeners
 from vinocast.transports.http.endpoint import Endpoint, Endpoints
 from vinocast.transports.http.pump import Pump
 
@@ -71,7 +71,7 @@ def test_a_host_that_is_not_found_is_told(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(SetupError, match=r"cannot listen on nowhere:.* choose another --port or --host"):
-        connections.listen("nowhere", 80)
+        listeners.listen("nowhere", 80)
 
 
 @pytest.mark.parametrize("off", [{socket.AF_INET6}, {socket.AF_INET, socket.AF_INET6}])
@@ -80,7 +80,7 @@ def test_a_version_of_ip_that_is_off_is_done_without(monkeypatch: pytest.MonkeyP
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
         (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0)),
     ]
-    real = connections._listener
+    real = listeners._listener
 
     def listener(family: int, *rest: Any, alone: bool) -> socket.socket:
         if family in off:
@@ -88,19 +88,19 @@ def test_a_version_of_ip_that_is_off_is_done_without(monkeypatch: pytest.MonkeyP
         return real(family, *rest, alone=alone)
 
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
-    monkeypatch.setattr(connections, "_listener", listener)
+    monkeypatch.setattr(listeners, "_listener", listener)
     if len(off) == 2:
         with pytest.raises(SetupError, match="cannot listen on both"):
-            connections.listen("both", 0)
+            listeners.listen("both", 0)
         return
-    (only,) = connections.listen("both", 0)
+    (only,) = listeners.listen("both", 0)
     with only:
         assert only.family == socket.AF_INET
 
 
 def test_an_address_that_is_taken_leaves_none_open(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[socket.socket] = []
-    real = connections._listener
+    real = listeners._listener
 
     def listener(*arguments: Any, alone: bool) -> socket.socket:
         if opened:
@@ -110,9 +110,9 @@ def test_an_address_that_is_taken_leaves_none_open(monkeypatch: pytest.MonkeyPat
 
     address = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [address, address])
-    monkeypatch.setattr(connections, "_listener", listener)
+    monkeypatch.setattr(listeners, "_listener", listener)
     with pytest.raises(SetupError, match="Address already in use"):
-        connections.listen("twice", 0)
+        listeners.listen("twice", 0)
     assert opened[0].fileno() == -1
 
 

@@ -27,7 +27,7 @@ from support import (
     random_windows,
     wait_until,
 )
-from vinocast.transports.http.connections import listen
+from vinocast.transports.http.listeners import listen
 from vinocast.transports.workers.supervisor import HANG_TICKS, TICK_SECONDS, share_out
 
 pytestmark = pytest.mark.slow

@@ -22,7 +22,7 @@ from vinocast.dataplane import DataPlane
 from vinocast.ops import OPS
 from vinocast.settings import HttpSettings
 from vinocast.transports.http import bodies
-from vinocast.transports.http.connections import listen
+from vinocast.transports.http.listeners import listen
 from vinocast.transports.http.server import Server
 
 MIB = 1 << 20

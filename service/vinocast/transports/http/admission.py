@@ -134,7 +134,7 @@ class Admission:
         self._members: set[Guest] = set()
         self.idle = Waiting(idle_seconds, lambda connection: connection.end())
         self.heads = Waiting(min(HEAD_SECONDS, idle_seconds), lambda connection: connection.end())
-        self.refused = Waiting(DISCARD_SECONDS, lambda connection: connection.transport.abort())
+        self.lingering = Waiting(DISCARD_SECONDS, lambda connection: connection.transport.abort())
         self.unread = Waiting(UNREAD_SECONDS, self._unread_for_long)
         self._extra = Waiting(EXTRA_SECONDS, lambda connection: connection.transport.abort())
         self.departures = Departures()
@@ -144,7 +144,7 @@ class Admission:
     def admit(self, connection: Guest) -> bool:
         """Take a new connection in; return whether as one of the extra ones."""
         if len(self._members) >= self._most:
-            queues = (self.idle, self.heads, self.refused)
+            queues = (self.idle, self.heads, self.lingering)
             longest = next((first for queue in queues if (first := queue.longest()) is not None), None)
             if longest is None:
                 self._turned_away += 1
@@ -170,7 +170,7 @@ class Admission:
     def leave(self, connection: Guest) -> None:
         """Forget a connection."""
         self._members.discard(connection)
-        for queue in (self.idle, self.heads, self.refused, self.unread, self._extra):
+        for queue in (self.idle, self.heads, self.lingering, self.unread, self._extra):
             queue.discard(connection)
         self.departures.unwatch(connection)
 

@@ -1,20 +1,18 @@
-"""Listening sockets, and uvicorn's HTTP/1.1 connection but for how it reads requests and what it says of bad HTTP."""
+"""uvicorn's HTTP/1.1 connection, but for how it reads requests, what it says of bad HTTP, and how it ends."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import socket
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from uvicorn.protocols.http.flow_control import CLOSE_HEADER, HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from vinocast.errors import InvalidRequestError, OverloadedError, RequestError, SetupError, ShuttingDownError
+from vinocast.errors import InvalidRequestError, OverloadedError, RequestError, ShuttingDownError
 from vinocast.transports.http.bodies import MOST_DISCARDED_BYTES
-from vinocast.transports.http.drain import BACKLOG, readable
+from vinocast.transports.http.drain import is_readable
 from vinocast.transports.http.messages import Chunks, Head, MalformedError, end_of_head, parse_head
 from vinocast.transports.http.responses import refusal
 
@@ -31,70 +29,9 @@ HEALTH = frozenset({b"/livez", b"/readyz"})
 MOST_JOINED_BYTES = 1 << 18
 # When the service ends, how long what a client still sends behind the last answer is taken in.
 LINGER_SECONDS = 1.0
-# What a system says of an address whose family is switched off, which may stand in /etc/hosts all the same.
-FAMILY_OFF = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
 # uvicorn's, for what goes wrong here; of what a client does wrong, it learns itself and the log does not.
 log = logging.getLogger("uvicorn.error.connection")
 log.setLevel(logging.ERROR)
-
-
-def listen(host: str, port: int) -> list[socket.socket]:
-    """Return a non-blocking listening socket for each address of the host; raises SetupError when none can be had.
-
-    The address ``::`` alone takes IPv4 as well.
-    """
-    try:
-        addresses = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except UnicodeError:  # of what can be the name of no host
-        raise _cannot_listen(host, port, socket.gaierror(socket.EAI_NONAME, "no name of a host")) from None
-    except OSError as error:
-        raise _cannot_listen(host, port, error) from None
-    families = {family for family, *_ in addresses}
-    listeners: list[socket.socket] = []
-    off: OSError | None = None
-    for family, kind, protocol, _, address in addresses:
-        try:
-            listeners.append(_listener(family, kind, protocol, address, alone=len(families) == 1))
-        except OSError as error:
-            if error.errno in FAMILY_OFF and len(families) > 1:
-                off = error
-                continue
-            for listener in listeners:
-                listener.close()
-            raise _cannot_listen(host, port, error) from None
-    if not listeners and off:
-        raise _cannot_listen(host, port, off)
-    return listeners
-
-
-def _listener(family: int, kind: int, protocol: int, address: tuple[Any, ...], *, alone: bool) -> socket.socket:
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Accepted sockets inherit it. With Nagle's algorithm a reply waits up to 40 ms for the client's last ACK.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not alone)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-        listener.setblocking(False)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _cannot_listen(host: str, port: int, error: OSError) -> SetupError:
-    reason = error.strerror
-    if ":" in host and error.errno in {*FAMILY_OFF, socket.EAI_ADDRFAMILY}:
-        reason = f"{reason}: no such address here, or IPv6 is off; 0.0.0.0 is every IPv4 address"
-    return SetupError(f"cannot listen on {host}:{port} ({reason}): choose another --port or --host")
-
-
-def url_of(listener: socket.socket) -> str:
-    """Return the address of a listening socket, with the port that was bound: for --port 0 not what was asked for."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class Connection(HttpToolsProtocol):
@@ -224,7 +161,7 @@ class Connection(HttpToolsProtocol):
                 self._give_up_body()
         elif self.unread:
             self._refuse(ShuttingDownError("the service has shut down before the request was there"))
-        elif not readable([self.transport.get_extra_info("socket").fileno()]):  # else it is answered next
+        elif not is_readable(self.transport.get_extra_info("socket").fileno()):  # else it is answered next
             self.end()
 
     def give_up(self) -> None:
@@ -391,7 +328,7 @@ class Connection(HttpToolsProtocol):
         self._admission.idle.discard(self)
         self._admission.heads.discard(self)
         if not self._extra:
-            self._admission.refused.add(self)
+            self._admission.lingering.add(self)
         self.transport.set_protocol(_Discard(self.transport, self._admission, self))
 
 

@@ -10,7 +10,7 @@ import struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 # How long a handshake that has begun may take: a round trip within a data centre and to spare. Who begins one meanwhile
 # is refused a second late, when its kernel tries again.
@@ -56,9 +56,8 @@ def accept_all(listeners: Iterable[socket.socket]) -> list[socket.socket]:
     return connections
 
 
-def readable(descriptors: Sequence[int], timeout: float = 0) -> list[int]:
-    """Return those descriptors that have something to read or to accept, once one has or ``timeout`` s are over."""
+def is_readable(descriptor: int) -> bool:
+    """Return whether there is something to read, at this moment."""
     poller = select.poll()
-    for descriptor in descriptors:
-        poller.register(descriptor, select.POLLIN)
-    return [descriptor for descriptor, _ in poller.poll(timeout * 1e3)]
+    poller.register(descriptor, select.POLLIN)
+    return bool(poller.poll(0))

@@ -31,9 +31,10 @@ from vinocast.ops import OPS
 from vinocast.process.signals import on_end
 from vinocast.transports.http.admission import Admission, most_connections
 from vinocast.transports.http.app import create_app, fixed_endpoints
-from vinocast.transports.http.connections import Connection, listen, url_of
+from vinocast.transports.http.connections import Connection
 from vinocast.transports.http.drain import HANDSHAKE_SECONDS, accept_all, stop_handshakes
 from vinocast.transports.http.guard import Guard, refuse_open_door
+from vinocast.transports.http.listeners import listen, url_of
 from vinocast.transports.http.pump import Pump
 from vinocast.transports.http.targets import Targets
 from vinocast.transports.http.welcome import commands, welcome

@@ -13,7 +13,7 @@ import orjson
 from vinocast.data.bundled import bundled_examples
 from vinocast.ops import OPS
 from vinocast.protocols import examples
-from vinocast.transports.http.connections import url_of
+from vinocast.transports.http.listeners import url_of
 
 if TYPE_CHECKING:
     import socket
