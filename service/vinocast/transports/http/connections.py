@@ -11,8 +11,9 @@ from uvicorn.protocols.http.flow_control import CLOSE_HEADER, HIGH_WATER_LIMIT, 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from vinocast.errors import InvalidRequestError, OverloadedError, RequestError, ShuttingDownError
-from vinocast.transports.http.bodies import MOST_DISCARDED_BYTES
 from vinocast.transports.http.drain import is_readable
+from vinocast.transports.http.joining import Joining
+from vinocast.transports.http.lingering import Discard
 from vinocast.transports.http.messages import Chunks, Head, MalformedError, end_of_head, parse_head
 from vinocast.transports.http.responses import refusal
 
@@ -21,14 +22,8 @@ if TYPE_CHECKING:
 
     from vinocast.transports.http.admission import Admission, Departures
 
-CONTINUE = b"HTTP/1.1 100 "
-# What every response begins with.
-BEGINNING = b"HTTP/1.1 "
 # What connections beyond the limit may ask for.
 HEALTH = frozenset({b"/livez", b"/readyz"})
-MOST_JOINED_BYTES = 1 << 18
-# When the service ends, how long what a client still sends behind the last answer is taken in.
-LINGER_SECONDS = 1.0
 # uvicorn's, for what goes wrong here; of what a client does wrong, it learns itself and the log does not.
 log = logging.getLogger("uvicorn.error.connection")
 log.setLevel(logging.ERROR)
@@ -246,7 +241,7 @@ class Connection(HttpToolsProtocol):
             "state": self.app_state.copy(),
         }
         self._lasts = head.keep_alive
-        self._joining = _Joining(self.transport, self)
+        self._joining = Joining(self.transport, self.part)
         cycle = (_ChunkedCycle if head.chunked else RequestResponseCycle)(
             scope=scope,
             transport=self._joining,  # type: ignore[arg-type]  # of which it needs no more
@@ -329,7 +324,7 @@ class Connection(HttpToolsProtocol):
         self._admission.heads.discard(self)
         if not self._extra:
             self._admission.lingering.add(self)
-        self.transport.set_protocol(_Discard(self.transport, self._admission, self))
+        self.transport.set_protocol(Discard(self.transport, self._admission, self, self.connections))
 
 
 class _ChunkedCycle(RequestResponseCycle):
@@ -344,89 +339,6 @@ class _ChunkedCycle(RequestResponseCycle):
         event = await super().receive()
         framing, self.framing = self.framing, 0
         return event | {"framing": framing}  # type: ignore[return-value]  # of which ASGI does not know
-
-
-class _Discard(asyncio.Protocol):
-    """Takes in what an answered client still sends, for a while: a connection closed on it would be all it sees."""
-
-    def __init__(self, transport: asyncio.Transport, admission: Admission, connection: Connection) -> None:
-        self._transport = transport
-        self._admission = admission
-        self._connection = connection
-        self._left = MOST_DISCARDED_BYTES
-        self._hurried = False
-        connection.connections.add(self)  # type: ignore[arg-type]  # which has what our server calls
-        transport.write_eof()
-        transport.resume_reading()
-
-    def data_received(self, data: bytes) -> None:
-        """Count what is thrown away."""
-        self._left -= len(data)
-        if self._left < 0:
-            self._transport.close()
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        """Make room."""
-        self._connection.connections.discard(self)
-        self._admission.leave(self._connection)
-
-    def shutdown(self) -> None:
-        """Go on: the client has its answer."""
-
-    def wind_up(self) -> None:
-        """Wait less long: the service ends."""
-        if not self._hurried:
-            self._hurried = True
-            self._connection.loop.call_later(LINGER_SECONDS, self._transport.close)
-
-    def give_up(self) -> None:
-        """Wait no more."""
-        self._transport.close()
-
-
-class _Joining:
-    """A transport that sends the head of a response with the first piece of its body: a system call takes 40 us."""
-
-    def __init__(self, transport: asyncio.Transport, connection: Connection) -> None:
-        self._transport = transport
-        self._connection = connection
-        self._head: bytes | None = None
-        self._begun = 0
-        self._joined = False
-        self.is_closing = transport.is_closing
-
-    def begin(self) -> None:
-        """Send a byte of what the response will begin with, whatever it is: who has left answers with a reset.
-
-        A client that has only ended what it sends cannot be told from it otherwise.
-        """
-        self._transport.write(BEGINNING[self._begun : self._begun + 1])
-        self._begun = min(self._begun + 1, len(BEGINNING))
-
-    def write(self, data: bytes) -> None:
-        """Hold the head back until a piece of the body comes; send everything else at once."""
-        if self._joined or data.startswith(CONTINUE):
-            self._transport.write(data)
-        elif self._head is None:
-            self._head = data[self._begun :]
-        elif len(data) > MOST_JOINED_BYTES:  # to copy it would take longer
-            self.flush()
-            self._transport.write(data)
-        else:
-            self._head += data
-            self.flush()
-
-    def flush(self) -> None:
-        """Send what is held back."""
-        self._joined = True
-        if self._head is not None:
-            self._transport.write(self._head)
-            self._head = None
-
-    def close(self) -> None:
-        """Close the connection once all is sent."""
-        self.flush()
-        self._connection.part()
 
 
 class _Flow(FlowControl):
