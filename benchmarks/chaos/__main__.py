@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 import click
 
 from benchmarks.chaos import machine
-from benchmarks.chaos.clients import ATTACKS, PATIENCE, RIGHT, Ledger, World, collected, good_requests, work
+from benchmarks.chaos.clients import ATTACKS, RIGHT, collected, good_requests, work
+from benchmarks.chaos.wire import PATIENCE, Ledger, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
