@@ -74,8 +74,18 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str, str, str | None]] = {
         "invalid_request",
         "targets[0]",
     ),
-    "targets of zeros": (lambda: body("targets", b"[%b]" % many(b"0", 2_000_000)), "/forecast", "invalid_request", "targets"),
-    "targets of names": (lambda: body("targets", b"[%b]" % many(b'"OT"', 750_000)), "/forecast", "invalid_request", "targets"),
+    "targets of zeros": (
+        lambda: body("targets", b"[%b]" % many(b"0", 2_000_000)),
+        "/forecast",
+        "invalid_request",
+        "targets",
+    ),
+    "targets of names": (
+        lambda: body("targets", b"[%b]" % many(b'"OT"', 750_000)),
+        "/forecast",
+        "invalid_request",
+        "targets",
+    ),
     "one target 50,000 times": (
         lambda: body("targets", b"[%b]" % many(b'"OT"', 250_000), **packed(random_windows(1)[0])),
         "/forecast",
