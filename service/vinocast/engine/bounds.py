@@ -4,7 +4,7 @@ A folder is what somebody else has made, and may be mounted from where others wr
 model of this field has, and small enough for a service that meets the worst to go on, or to say so at once.
 
 ====================== =========================================================================================
-``MANIFEST_BYTES``     one of 4,096 channels with names of 50 letters; the bundled ones have 2.5 kB. Every fault in it
+``MANIFEST_BYTES``     one of 8,192 channels with names of 20 letters; the bundled ones have 2.5 kB. Every fault in it
                        becomes an object of Python, which is what the bound is for
 ``GRAPH_BYTES``        of an ``.xml``: 100 times the bundled forecaster's, and 28,000 operations; to read it takes 0.3 s
 ``GRAPH_BODIES``       of loops and branches in a graph: the time to compile doubles with each that lies in another (40
