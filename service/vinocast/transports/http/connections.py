@@ -15,15 +15,14 @@ from vinocast.transports.http.drain import is_readable
 from vinocast.transports.http.joining import Joining
 from vinocast.transports.http.lingering import Discard
 from vinocast.transports.http.messages import Chunks, Head, MalformedError, end_of_head, parse_head
-from vinocast.transports.http.responses import refusal
+from vinocast.transports.http.responses import fields_of, refusal
+from vinocast.transports.http.targets import HEALTH
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveEvent, HTTPScope
 
     from vinocast.transports.http.admission import Admission, Departures
 
-# What connections beyond the limit may ask for.
-HEALTH = frozenset({b"/livez", b"/readyz"})
 # uvicorn's, for what goes wrong here; of what a client does wrong, it learns itself and the log does not.
 log = logging.getLogger("uvicorn.error.connection")
 log.setLevel(logging.ERROR)
@@ -298,14 +297,7 @@ class Connection(HttpToolsProtocol):
         if cycle is None or not cycle.response_started:  # else a reply has begun, and it ends here
             error = fault if isinstance(fault, RequestError) else InvalidRequestError(str(fault))
             body = refusal(error)
-            headers = [
-                *self.server_state.default_headers,
-                (b"content-type", b"application/json"),
-                (b"content-length", b"%d" % len(body)),
-                CLOSE_HEADER,
-            ]
-            if error.retryable:
-                headers.append((b"retry-after", b"%d" % error.retry_after))
+            headers = [*self.server_state.default_headers, *fields_of(body, error), CLOSE_HEADER]
             # When the service ends, the default headers close as well.
             lines = b"".join(b"%s: %s\r\n" % header for header in dict.fromkeys(headers))
             self.transport.write(STATUS_LINE[fault.status] + lines + b"\r\n" + body)

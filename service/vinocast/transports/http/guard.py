@@ -27,8 +27,8 @@ from vinocast.errors import ForbiddenError, MisdirectedError, RequestError, Unau
 from vinocast.settings import HOST
 from vinocast.transports.http.bodies import discard_body
 from vinocast.transports.http.pages import OPEN_PAGES
-from vinocast.transports.http.responses import JSON, refusal
-from vinocast.transports.http.targets import ABSOLUTE
+from vinocast.transports.http.responses import fields_of, refusal
+from vinocast.transports.http.targets import ABSOLUTE, HEALTH, METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,10 +42,7 @@ if TYPE_CHECKING:
 MOST_REMEMBERED = 64
 LOOKED_AT = frozenset((b"host", b"origin"))
 AUTHORITY = re.compile(rf"({HOST})(?::(\d*))?")
-HEALTH = ("/livez", "/readyz")
-# What needs no token: what keeps the service alive, and what tells a reader how to ask.
-OPEN = re.compile("|".join((*map(re.escape, HEALTH), *OPEN_PAGES)).encode())
-METHODS = ("GET", "HEAD", "POST", "DELETE")
+OPEN = re.compile("|".join(OPEN_PAGES).encode())
 BODY_FIELDS = frozenset((b"content-length", b"transfer-encoding"))
 
 
@@ -180,7 +177,7 @@ class _Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         given = [value for name, value in scope["headers"] if name == b"authorization"]
-        if (len(given) == 1 and self._opens(given[0])) or OPEN.fullmatch(_parts(scope["raw_path"])[1]):
+        if (len(given) == 1 and self._opens(given[0])) or _is_open(_parts(scope["raw_path"])[1]):
             await self._app(scope, receive, send)
         else:
             got = "another" if given else "none"
@@ -207,7 +204,7 @@ async def _refuse(
 ) -> None:
     """Send an error at once, then let the body go by, up to a limit: many clients send it all before they read."""
     body = refusal(error)
-    fields = [JSON, (b"content-length", b"%d" % len(body)), *headers]
+    fields = [*fields_of(body, error), *headers]
     if any(name in BODY_FIELDS for name, _ in scope["headers"]):  # of which not all may come
         fields.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": error.status, "headers": fields})
@@ -221,6 +218,11 @@ def _parts(target: bytes) -> tuple[bytes | None, bytes]:
     """Return the authority in a target, None where there is none, and the path."""
     absolute = ABSOLUTE.fullmatch(target)
     return (None, target) if absolute is None else (absolute[1].rpartition(b"@")[2], absolute[2] or b"/")
+
+
+def _is_open(path: bytes) -> bool:
+    """Return whether a path needs no token: it keeps the service alive, or tells a reader how to ask."""
+    return path in HEALTH or OPEN.fullmatch(path) is not None
 
 
 def _names_loopback(name: str) -> bool:

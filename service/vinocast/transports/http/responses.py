@@ -1,4 +1,4 @@
-"""Replies as HTTP responses, and faults of a request that no endpoint has seen."""
+"""Replies as HTTP responses, and refusals of requests that no endpoint has seen."""
 
 from __future__ import annotations
 
@@ -30,6 +30,14 @@ LARGE_REPLY = 1 << 16
 JSON = (b"content-type", b"application/json")
 
 
+def fields_of(reply: bytes, error: RequestError | None) -> list[tuple[bytes, bytes]]:
+    """Return the fields of the header of a reply: what it is, how long, and when to ask again."""
+    fields = [JSON, (b"content-length", b"%d" % len(reply))]
+    if error is not None and error.retryable:
+        fields.append((b"retry-after", b"%d" % error.retry_after))
+    return fields
+
+
 async def respond(
     receive: Receive, send: Send, reply: bytes, error: RequestError | None, claim: Claim, *, body_read: bool
 ) -> None:
@@ -39,10 +47,8 @@ async def respond(
     thrown away: many clients read no reply before they have sent everything, and a connection closed on them would be
     all they see.
     """
-    headers = [JSON, (b"content-length", b"%d" % len(reply))]
-    if error is not None and error.retryable:
-        headers.append((b"retry-after", b"%d" % error.retry_after))
-    await send({"type": "http.response.start", "status": error.status if error else 200, "headers": headers})
+    status = error.status if error else 200
+    await send({"type": "http.response.start", "status": status, "headers": fields_of(reply, error)})
     if isinstance(error, PayloadTooLargeError | OverloadedError) and not body_read:  # else nothing more would come
         await send({"type": "http.response.body", "body": reply, "more_body": True})
         await discard_body(receive)
@@ -61,10 +67,9 @@ def refusal(error: RequestError) -> bytes:
 
 def refuse(error: RequestError, status: int | None = None) -> Response:
     """Return the response to a request that says nothing of itself, with the status of its error or another."""
-    response = Response(refusal(error), status_code=status or error.status, media_type="application/json")
-    if error.retryable:
-        response.headers["Retry-After"] = str(error.retry_after)
-    return response
+    body = refusal(error)
+    headers = {name.decode(): value.decode() for name, value in fields_of(body, error)}
+    return Response(body, status_code=status or error.status, headers=headers)
 
 
 async def http_exception(request: Request, exception: Exception) -> Response:

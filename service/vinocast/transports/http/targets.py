@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 ABSOLUTE = re.compile(rb"https?://([^/?#]+)(/.*)?", re.IGNORECASE | re.DOTALL)
 BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-METHODS = "GET, HEAD, POST, DELETE"
+METHODS = ("GET", "HEAD", "POST", "DELETE")
+ALLOW = {"Allow": ", ".join(METHODS)}
+# Paths that say whether the service is well. They are answered where all else is refused.
+HEALTH = frozenset({b"/livez", b"/readyz"})
 
 
 class Targets:
@@ -52,10 +55,10 @@ def _answer(scope: Scope) -> Response | None:
     if not raw.startswith(b"/"):
         if scope["method"] == "CONNECT":
             refused = refuse(MethodNotAllowedError("CONNECT is not taken: this is no proxy"))
-            refused.headers.update({"Allow": METHODS, "Connection": "close"})
+            refused.headers.update(ALLOW | {"Connection": "close"})
             return refused
         if raw == b"*" and scope["method"] == "OPTIONS":
-            return Response(status_code=204, headers={"Allow": METHODS})
+            return Response(status_code=204, headers=ALLOW)
         absolute = ABSOLUTE.fullmatch(raw)
         if absolute is None:
             return refuse(InvalidRequestError("target: expected a path, or an address that begins with http://"), 400)
