@@ -235,8 +235,8 @@ def test_pings_that_wait_are_bounded_and_each_line_gets_its_reply(
 def test_what_a_request_says_of_itself_counts_while_it_waits(make_gate: Callable[..., Gate], tmp_path: Path) -> None:
     gate = make_gate()
     with StdioService("--models", tmp_path / "models", "--max-waiting-bytes", "4000000") as service:
-        for number, field in enumerate(("metadata", "request_id") * 4):
-            service.send({"op": "ping", "timestamp_ms": number, field: "x" * 1_000_000})
+        for number in range(8):
+            service.send({"op": "ping", "request_id": f"{number}" * 40_000, "metadata": "x" * 960_000})
         gate.reach()
         refused = [service.receive() for _ in range(6)]
         assert {error_of(reply)[0] for reply in refused} == {"overloaded"}
