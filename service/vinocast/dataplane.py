@@ -161,6 +161,15 @@ class DataPlane:
         return self.lifecycle.state is ServiceState.READY
 
     @property
+    def settled(self) -> bool:
+        """Whether the default model has loaded or been refused, and :attr:`ready` knows it.
+
+        The thread that loads says first the one and then the other.
+        """
+        model = self.default_model
+        return model.settled and (model.refused is not None or self.lifecycle.state is not ServiceState.STARTING)
+
+    @property
     def warm(self) -> bool:
         """Whether the service is ready, and no model of another kind than the default's is still loading."""
         others = (model for model in self.repository.models if model.kind is not self.default_model.kind)

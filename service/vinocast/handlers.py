@@ -173,7 +173,7 @@ class _PingJob:
         self._ticket = ticket
 
     def runnable(self) -> bool:
-        return self._plane.default_model.settled
+        return self._plane.settled
 
     def joins(self, first: Job, rows: int) -> bool:  # noqa: ARG002 - the signature of a job
         return False
