@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from support import MODEL, ROOT, VINOCAST, Gate, HttpService, RunVinocast, StdioService
+from support import MODEL, ROOT, VINOCAST, Gate, HttpService, RunVinocast, StdioService, wait_until
 
 SHARED_DATA = Path(os.environ.get("VINOCAST_SHARED_DATA", ROOT.parent / "shared" / "data"))
 
@@ -59,6 +60,9 @@ def stdio() -> Iterator[StdioService]:
 def http() -> Iterator[HttpService]:
     """A ready ``vinocast serve`` for the tests of a module that leave it as it was."""
     with HttpService() as service:
+        models = len(httpx.get(f"{service.url}/readyz").json()["models"])
+        # It can be ready before it has said so, and what some tests do must not add to what it says.
+        wait_until(lambda: service.log.count(" is ready ") == models + 1, "it has said that all is ready")
         yield service
 
 
