@@ -19,6 +19,7 @@ import safetensors.torch
 import torch
 from support import wait_until
 from transformers import PatchTSTForPrediction
+from vinocast.engine.manifest import golden_vectors
 from vinocast.errors import SetupError
 from vinocast.export.convert import convert_forecaster
 from vinocast.export.generated import KINDS
@@ -59,7 +60,7 @@ def test_a_model_folder_is_complete(make_checkpoint: MakeCheckpoint, output: Pat
     assert set(manifest.source.sha256) == {"config.json", "model.safetensors"}
     assert {"openvino", "torch", "transformers", "vinocast"} <= manifest.tools.keys()
 
-    inputs, outputs = model.golden("inputs", "outputs")
+    inputs, outputs = golden_vectors(model, model.read(), "inputs", "outputs")
     channels = len(manifest.channels)
     if manifest.layout == "series":
         assert inputs.shape == (10, 43)

@@ -105,10 +105,6 @@ class ModelFolder(Generic[M_co]):
         """
         return {name: data for name, data in self._files() if data is not None}
 
-    def golden(self, *names: str) -> list[NDArray[Any]]:
-        """Return golden vectors by their names, see :func:`golden_vectors`; raises ModelRefusedError."""
-        return golden_vectors(self, self.read(), *names)
-
     def refusal(self, fault: str, more: str = "", file: str = "", remedy: str | None = None) -> ModelRefusedError:
         """Return the error that refuses the model.
 
