@@ -19,6 +19,8 @@ REQUEST_BYTES = 8 * MIB
 REPLY_BYTES = 16 * MIB
 # With the bundled models, which take 270 MiB, this keeps the service within 1 GiB.
 WAITING_BYTES = 256 * MIB
+# Unless the limit on open files leaves fewer; each takes some 30 kB.
+CONNECTIONS = 1000
 # More than any machine has of anything, and few enough for what a number may be in JSON and in C.
 COUNT = click.IntRange(1, 10**12)
 
@@ -111,14 +113,14 @@ class Settings:
         None,
         "Longest request: a line of stdio, a body of HTTP.",
         type=COUNT,
-        show="8 MiB, or what a window of the widest model may take as JSON",
+        show=f"{REQUEST_BYTES // MIB} MiB, or what a window of the widest model may take as JSON",
     )
     max_waiting_bytes: int | None = _setting(
         None,
         "Bytes of memory that all that waits may take: bodies on their way, requests in the queue, replies that are "
         "not taken; what does not fit is answered as overloaded.",
         type=COUNT,
-        show="256 MiB, or 8 requests of the longest",
+        show=f"{WAITING_BYTES // MIB} MiB, or 8 requests of the longest",
     )
     log_level: str = _setting(
         "info", "Least severe message on stderr.", type=click.Choice(["debug", "info", "warning", "error"])
@@ -146,7 +148,7 @@ class HttpSettings(Settings):
         None,
         "Connections that may be open at once, in each worker; a few more are answered about health alone.",
         type=COUNT,
-        show="1000, or what the limit on open files leaves",
+        show=f"{CONNECTIONS}, or what the limit on open files leaves",
     )
     workers: int = _setting(
         1, "Processes that share the port, each on cores of its own; more than one keep no streams.", type=COUNT

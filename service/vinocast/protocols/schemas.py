@@ -13,6 +13,7 @@ from vinocast.protocols.bounded import check_bounded
 from vinocast.protocols.glyphs import JsonGlyphs
 from vinocast.protocols.numbers import Numbers
 from vinocast.protocols.windows import Base64Window, JsonRows, JsonWindow, may_hold_booleans
+from vinocast.settings import MIB, REPLY_BYTES
 
 # Of a text, in characters, and of an array that is looked into here, in elements.
 MOST = 1 << 16
@@ -59,14 +60,15 @@ class Envelope(BaseModel):
         check_bounded(cls.__pydantic_core_schema__, cls.__name__)
 
     request_id: RequestId | None = Field(
-        default=None, description="a string or an integer, echoed in the reply; a string of at most 65536 characters"
+        default=None, description=f"a string or an integer, echoed in the reply; a string of at most {MOST} characters"
     )
     timestamp_ms: StrictInt | None = Field(
         default=None, description="an integer of at most 64 bits, echoed in the reply"
     )
     metadata: Metadata | None = Field(
         default=None,
-        description="any JSON of the sender's own, at most 254 levels deep and 16 MiB long, echoed in the reply",
+        description="any JSON of the sender's own, at most 254 levels deep and "
+        f"{REPLY_BYTES // MIB} MiB long, echoed in the reply",
     )
 
     def ask(self, text: bytes, received: float) -> Any:  # noqa: ARG002 - what some requests need

@@ -8,14 +8,13 @@ import select
 from typing import TYPE_CHECKING, Protocol
 
 from vinocast.errors import SetupError
+from vinocast.settings import CONNECTIONS
 from vinocast.transports.http.bodies import DISCARD_SECONDS
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-# Unless a setting says; each takes some 30 kB.
-MOST_CONNECTIONS = 1000
 # Beyond the limit so many are asked what they want: health is answered, all else refused.
 EXTRA_CONNECTIONS = 8
 EXTRA_SECONDS = 5
@@ -36,14 +35,14 @@ def most_connections(asked: int | None) -> int:
     """Return how many connections a process may have; raises SetupError where the limit on open files is too low."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if files == resource.RLIM_INFINITY:
-        return asked or MOST_CONNECTIONS
+        return asked or CONNECTIONS
     room, wanted = files - SPARE_DESCRIPTORS - EXTRA_CONNECTIONS, asked or 1
     if room < wanted:
         raise SetupError(
             f"the limit of {files} open files leaves room for {max(0, room)} connections, and {wanted} are wanted: "
             f"raise it to {files + wanted - room} (ulimit -n, LimitNOFILE= of a unit), or lower --max-connections"
         )
-    return asked or min(room, MOST_CONNECTIONS)
+    return asked or min(room, CONNECTIONS)
 
 
 class Guest(Protocol):
