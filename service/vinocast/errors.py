@@ -213,7 +213,7 @@ class TimestampAheadError(RequestError):
 
 
 class PayloadTooLargeError(RequestError):
-    """An HTTP body over the limit, a request of too many parts, or one whose answer would be too long."""
+    """A body, a raster or a number of things over its limit, or a request whose answer would be too long."""
 
     code, status = "payload_too_large", 413
 
@@ -225,13 +225,16 @@ class LineTooLongError(RequestError):
 
 
 class UnsupportedMediaError(RequestError):
-    """A body that is not declared as JSON."""
+    """A body that is not declared as JSON, or is compressed."""
 
     code, status = "unsupported_media_type", 415
 
 
 class OverloadedError(RequestError):
-    """The queue is full, in rows or in bytes, or the table of streams; ``retry_after`` says when there may be room."""
+    """The queue is full, in rows or in bytes, or the table of streams, or too many connections are open.
+
+    ``retry_after`` says when there may be room.
+    """
 
     code, status, retryable = "overloaded", 429, True
 
@@ -253,7 +256,7 @@ class ShuttingDownError(RequestError):
 
 
 class DeadlineExceededError(RequestError):
-    """The request's ``deadline_ms`` had passed before its turn came."""
+    """The request's ``deadline_ms`` had passed before its turn came, or its body comes too slowly."""
 
     code, status = "deadline_exceeded", 504
 

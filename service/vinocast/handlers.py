@@ -7,11 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vinocast import __version__
 from vinocast.engine.lifecycle import ModelState
-from vinocast.errors import (
-    InvalidRequestError,
-    NotReadyError,
-    PayloadTooLargeError,
-)
+from vinocast.errors import InvalidRequestError, NotReadyError, PayloadTooLargeError
 from vinocast.forecast.job import ForecastJob, WideForecastJob
 from vinocast.forecast.kind import FORECASTER
 from vinocast.forecast.manifest import SERIES_PER_PART
@@ -40,7 +36,7 @@ BYTES_PER_GLYPH = 100_000
 # What a label and a number of a forecast take at most in a reply: of the bundled model's labels each takes up to 90
 # bytes; a number -1234567900000000.0 with what stands around it, where it is a row of its own, up to 21.
 LABEL_BYTES, NUMBER_BYTES = 100, 24
-MOST_LABELS = REPLY_BYTES // LABEL_BYTES
+MOST_REPLIED_LABELS = REPLY_BYTES // LABEL_BYTES
 # What ping calls the states of a model.
 STATES = {
     ModelState.REGISTERED: "not_loaded",
@@ -87,11 +83,11 @@ def glyphs(plane: DataPlane, request: requests.Glyphs, ticket: Ticket) -> None:
     if source is None:
         raise InvalidRequestError("expected exactly one of grids and rasters", "grids")
     field, count = source.field, len(source)
-    most = min(plane.queue_rows, MOST_LABELS)
+    most = min(plane.queue_rows, MOST_REPLIED_LABELS)
     if count > most:
         raise PayloadTooLargeError(f"{field}: expected at most {most}, got {count}", field)
-    if count * min(request.topk, model.manifest.labels) > MOST_LABELS:
-        most = MOST_LABELS // count
+    if count * min(request.topk, model.manifest.labels) > MOST_REPLIED_LABELS:
+        most = MOST_REPLIED_LABELS // count
         raise PayloadTooLargeError(f"topk: expected at most {most} of {count} glyphs, got {request.topk}", "topk")
     if source.nbytes > BYTES_PER_GLYPH * (count + 1):
         raise PayloadTooLargeError(f"{field}: expected at most {BYTES_PER_GLYPH} bytes a glyph", field)

@@ -101,7 +101,7 @@ async def _take_body(receive: Receive, max_bytes: int, claim: Claim) -> bytes:
     except TimeoutError:
         seconds = asyncio.get_running_loop().time() - start
         raise DeadlineExceededError(f"the body comes too slowly: {len(body)} bytes in {seconds:.0f} s") from None
-    except asyncio.CancelledError:  # how uvicorn ends what its shutdown has waited for in vain
+    except asyncio.CancelledError:  # the service ends, and waits no longer
         raise ShuttingDownError("the service has shut down before the body arrived") from None
 
 
@@ -119,7 +119,7 @@ class LargeBodies:
                 message = Message(body)
                 await _let_others_go()  # the window comes next, which takes half as long again
                 return message
-        except asyncio.CancelledError:  # how uvicorn ends what its shutdown has waited for in vain
+        except asyncio.CancelledError:  # the service ends, and waits no longer
             raise ShuttingDownError("the service has shut down before the body's turn came") from None
 
 

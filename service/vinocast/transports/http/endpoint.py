@@ -104,7 +104,7 @@ class Endpoint:
                 return
             else:
                 reply = await replied
-        except asyncio.CancelledError:  # how uvicorn ends what its shutdown has waited for in vain
+        except asyncio.CancelledError:  # the service ends, and waits no longer
             if ticket is not None:
                 shared.plane.let_go(ticket)
             late = ShuttingDownError("the service has shut down before the answer was there")

@@ -209,7 +209,7 @@ async def _refuse(
         fields.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": error.status, "headers": fields})
     await send({"type": "http.response.body", "body": body, "more_body": True})
-    with contextlib.suppress(asyncio.CancelledError):  # how uvicorn ends what its shutdown has waited for in vain
+    with contextlib.suppress(asyncio.CancelledError):  # the service ends, and waits no longer
         await discard_body(receive)
     await send({"type": "http.response.body", "body": b""})
 

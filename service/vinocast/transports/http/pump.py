@@ -45,7 +45,7 @@ class Pump:
         try:
             while self.late:
                 await asyncio.sleep(0)
-        except asyncio.CancelledError:  # how uvicorn ends what its shutdown has waited for in vain
+        except asyncio.CancelledError:  # the service ends, and waits no longer
             raise ShuttingDownError("the service has shut down before the body's turn came") from None
 
     def begin(self) -> None:
