@@ -14,6 +14,7 @@ import itertools
 import multiprocessing
 import socket
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -21,11 +22,15 @@ import numpy as np
 import uvicorn
 from vinocast.measure.bench.load import FIRST_ID, Body, Client, ClosedLoop, Wire, cut_responses
 from vinocast.measure.children import sharpen_timers
+from vinocast.transports.http.admission import Admission
+from vinocast.transports.http.connections import Connection
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 
-PARSERS = ("h11", "httptools", "vinocast.transports.http.connections:Connection")
+OURS = "vinocast"
+PARSERS = ("h11", "httptools", OURS)
+IDLE_SECONDS = 3600
 SIZES = (500, 35_000)
 ROUNDS = 40
 SETTLE = 20
@@ -53,12 +58,13 @@ def serve(parser: str, listener: socket.socket) -> None:
     config = uvicorn.Config(
         application,
         loop="uvloop",
-        http=parser,  # MODULE:CLASS as well
+        # A class by its name, MODULE:CLASS, as well. Ours is called with what keeps it, and no more.
+        http=partial(Connection, Admission(1, IDLE_SECONDS)) if parser == OURS else parser,  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
-        timeout_keep_alive=3600,
+        timeout_keep_alive=IDLE_SECONDS,
     )
     uvicorn.Server(config).run([listener])
 
