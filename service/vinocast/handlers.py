@@ -57,7 +57,8 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> No
     if len(targets) > most:
         raise PayloadTooLargeError(f"targets: expected at most {most} for a reply, got {len(targets)}", "targets")
     window, position = _window(plane, request, model)
-    ticket.claim.hold(ticket.claim.nbytes + window.nbytes)
+    replied = len(targets) * model.manifest.horizon * NUMBER_BYTES
+    ticket.claim.hold(ticket.claim.nbytes + window.nbytes + replied)
     job = ForecastJob(
         ticket,
         model,
@@ -99,7 +100,8 @@ def glyphs(plane: DataPlane, request: requests.Glyphs, ticket: Ticket) -> None:
         rasters=request.rasters,
         normalize=request.normalize,
     )
-    ticket.claim.hold(ticket.claim.nbytes + job.nbytes)
+    replied = count * min(request.topk, model.manifest.labels) * LABEL_BYTES
+    ticket.claim.hold(ticket.claim.nbytes + job.nbytes + replied)
     plane.lane.submit_long(job)
     ticket.lasting = True
 

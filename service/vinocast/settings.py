@@ -17,6 +17,8 @@ MIB = 1024 * 1024
 REQUEST_BYTES = 8 * MIB
 # The longest reply, beside what it repeats of its request: what could be longer is refused before it is computed.
 REPLY_BYTES = 16 * MIB
+# The longest metadata, as the reply writes it: it is parsed twice where it holds integers beyond 64 bits.
+METADATA_BYTES = MIB
 # With the bundled models, which take 270 MiB, this keeps the service within 1 GiB.
 WAITING_BYTES = 256 * MIB
 # Unless the limit on open files leaves fewer; each takes some 30 kB.

@@ -68,19 +68,9 @@ def test_a_window_of_numbers_takes_a_few_times_its_text() -> None:
     assert parsed_bytes(text) < 6 * len(text)
 
 
-@pytest.mark.parametrize(
-    ("name", "what"),
-    [
-        ("arrays", "arrays"),
-        ("nested arrays", "arrays"),
-        ("objects", "objects"),
-        ("nested objects", "objects"),
-        ("digits", "commas"),
-        ("strings", "quotation marks"),
-    ],
-)
-def test_8_mib_of_small_things_are_refused_before_they_are_parsed(name: str, what: str) -> None:
-    with pytest.raises(PayloadTooLargeError, match=rf"expected at most \d+ {what} in 8388\d+ bytes, got \d+"):
+@pytest.mark.parametrize("name", ["arrays", "nested arrays", "objects", "nested objects", "digits", "strings"])
+def test_8_mib_of_small_things_are_refused_before_they_are_parsed(name: str) -> None:
+    with pytest.raises(PayloadTooLargeError, match=r"expected at most 4000000 small things, .*, got \d+"):
         parse_json(hostile(name, EIGHT_MIB))
 
 

@@ -88,11 +88,22 @@ def test_bodies_that_do_not_come_hold_no_more_than_the_budget_and_keep_no_foreca
         wait_until(taken_in, "what they held is free again")
 
 
+def test_bodies_that_are_said_to_be_long_and_do_not_come_keep_nobody_out() -> None:
+    with HttpService("--max-waiting-bytes", str(16 * MIB)) as service, contextlib.ExitStack() as silent:
+        for _ in range(40):
+            silent.enter_context(connect(service.port, head("/forecast", LONGEST)))
+        for _ in range(10):
+            reply = httpx.post(
+                f"{service.url}/forecast", content=b" " * 4 * MIB, headers={"Content-Type": "application/json"}
+            )
+            assert error_of(reply.json())[0] == "invalid_json"
+
+
 @pytest.mark.slow
 def test_a_refused_body_says_when_to_come_again_and_its_connection_goes_on() -> None:
     with (
         HttpService("--max-waiting-bytes", str(16 * MIB)) as service,
-        connect(service.port, head("/forecast", LONGEST)),
+        connect(service.port, head("/forecast", LONGEST), b" " * (LONGEST - 1)),
     ):
         client = http.client.HTTPConnection("127.0.0.1", service.port, timeout=PATIENCE)
 
@@ -182,7 +193,8 @@ def test_junk_behind_a_good_batch_is_bounded_by_the_budget_and_the_good_one_is_a
 
 @pytest.mark.slow
 def test_replies_that_are_not_read_count_and_are_given_back_when_the_client_leaves() -> None:
-    body = orjson.dumps({**FORECAST, "metadata": "m" * (4 * MIB)})
+    # Much longer than what the kernel keeps of it.
+    body = orjson.dumps({"grids": [[[7] * 16] * 16] * 48, "topk": 1000})
     with HttpService("--max-waiting-bytes", str(64 * MIB)) as service:
         loaded(service)
         before = service.resident_mb
@@ -193,19 +205,19 @@ def test_replies_that_are_not_read_count_and_are_given_back_when_the_client_leav
             connection.settimeout(PATIENCE)
             connection.connect(("127.0.0.1", service.port))
             with contextlib.suppress(OSError):
-                connection.sendall(head("/forecast", len(body)) + body)
+                connection.sendall(head("/glyphs", len(body)) + body)
             return connection
 
         unread = in_threads(ask, 40)
         assert httpx.post(f"{service.url}/forecast", json=FORECAST).status_code == 200
         assert service.resident_mb - before < 130  # all of the replies would take 160
-        full = httpx.post(f"{service.url}/forecast", content=body, headers={"Content-Type": "application/json"})
+        full = httpx.post(f"{service.url}/glyphs", content=body, headers={"Content-Type": "application/json"})
         assert error_of(full.json())[0] == "overloaded"
         for connection in unread:
             connection.close()
 
         def answered() -> bool:
-            reply = httpx.post(f"{service.url}/forecast", content=body, headers={"Content-Type": "application/json"})
+            reply = httpx.post(f"{service.url}/glyphs", content=body, headers={"Content-Type": "application/json"})
             return reply.status_code == 200
 
         wait_until(answered, "room")

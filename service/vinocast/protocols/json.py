@@ -34,7 +34,7 @@ from vinocast.protocols.numbers import take_numbers
 from vinocast.protocols.schemas import MOST, Envelope
 from vinocast.protocols.sizes import check_counts
 from vinocast.requests import Computed, Forecasted, Recognized
-from vinocast.settings import REPLY_BYTES
+from vinocast.settings import METADATA_BYTES
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -197,10 +197,10 @@ def parse_json(body: bytes) -> dict[str, Any]:
             raw = orjson.dumps(fields["metadata"])
         except orjson.JSONEncodeError:  # too deep to be written again, which the schema refuses
             return fields
-        if b"e+" in raw and ROUNDED.search(raw):
-            raw = to_json(_parse_exactly(text)["metadata"])
         # 1e15 is written as 1000000000000000.0. What is longer is left as it is, which the schema refuses.
-        if len(raw) <= REPLY_BYTES:
+        if len(raw) <= METADATA_BYTES and b"e+" in raw and ROUNDED.search(raw):
+            raw = to_json(_parse_exactly(text)["metadata"])
+        if len(raw) <= METADATA_BYTES:
             fields["metadata"] = orjson.Fragment(raw)
     return fields
 

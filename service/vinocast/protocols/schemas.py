@@ -13,7 +13,7 @@ from vinocast.protocols.bounded import check_bounded
 from vinocast.protocols.glyphs import JsonGlyphs
 from vinocast.protocols.numbers import Numbers
 from vinocast.protocols.windows import Base64Window, JsonRows, JsonWindow, may_hold_booleans
-from vinocast.settings import MIB, REPLY_BYTES
+from vinocast.settings import METADATA_BYTES, MIB
 
 # Of a text, in characters, and of an array that is looked into here, in elements.
 MOST = 1 << 16
@@ -68,7 +68,7 @@ class Envelope(BaseModel):
     metadata: Metadata | None = Field(
         default=None,
         description="any JSON of the sender's own, at most 254 levels deep and "
-        f"{REPLY_BYTES // MIB} MiB long, echoed in the reply",
+        f"{METADATA_BYTES // MIB} MiB long, echoed in the reply",
     )
 
     def ask(self, text: bytes, received: float) -> Any:  # noqa: ARG002 - what some requests need

@@ -65,14 +65,15 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int, claim: Claim
         media_type = declared.partition(b";")[0].strip().lower().decode("latin-1")
         if media_type != "application/json" and not media_type.endswith("+json"):
             raise UnsupportedMediaError(f"Content-Type: expected application/json, got {media_type or 'none'}")
-    coding = headers.get(b"content-encoding", b"identity")
+    coding = headers.get(b"content-encoding", b"identity").lower()
     if coding != b"identity":
         raise UnsupportedMediaError(f"Content-Encoding: expected none, got {coding.decode('latin-1')}")
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and int(length) > max_bytes:
         raise PayloadTooLargeError(f"expected a body of at most {max_bytes} bytes")
     if len(length) >= LONG and length.isdigit():
-        claim.hold(int(length))
+        claim.hold(int(length))  # refused where there is no room for it
+        claim.release()  # else who says so and sends nothing would keep others out
     return await _take_body(receive, max_bytes, claim)
 
 
@@ -95,8 +96,9 @@ async def _take_body(receive: Receive, max_bytes: int, claim: Claim) -> bytes:
                     return piece
                 body += piece
                 if not message.get("more_body", False):
+                    claim.must_hold(size)
                     return bytes(body)
-                claim.hold(max(size, claim.nbytes))
+                claim.hold(size)
                 deadline.reschedule(start + min(BODY_SECONDS, STALL_SECONDS + size / LEAST_BYTES_A_SECOND))
     except TimeoutError:
         seconds = asyncio.get_running_loop().time() - start
