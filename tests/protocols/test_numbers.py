@@ -91,6 +91,8 @@ def test_a_request_is_the_same_whichever_way_its_numbers_are_read(
         b'{"past_values":7,"metadata":[[1,2]]}',
         b'{"past_values":[["past_values",2]]}',
         b'[["past_values",[[1,2]]]]',
+        b'{"past_values":' + b"[" * 1024 + b"]" * 1024 + b"}",
+        b'{"past_values":[[1,2],' + b"[" * 1023 + b"]" * 1023 + b"]}",
     ],
 )
 def test_what_is_not_plain_to_see_is_left_to_who_reads_the_rest(text: bytes) -> None:

@@ -36,16 +36,17 @@ class Numbers:
 
     Attributes:
         text: JSON, an array of arrays of numbers.
+        structure: what is left of the text without numbers and white space.
         flat: float64, the numbers one after another.
     """
 
     text: bytes
+    structure: bytes
     flat: NDArray[np.float64]
 
     def window(self, context: int, channels: int) -> NDArray[np.float32]:
         """Return [context, channels]; raises as :func:`window_from_rows` does."""
-        rectangular = self.text.translate(None, NO_STRUCTURE) == _structure(context, channels)
-        if rectangular and len(self.flat) == context * channels:
+        if self.structure == _structure(context, channels) and len(self.flat) == context * channels:
             with np.errstate(over="ignore"):
                 values = self.flat.astype(np.float32)
             if np.isfinite(values).all():
@@ -55,7 +56,7 @@ class Numbers:
 
 @lru_cache(8)
 def _structure(context: int, channels: int) -> bytes:
-    """Return what is left of the text of a window without numbers and white space."""
+    """Return the structure of a window."""
     row = b"[" + b"," * (channels - 1) + b"]"
     return b"[" + b",".join([row] * context) + b"]"
 
@@ -92,8 +93,11 @@ def take_numbers(text: bytes) -> tuple[bytes, Numbers] | None:
     rest = text[:start] + PLACEHOLDER + text[end:]
     if b"\\" in rest or rest.count(KEY) != 1:
         return None
+    structure = window.translate(None, NO_STRUCTURE)
+    if structure.rfind(b"[[") > 0:  # how deep a request may be is for who reads all of it to say
+        return None
     try:
         flat = np.frombuffer(parser.parse(window).as_buffer(of_type="d"), np.float64)  # type: ignore[union-attr]
     except (TypeError, ValueError, RuntimeError):  # an element that is no number, no JSON, an integer beyond 64 bits
         return None
-    return rest, Numbers(window, flat)
+    return rest, Numbers(window, structure, flat)
