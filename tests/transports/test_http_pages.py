@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import re
+import resource
+import socket
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,7 @@ from support import (
     MODEL,
     MODELS,
     PATIENCE,
+    VINOCAST,
     HttpService,
     Reply,
     StdioService,
@@ -22,6 +28,10 @@ from support import (
     error_of,
     wait_until,
 )
+
+STATIC = "/static-offline-docs"
+LARGEST = f"{STATIC}/swagger-ui-bundle.js"
+MIB = 1 << 20
 
 
 def example_of(parameter: dict[str, Any]) -> Any:
@@ -156,3 +166,109 @@ def test_refused_models_are_named_where_readiness_is_asked_for(tmp_path: Path) -
 
 def test_nothing_is_degraded_where_all_models_are_served(http: HttpService) -> None:
     assert httpx.get(f"{http.url}/readyz").json()["degraded"] == []
+
+
+def unread(service: HttpService, path: str, times: int) -> socket.socket:
+    """Ask several times in one write, by a connection that takes in next to nothing."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(PATIENCE)
+    connection.connect(("127.0.0.1", service.port))
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() * times)
+    return connection
+
+
+@pytest.mark.slow
+def test_readers_who_do_not_read_the_pages_leave_descriptors_and_memory_to_others() -> None:
+    few_files = ("bash", "-c", 'ulimit -n 256; exec "$0" "$@"', VINOCAST)
+    with HttpService(program=few_files) as service, ExitStack() as open_ones:
+        wait_until(lambda: len(httpx.get(f"{service.url}/readyz").json()["models"][0]["batch_sizes"]) == 7, "loaded")
+        assert httpx.get(f"{service.url}{LARGEST}").status_code == 200
+        before = service.resident_mb
+        readers = [open_ones.enter_context(unread(service, LARGEST, 5)) for _ in range(200)]
+        for reader in readers:
+            assert reader.recv(15) == b"HTTP/1.1 200 OK"
+        for path in ("/livez", LARGEST, "/docs", "/streams") * 3:
+            assert httpx.get(f"{service.url}{path}", timeout=PATIENCE).status_code == 200
+        files = 0
+        for descriptor in Path(f"/proc/{service.process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+                files += "fastapi_offline" in str(descriptor.readlink())
+        assert files == 0
+        assert service.resident_mb - before < 200 * 0.25 + 20
+        assert "Traceback" not in service.log
+        assert "internal error" not in service.log
+
+
+@pytest.mark.slow
+def test_lists_of_streams_that_nobody_reads_stay_within_the_budget() -> None:
+    most = 16 * MIB
+    with HttpService("--max-waiting-bytes", str(most)) as service, ExitStack() as open_ones:
+        client = http.client.HTTPConnection("127.0.0.1", service.port, timeout=PATIENCE)
+        open_ones.callback(client.close)
+        for number in range(1000):
+            path = f"/streams/{'%01' * 250}{number}/observations"
+            client.request("POST", path, orjson.dumps({"values": [1.0] * 7}), {"Content-Type": "application/json"})
+            reply = client.getresponse()
+            body = reply.read()
+            assert reply.status == 200, body
+        length = len(httpx.get(f"{service.url}/streams").content)
+        assert length > MIB
+        readers = [open_ones.enter_context(unread(service, "/streams", 2)) for _ in range(40)]
+        statuses = [reader.recv(12)[-3:] for reader in readers]
+        assert set(statuses) == {b"200", b"429"}
+        assert statuses.count(b"200") * length <= most
+        refused = readers[statuses.index(b"429")].recv(1 << 16)
+        assert b"retry-after: 1\r\n" in refused
+        assert b'"overloaded"' in refused
+        forecast = httpx.post(f"{service.url}/forecast", json={"past_values": [[1.0] * 7] * 512}, timeout=PATIENCE)
+        assert forecast.status_code == 200
+        open_ones.close()
+        wait_until(lambda: httpx.get(f"{service.url}/streams").status_code == 200, "what they held is free again")
+
+
+def test_a_browser_is_not_sent_a_file_that_it_has(http: HttpService) -> None:
+    for name in ("favicon.png", "swagger-ui.css", "swagger-ui-bundle.js", "redoc.standalone.js"):
+        url = f"{http.url}{STATIC}/{name}"
+        whole = httpx.get(url)
+        assert int(whole.headers["Content-Length"]) == len(whole.content)
+        again = httpx.get(url, headers={"If-None-Match": whole.headers["ETag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        other = httpx.get(url, headers={"If-None-Match": '"another"'})
+        assert (other.status_code, other.content) == (200, whole.content)
+        head = httpx.head(url)
+        assert (head.status_code, head.content) == (200, b"")
+        for field in ("Content-Type", "Content-Length", "ETag"):
+            assert head.headers[field] == whole.headers[field]
+
+
+@pytest.mark.parametrize("asked", ["foo", "bytes=5-1", "bytes=99999999-", "bytes=0-9"])
+def test_a_range_of_a_file_is_answered_with_the_whole(http: HttpService, asked: str) -> None:
+    response = httpx.get(f"{http.url}{STATIC}/favicon.png", headers={"Range": asked})
+    assert (response.status_code, response.content[:4]) == (200, b"\x89PNG")
+    assert "Content-Range" not in response.headers
+
+
+def test_what_is_no_file_of_the_pages_is_refused_in_the_envelope(http: HttpService) -> None:
+    for method, name, expected in [
+        ("GET", "none.js", (404, "not_found")),
+        ("GET", "", (404, "not_found")),
+        ("POST", "favicon.png", (405, "method_not_allowed")),
+    ]:
+        response = httpx.request(method, f"{http.url}{STATIC}/{name}")
+        assert (response.status_code, error_of(response.json())[0]) == expected
+
+
+def test_a_fault_of_ours_is_logged_once_and_passes() -> None:
+    with HttpService() as service, httpx.Client(base_url=service.url, timeout=PATIENCE) as client:
+        assert client.get("/livez").status_code == 200
+        pid = service.process.pid
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (0, limits[1]))  # no file opens any more
+        reply = client.get(LARGEST)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        assert (reply.status_code, error_of(reply.json())[0]) == (500, "internal")
+        wait_until(lambda: "Too many open files" in service.log, "the log explains it")
+        assert client.get(LARGEST).status_code == 200
+        assert service.log.count("internal error") == 1
+        assert "Exception in ASGI application" not in service.log

@@ -14,12 +14,12 @@ from vinocast import __version__
 from vinocast.errors import NotReadyError
 from vinocast.handlers import pong
 from vinocast.ops import OPS
-from vinocast.protocols.json import JsonProtocol, encode
+from vinocast.protocols.json import JsonProtocol
 from vinocast.protocols.schemas import StreamsReply
 from vinocast.transports.http.endpoint import Endpoint, Endpoints
-from vinocast.transports.http.pages import add_pages
+from vinocast.transports.http.pages import SCHEMA, add_pages
 from vinocast.transports.http.reference import add_ops
-from vinocast.transports.http.responses import http_exception, internal_error, refuse
+from vinocast.transports.http.responses import BudgetedResponse, Faults, http_exception, refuse
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -54,6 +54,7 @@ def create_app(plane: DataPlane, pump: Pump, *, needs_token: bool) -> FastAPI:
         version=__version__,
         summary="Forecasts in about a millisecond on an ordinary server CPU.",
         redirect_slashes=False,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )
@@ -70,7 +71,7 @@ def create_app(plane: DataPlane, pump: Pump, *, needs_token: bool) -> FastAPI:
         responses={200: {"model": StreamsReply}},
     )
     async def streams() -> Response:
-        return Response(encode({"streams": plane.streams.describe()}), media_type="application/json")
+        return BudgetedResponse({"streams": plane.streams.describe()}, plane)
 
     @app.head("/livez", include_in_schema=False)
     @app.get("/livez", summary="Whether the process answers", response_model=None)
@@ -81,7 +82,7 @@ def create_app(plane: DataPlane, pump: Pump, *, needs_token: bool) -> FastAPI:
     @app.get("/readyz", summary="Whether forecasts and glyphs are answered", response_model=None)
     async def readyz() -> Response:
         if plane.warm:
-            return Response(encode(pong(plane)), media_type="application/json")
+            return BudgetedResponse(pong(plane), plane)
         return refuse(NotReadyError("models are still loading, or the service is shutting down"))
 
     def openapi() -> dict[str, Any]:
@@ -95,7 +96,13 @@ def create_app(plane: DataPlane, pump: Pump, *, needs_token: bool) -> FastAPI:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI says to extend it
+
+    @app.head(SCHEMA, include_in_schema=False)
+    @app.get(SCHEMA, include_in_schema=False)
+    async def schema() -> Response:
+        return BudgetedResponse(openapi(), plane)
+
     add_pages(app)
     app.add_exception_handler(HTTPException, http_exception)
-    app.add_exception_handler(Exception, internal_error)
+    app.add_middleware(Faults)
     return app

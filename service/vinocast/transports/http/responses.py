@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Response
 from starlette.exceptions import HTTPException
 
+from vinocast.dataplane import Claim
 from vinocast.errors import (
     InternalError,
     InvalidRequestError,
@@ -16,14 +17,16 @@ from vinocast.errors import (
     PayloadTooLargeError,
     RequestError,
 )
-from vinocast.protocols.json import echo, failure
+from vinocast.protocols.json import echo, encode, failure
 from vinocast.transports.http.bodies import discard_body
 
 if TYPE_CHECKING:
-    from fastapi import Request
-    from starlette.types import Receive, Send
+    from collections.abc import Mapping
 
-    from vinocast.dataplane import Claim
+    from fastapi import Request
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from vinocast.dataplane import DataPlane
 
 # What a transport keeps of its own before it says that there is no room.
 LARGE_REPLY = 1 << 16
@@ -60,6 +63,27 @@ async def respond(
     await send({"type": "http.response.body", "body": reply})
 
 
+class BudgetedResponse(Response):
+    """A JSON reply that no op has made, refused as overloaded where it is large and the budget has no room for it."""
+
+    def __init__(self, reply: Mapping[str, Any], plane: DataPlane) -> None:
+        super().__init__(encode(reply), media_type="application/json")
+        self._budget = plane.budget
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the reply, and hold its room until it is taken."""
+        reply, error, claim = bytes(self.body), None, Claim(self._budget)
+        try:
+            if len(reply) > LARGE_REPLY:
+                claim.hold(len(reply))
+        except OverloadedError as no_room:
+            reply, error = refusal(no_room), no_room
+        try:
+            await respond(receive, send, reply, error, claim, body_read=True)
+        finally:
+            claim.release()
+
+
 def refusal(error: RequestError) -> bytes:
     """Return the error envelope of a request that says nothing of itself."""
     return failure(echo({}), error)
@@ -87,6 +111,27 @@ async def http_exception(request: Request, exception: Exception) -> Response:
             return refuse(InvalidRequestError(str(exception)))
 
 
-async def internal_error(_request: Request, exception: Exception) -> Response:
-    """Answer a fault of ours."""
-    return refuse(InternalError.logged(exception))
+class Faults:
+    """An application in front of another, which answers a fault of ours and logs it once.
+
+    A handler of exceptions would not do: the exception goes on from there, and is logged again by whoever sees it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; a response that a fault breaks off ends with the connection."""
+        begun = False
+
+        async def begin(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, begin)
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            response = refuse(InternalError.logged(error))
+            if not begun:
+                await response(scope, receive, send)
