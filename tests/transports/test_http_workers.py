@@ -242,6 +242,32 @@ def test_at_sigterm_what_was_accepted_is_answered_and_it_ends_with_code_0() -> N
 
 
 @two_cores
+@pytest.mark.parametrize("gone", [False, True], ids=["hangs on", "is killed then"])
+def test_at_sigterm_what_a_worker_that_hangs_has_not_taken_goes_to_others(gone: bool) -> None:
+    with HttpService("--workers", "2") as service:
+        wait_until(lambda: all_ready(service), "all are ready")
+        hung = min(workers(service))
+        os.kill(hung, signal.SIGSTOP)
+        # Every second of them lies in the channel of the one that hangs.
+        connections = [socket.create_connection(("127.0.0.1", service.port), PATIENCE) for _ in range(6)]
+        for connection in connections:
+            connection.sendall(
+                b"POST /forecast HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
+            )
+        service.signal(signal.SIGTERM)
+        if gone:
+            time.sleep(0.2)
+            os.kill(hung, signal.SIGKILL)
+        for connection in connections:
+            with connection, connection.makefile("rb") as stream:
+                assert stream.readline().split()[1] in {b"200", b"503"}
+        assert service.wait() == (0 if gone else 1)
+        assert ("had to be killed" in service.log) != gone
+        assert "Traceback" not in service.log
+
+
+@two_cores
 def test_when_the_parent_is_killed_the_workers_end() -> None:
     with HttpService("--workers", "2") as service:
         pids = workers(service)

@@ -10,7 +10,7 @@ spread is connections, not requests. The parent forks before anything has a thre
 - Each is asked every second whether its event loop turns. One that is silent gets no connections while another answers;
   one that stays silent is killed and replaced, and what it has not yet taken over goes to others.
 - SIGTERM, SIGINT and SIGHUP: what has connected is handed over and nothing new is accepted, the workers answer what
-  they have, then the parent ends.
+  they have, what a silent one has not taken over goes to others, then the parent ends.
 - A parent that is killed takes its workers with it.
 """
 
@@ -58,6 +58,8 @@ HANG_TICKS, HANG_TICKS_AT_START, PARTING_TICKS = 10, 60, 2
 HELD_SECONDS = 0.05
 # How long the workers may take to have room for all that had connected, when the service ends.
 HAND_OVER_SECONDS = 1.0
+# How long a worker may take then to say that it leaves. Together less than what those that have said so wait for it.
+SILENT_SECONDS = 1.0
 log = logging.getLogger(__name__)
 _fork = multiprocessing.get_context("fork")
 
@@ -133,7 +135,7 @@ class _Worker:
             self.channel.shutdown(socket.SHUT_WR)
 
     def untaken(self) -> Iterator[socket.socket]:
-        """Yield the connections that it has been sent and has not taken, once it is gone."""
+        """Yield the connections that it has been sent and has not taken, where it is silent or gone."""
         with contextlib.suppress(BlockingIOError):
             while True:
                 data, descriptors, _, _ = socket.recv_fds(self.far_end, len(CONNECTION), 1)
@@ -176,13 +178,17 @@ class _Supervisor:
                     self._start(seat)
             due = [tick, *(seat.due for seat in empty if seat.worker is None)]
             pause = HELD_SECONDS if self._held else max(0.0, min(due) - time.monotonic())
-            for key, _ in self._selector.select(pause):
-                if key.fd in self._selector.get_map():  # what came before it may have ended it
-                    key.data()
+            self._attend(pause)
             self._offer_held()
             if time.monotonic() >= tick:
                 self._tick()
                 tick = time.monotonic() + TICK_SECONDS
+
+    def _attend(self, seconds: float) -> None:
+        """Wait for something to happen, at most so long, and see to it."""
+        for key, _ in self._selector.select(seconds):
+            if key.fd in self._selector.get_map():  # what came before it may have ended it
+                key.data()
 
     def _tick(self) -> None:
         """Ask each worker whether it turns, and kill the one that has not for too long."""
@@ -196,15 +202,20 @@ class _Supervisor:
 
     def end(self) -> None:
         """Accept what has connected and nothing more, and end the workers; raises SetupError when one was killed."""
+        self._stopping = True
         self._hand_over_the_rest()
-        self._selector.close()
         for listener in self._listeners:
             listener.close()
         for worker in self._turns:
             worker.process.terminate()
-            worker.part()
         limit, killed = time.monotonic() + END_SECONDS, []
+        silent = self._take_back()
+        for connection in self._held:
+            connection.close()
+        self._selector.close()
         for worker in self._turns:
+            worker.part()
+        for worker in (*self._turns, *silent):
             worker.process.join(max(0.0, limit - time.monotonic()))
             if worker.process.exitcode is None:
                 worker.process.kill()
@@ -218,13 +229,33 @@ class _Supervisor:
         stop_handshakes(self._listeners)
         time.sleep(HANDSHAKE_SECONDS)
         self._held += accept_all(self._listeners)
+        self._offer_for_a_while()
+
+    def _take_back(self) -> list[_Worker]:
+        """Hand what workers that are silent, or gone, have not taken over to those that have said that they leave.
+
+        Returns the silent ones, which get nothing more. Where no other is left, all stays as it is: they may wake up.
+        """
+        limit = time.monotonic() + SILENT_SECONDS
+        while not all(worker.leaving for worker in self._turns) and time.monotonic() < limit:
+            self._attend(POLL_SECONDS)
+        silent = [worker for worker in self._turns if not worker.leaving]
+        if len(silent) == len(self._turns):
+            return []
+        for worker in silent:
+            self._turns.remove(worker)
+            worker.part()
+            self._held += worker.untaken()
+        self._offer_for_a_while()
+        return silent
+
+    def _offer_for_a_while(self) -> None:
+        """Hand over what is held, as workers come to have room for it."""
         limit = time.monotonic() + HAND_OVER_SECONDS
         self._offer_held()
         while self._held and self._turns and time.monotonic() < limit:
             time.sleep(POLL_SECONDS)
             self._offer_held()
-        for connection in self._held:
-            connection.close()
 
     def _start(self, seat: _Seat) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -276,7 +307,7 @@ class _Supervisor:
         elif message != ANSWER:
             worker.refusal = message.decode()
         self._accept_or_not()
-        if not self._announced and all(seat.worker and seat.worker.ready for seat in self._seats):
+        if not (self._announced or self._stopping) and all(seat.worker and seat.worker.ready for seat in self._seats):
             self._announced = True
             if log.isEnabledFor(logging.INFO):
                 sys.stderr.write(welcome(self._listeners[0], self._commands))
@@ -308,7 +339,7 @@ class _Supervisor:
 
     def _accept_or_not(self) -> None:
         """Look at the listening sockets while there is a worker to hand connections to."""
-        accepting = any(worker.live for worker in self._turns) and not self._held
+        accepting = any(worker.live for worker in self._turns) and not (self._held or self._stopping)
         if accepting != self._accepting:
             self._accepting = accepting
             for listener in self._listeners:
