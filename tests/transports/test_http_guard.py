@@ -298,6 +298,33 @@ def test_a_page_of_a_given_origin_may_ask_with_the_token(guarded: tuple[int, Ser
         assert (reply.outcome, "access-control-allow-origin" in reply.headers) == ("forbidden", False)
 
 
+def test_a_page_of_a_given_origin_is_answered_as_it_writes_it(guarded: tuple[int, Service]) -> None:
+    port, _ = guarded
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+        connection.sendall(
+            b"OPTIONS /forecast HTTP/1.1\r\nHost: vino.example\r\nOrigin: HTTPS://App.EXAMPLE\r\n"
+            b"Access-Control-Request-Method: POST\r\nConnection: close\r\n\r\n"
+        )
+        reply = connection.recv(65536)
+    assert reply.startswith(b"HTTP/1.1 200 ")
+    assert b"access-control-allow-origin: HTTPS://App.EXAMPLE\r\n" in reply
+    answered = ask(port, "Host: vino.example", "Origin: HTTPS://App.EXAMPLE", BEARER, JSON)
+    assert (answered.outcome, answered.headers["access-control-allow-origin"]) == ("200", GIVEN)
+
+
+@pytest.mark.parametrize("method", ["PUT", "post", "\xfc", ""])
+def test_a_page_that_would_ask_by_a_method_that_is_none_is_refused_in_the_envelope(
+    guarded: tuple[int, Service], method: str
+) -> None:
+    port, _ = guarded
+    asked = f"Access-Control-Request-Method: {method}"
+    reply = ask(port, "Host: vino.example", f"Origin: {GIVEN}", asked, method="OPTIONS", body=b"")
+    assert (reply.status, reply.outcome) == (403, "forbidden")
+    assert reply.headers["content-type"] == "application/json"
+    assert reply.headers["access-control-allow-origin"] == GIVEN
+    assert "origin" in reply.headers["vary"].split(", ")
+
+
 def test_without_an_origin_nothing_is_said_of_origins(guarded: tuple[int, Service]) -> None:
     headers = ask(guarded[0], "Host: localhost", BEARER, JSON).headers
     assert not [name for name in headers if name == "vary" or name.startswith("access-control-")]

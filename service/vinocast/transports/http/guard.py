@@ -27,12 +27,14 @@ from vinocast.errors import ForbiddenError, MisdirectedError, RequestError, Unau
 from vinocast.settings import HOST
 from vinocast.transports.http.bodies import discard_body
 from vinocast.transports.http.pages import OPEN_PAGES
-from vinocast.transports.http.responses import fields_of, refusal
+from vinocast.transports.http.responses import fields_of, refusal, refuse
 from vinocast.transports.http.targets import ABSOLUTE, HEALTH, METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from fastapi import Response
+    from starlette.datastructures import Headers as Fields
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from vinocast.settings import HttpSettings
@@ -88,9 +90,9 @@ class Guard:
     def __init__(self, app: ASGIApp, settings: HttpSettings) -> None:
         self._app = _Gate(app, settings.token) if settings.token else app
         # Before the gate: a browser asks whether it may ask without a token.
-        self._shared = CORSMiddleware(
+        self._shared = _Sharing(
             self._app,
-            allow_origins=settings.allowed_origins,
+            allow_origin_regex=".*",  # only what has been given gets there, and is answered as it was written
             allow_methods=METHODS,
             allow_headers=("*",),
             allow_private_network=True,
@@ -166,6 +168,22 @@ class Guard:
             and _names_loopback(asked[1])
             and (page[2] or "80") == (asked[2] or "80")
         )
+
+
+class _Sharing(CORSMiddleware):
+    """CORS, whose refusals are those of the service."""
+
+    def preflight_response(self, request_headers: Fields) -> Response:
+        """Say what a page may ask; that its method is none of ours is all that may be wrong."""
+        answer = super().preflight_response(request_headers)
+        if answer.status_code < 400:
+            return answer
+        method = quote(request_headers["access-control-request-method"])
+        methods = ", ".join(METHODS)
+        refused = refuse(ForbiddenError(f"Access-Control-Request-Method: expected one of {methods}, got {method}"))
+        for name, value in answer.headers.items():
+            refused.headers.setdefault(name, value)
+        return refused
 
 
 class _Gate:
