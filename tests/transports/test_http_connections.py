@@ -76,6 +76,21 @@ def test_a_body_behind_an_offered_upgrade_arrives(client: Client, window: Window
         assert client.status() == 200
 
 
+@pytest.mark.parametrize("size", [1 << 20, 1])
+def test_empty_lines_in_front_of_a_request_are_passed_over(client: Client, size: int) -> None:
+    post = POST + JSON + b"Content-Length: 2\r\n\r\n{}"
+    for _ in range(2):
+        client.send(post + b"\r\n" + LIVE + b"\r\n\r\n" + post + b"\r\n", size)
+        assert [client.status() for _ in range(3)] == [422, 200, 422]
+    client.connection.shutdown(socket.SHUT_WR)
+    assert client.answer() is None
+
+
+def test_empty_lines_without_end_are_read_in_no_time(client: Client) -> None:
+    client.send(b"\r\n" * 4_000_000 + LIVE)
+    assert client.status() == 200
+
+
 @pytest.mark.parametrize("size", [1 << 20, 1000, 7, 1])
 def test_requests_behind_one_another_are_answered_in_turn(client: Client, size: int) -> None:
     bodies = [b'{"request_id": %d, "a": "\r\n\r\n0\r\n\r\n"}' % number for number in range(6)]
@@ -158,6 +173,9 @@ def test_a_client_is_told_to_go_on_only_where_it_asks(client: Client) -> None:
         pytest.param(b"GET /livez HTTP/1.1\r\nHost : x\r\n\r\n", 400, id="a space before a colon"),
         pytest.param(b"GET /livez HTTP/2.0\r\nHost: localhost\r\n\r\n", 400, id="another version"),
         pytest.param(b"\x16\x03", 400, id="TLS"),
+        pytest.param(b"\n" + LIVE, 400, id="a line feed in front"),
+        pytest.param(b"\r" + LIVE, 400, id="a carriage return in front"),
+        pytest.param(CHUNKED.replace(b"/1.1", b"/1.0") + b"2\r\n{}\r\n0\r\n\r\n", 400, id="chunks in HTTP/1.0"),
     ],
 )
 def test_what_is_refused_ends_the_connection_once_it_is_answered(

@@ -163,6 +163,13 @@ def test_headers_that_two_servers_may_read_in_two_ways_are_refused(lines: bytes)
             ours(data + b"5\r\nhello\r\n0\r\n\r\n")
 
 
+@pytest.mark.parametrize("coding", [b"chunked", b"gzip", b""])
+def test_the_old_version_has_no_transfer_codings(coding: bytes) -> None:
+    with pytest.raises(MalformedError) as refused:
+        ours(POST.replace(b"1.1", b"1.0") + b"Transfer-Encoding: %b\r\n\r\n0\r\n\r\n" % coding)
+    assert refused.value.status == 400
+
+
 @pytest.mark.parametrize(
     "line",
     [

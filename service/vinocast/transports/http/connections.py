@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 from uvicorn.protocols.http.flow_control import CLOSE_HEADER, HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -14,9 +14,9 @@ from vinocast.errors import InvalidRequestError, OverloadedError, RequestError, 
 from vinocast.transports.http.drain import is_readable
 from vinocast.transports.http.joining import Joining
 from vinocast.transports.http.lingering import Discard
-from vinocast.transports.http.messages import Chunks, Head, MalformedError, end_of_head, parse_head
+from vinocast.transports.http.messages import Chunks, Head, MalformedError, end_of_head, parse_head, past_empty_lines
 from vinocast.transports.http.responses import fields_of, refusal
-from vinocast.transports.http.targets import HEALTH
+from vinocast.transports.http.targets import ABSOLUTE, HEALTH
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveEvent, HTTPScope
@@ -186,6 +186,10 @@ class Connection(HttpToolsProtocol):
                 elif self._chunks is not None:
                     self._read_chunks(self._chunks)
                 elif cycle is None or cycle.response_complete:
+                    if self.unread.startswith(b"\r\n"):
+                        self.unread = past_empty_lines(self.unread)
+                        self._searched = 0
+                        continue
                     end = end_of_head(self.unread, self._searched)
                     if end is None:
                         self._searched = len(self.unread)
@@ -214,7 +218,7 @@ class Connection(HttpToolsProtocol):
     def _begin(self, head: Head, end: int) -> RequestResponseCycle | None:
         """Hand a request to the application, with its body to come."""
         raw_path, _, query = head.target.partition(b"?")
-        if self._extra and raw_path not in HEALTH:
+        if self._extra and not _asks_for_health(raw_path):
             self._refuse(OverloadedError("expected fewer connections at once: try again, or keep one and use it again"))
             return None
         self._admission.idle.discard(self)
@@ -317,6 +321,13 @@ class Connection(HttpToolsProtocol):
         if not self._extra:
             self._admission.lingering.add(self)
         self.transport.set_protocol(Discard(self.transport, self._admission, self, self.connections))
+
+
+def _asks_for_health(target: bytes) -> bool:
+    """Return whether a target, without what is behind its ``?``, is in any of its forms a path of :data:`HEALTH`."""
+    absolute = ABSOLUTE.fullmatch(target)
+    path = target if absolute is None else absolute[2] or b""
+    return unquote_to_bytes(path) in HEALTH
 
 
 class _ChunkedCycle(RequestResponseCycle):

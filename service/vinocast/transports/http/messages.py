@@ -22,6 +22,7 @@ WINDOW = 1 << 14
 BLANKS = b" \t"
 REQUEST_LINE = re.compile(rb"([-!#$%&'*+.^_`|~0-9A-Za-z]+) ([\x21-\x7E]+) HTTP/(1\.[01])\r\n")
 EMPTY_LINE = b"\r\n\r\n"
+EMPTY_LINES = re.compile(rb"(?:\r\n)*")
 # Many would see the end of a head here too; such a head is refused at once, or its client would wait for an answer.
 BARE_EMPTY_LINE = re.compile(rb"\n\r?\n")
 # A parser of httptools gets the lines below one of these; what the client's first line may be is said above.
@@ -65,6 +66,12 @@ class Head:
     expects_continue: bool
 
 
+def past_empty_lines(received: bytes) -> bytes:
+    """Return what lies behind empty lines, which say nothing before a request: old clients send one behind a body."""
+    match = EMPTY_LINES.match(received)
+    return received[match.end() :] if match else received
+
+
 def end_of_head(received: bytes, searched: int = 0) -> int | None:
     """Return where the body begins, or None while the head is not complete; raises MalformedError when it cannot be.
 
@@ -75,7 +82,7 @@ def end_of_head(received: bytes, searched: int = 0) -> int | None:
     end = received.find(EMPTY_LINE, begin, MOST_HEAD_BYTES)
     if end >= 0:
         return end + len(EMPTY_LINE)
-    if received[0] <= 0x20:  # TLS, for one
+    if received[0] <= 0x20 and received != b"\r":  # TLS, for one; that may become an empty line
         raise MalformedError("expected HTTP/1.1: illegal request line")
     if BARE_EMPTY_LINE.search(received, begin, MOST_HEAD_BYTES):
         raise MalformedError("expected HTTP/1.1: a line ends without a carriage return")
@@ -110,6 +117,8 @@ def parse_head(head: bytes) -> Head:
     headers = fields.headers
     lone = [field for field in headers if field[0] in LONE_FIELDS]
     given = dict(lone)
+    if version == b"1.0" and b"transfer-encoding" in given:  # who passed it on may have seen another end of the body
+        raise MalformedError("Transfer-Encoding: expected none in HTTP/1.0")
     if given.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
         raise MalformedError("Transfer-Encoding: expected chunked or none", 501)
     if fault:
