@@ -11,8 +11,13 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 from support import MODEL, ROOT, VINOCAST, Gate, HttpService, RunVinocast, StdioService, wait_until
+
+# An example takes as long as the machine is busy.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
 
 SHARED_DATA = Path(os.environ.get("VINOCAST_SHARED_DATA", ROOT.parent / "shared" / "data"))
 

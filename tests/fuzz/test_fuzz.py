@@ -35,7 +35,7 @@ def test_a_decoder_raises_only_what_it_is_meant_to(name: str) -> None:
 
 
 def test_the_cost_of_cutting_lines_and_chunks_is_in_proportion_to_their_bytes() -> None:
-    start = time.monotonic()
+    start = time.process_time()
     splitter = LineSplitter(1 << 23)
     for _ in range(1 << 18):
         splitter.feed(b"x" * 64)
@@ -45,7 +45,7 @@ def test_the_cost_of_cutting_lines_and_chunks_is_in_proportion_to_their_bytes() 
         reader.take(b"1\r\n[\r\n" * 16)
     with pytest.raises(MalformedError):
         reader.take(b"0" * (1 << 15))
-    assert time.monotonic() - start < BOUND_SECONDS
+    assert time.process_time() - start < BOUND_SECONDS
 
 
 @pytest.mark.slow
