@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from hypothesis import settings
 from numpy.typing import NDArray
 from support import MODEL, ROOT, VINOCAST, Gate, HttpService, RunVinocast, StdioService, wait_until
 
+# In the background of a shell it is ignored, which services would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # An example takes as long as the machine is busy.
 settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")
