@@ -136,6 +136,7 @@ class DataPlane:
 
     def give_up_loading(self) -> None:
         """Have what waits for a model that still loads be refused, as the time to end has come."""
+        self.close()
         for model in self.repository.models:
             model.give_up()
 

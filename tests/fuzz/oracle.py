@@ -33,8 +33,10 @@ BOM = b"\xef\xbb\xbf"
 # Levels that the service reads, and of these that it can write again.
 MOST_LEVELS, MOST_METADATA_LEVELS = 1024, 254
 STATUSES = {error.code: error.status for error in RequestError.__subclasses__()}
-# Of requests that are computed together: relative to the largest value of a window.
+# Of requests that are computed together, or by kernels of another instruction set: relative to the largest value of a
+# window, or to the least deviation that the model takes one for.
 TOLERANCE = 1e-5
+LEAST_DEVIATION = 1e-5**0.5
 # What is refused below the routes, as ``invalid_request``.
 ONLY_HTTP = {400, 431, 501}
 # The field by which the reply to each op is known.
@@ -211,7 +213,7 @@ class Answers:
         if key not in self._kept:
             self._kept[key] = self._forecaster.forecast(window, fields.get("targets"))
         right = self._kept[key]
-        scale = np.abs(window.astype(np.float64)).max()
+        scale = max(np.abs(window.astype(np.float64)).max(), LEAST_DEVIATION)
         near = answer.shape == right.shape and np.abs(answer.astype(np.float64) - right).max() <= TOLERANCE * scale
         return None if near else "another forecast than the model's own"
 
