@@ -58,8 +58,9 @@ def serve(parser: str, listener: socket.socket) -> None:
     config = uvicorn.Config(
         application,
         loop="uvloop",
-        # A class by its name, MODULE:CLASS, as well. Ours is called with what keeps it, and no more.
-        http=partial(Connection, Admission(1, IDLE_SECONDS)) if parser == OURS else parser,  # type: ignore[arg-type]
+        http=partial(Connection, Admission(1, IDLE_SECONDS))  # type: ignore[arg-type]  # it is called, and no more
+        if parser == OURS
+        else parser,  # a class by its name, MODULE:CLASS, as well
         ws="none",
         lifespan="off",
         log_config=None,

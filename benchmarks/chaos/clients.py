@@ -350,7 +350,7 @@ Good = list[tuple[bytes, list[list[float]], float]]
 def good_requests() -> Good:
     """Return right requests and what the model in this process answers; runs in a process of its own."""
     import numpy as np  # noqa: PLC0415 - the others need neither numpy nor OpenVINO
-    import vinocast  # noqa: PLC0415
+    import vinocast  # noqa: PLC0415 - imports OpenVINO
 
     model = vinocast.load()
     walks = np.random.default_rng(7).standard_normal((8, model.context, len(model.channels))).cumsum(axis=1)

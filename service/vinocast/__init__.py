@@ -49,7 +49,7 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # 
 def __getattr__(name: str) -> Any:
     """Import what needs OpenVINO when it is asked for: a command that does not starts without it."""
     if name in ("Forecaster", "load"):
-        from vinocast import library  # noqa: PLC0415
+        from vinocast import library  # noqa: PLC0415 - imports OpenVINO
 
         return getattr(library, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -184,7 +184,7 @@ def test_junk_behind_a_good_batch_is_bounded_by_the_budget_and_the_good_one_is_a
         assert service.resident_mb - before < 300  # each junk takes some 45 MiB
         status, reply = answer(first)
         assert status == 200
-        assert len(reply["results"]) == 1000  # type: ignore[arg-type]
+        assert len(reply["results"]) == 1000  # type: ignore[arg-type]  # a list, by the schema
         codes = Counter(error_of(answer(connection)[1])[0] for connection in junk)
         assert set(codes) <= {"overloaded", "payload_too_large", "invalid_value", "invalid_request"}
         for connection in (first, *junk):

@@ -15,6 +15,7 @@ import click
 
 from vinocast.cli.variables import find_strangers, own_variables, pass_over_links, variable
 from vinocast.data.regular import open_regular
+from vinocast.engine.cpu import cpu_budget
 from vinocast.errors import SetupError, shown
 from vinocast.process.native import leave_native_threads
 from vinocast.process.signals import unblock
@@ -138,6 +139,19 @@ def settings_options(settings: type[Any], *names: str) -> Callable[[F], F]:
         return function
 
     return decorate
+
+
+def threads_option(
+    description: str = "Threads to compute with; another number rounds differently.",
+) -> Callable[[F], F]:
+    """Declare ``--threads`` of a command that computes for long: the cores there are, unless it is told."""
+    return click.option(
+        "--threads",
+        type=click.IntRange(1, 1024),
+        default=lambda: cpu_budget().cores,
+        show_default="the cores there are",
+        help=description,
+    )
 
 
 def read_token(path: Path | None) -> bytes | None:

@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-from vinocast.cli.options import Command, settings_options
-from vinocast.engine.cpu import cpu_budget
+from vinocast.cli.options import Command, settings_options, threads_option
 from vinocast.extras import missing_extra
 from vinocast.training.recipe import Recipe
 
@@ -18,13 +17,7 @@ from vinocast.training.recipe import Recipe
 @click.command(cls=Command, group="train_")
 @click.option("--data", type=click.Path(path_type=Path), required=True, metavar="ETTh1.csv", help="The data set.")
 @click.option("--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder to write.")
-@click.option(
-    "--threads",
-    type=click.IntRange(1, 1024),
-    default=lambda: cpu_budget().cores,
-    show_default="the cores there are",
-    help="Threads to compute with; another number rounds differently.",
-)
+@threads_option()
 @click.option(
     "--teacher-model",
     type=click.Path(path_type=Path),

@@ -9,9 +9,8 @@ from typing import Any
 
 import click
 
-from vinocast.cli.options import Command, settings_options
+from vinocast.cli.options import Command, settings_options, threads_option
 from vinocast.cli.variables import variable
-from vinocast.engine.cpu import cpu_budget
 from vinocast.extras import missing_extra
 from vinocast.settings import FiniteRange
 from vinocast.training.general.recipe import GeneralRecipe
@@ -28,13 +27,7 @@ from vinocast.training.general.recipe import GeneralRecipe
     help="Begin with these weights and at their step, as an earlier part's weights.safetensors holds them.",
 )
 @click.option("--hours", type=FiniteRange(0, min_open=True), help="Stop after this time; the same command goes on.")
-@click.option(
-    "--threads",
-    type=click.IntRange(1, 1024),
-    default=lambda: cpu_budget().cores,
-    show_default="the cores there are",
-    help="Threads to compute with; another number rounds differently.",
-)
+@threads_option()
 @settings_options(GeneralRecipe)
 def general(output: Path, start: Path | None, hours: float | None, threads: int, **recipe: Any) -> None:
     """Train the forecaster of series that it has never seen, on synthetic series alone.

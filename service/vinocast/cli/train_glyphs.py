@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-from vinocast.cli.options import Command, settings_options
-from vinocast.engine.cpu import cpu_budget
+from vinocast.cli.options import Command, settings_options, threads_option
 from vinocast.extras import missing_extra
 from vinocast.training.glyphs.recipe import TEST, VALIDATION, Recipe
 
@@ -38,13 +37,7 @@ from vinocast.training.glyphs.recipe import TEST, VALIDATION, Recipe
     help="Hold them out to choose by; may be repeated. Default: " + ", ".join(VALIDATION) + ".",
 )
 @click.option("--unused-family", multiple=True, metavar="NAME", help="Pass the families over; may be repeated.")
-@click.option(
-    "--threads",
-    type=click.IntRange(1, 1024),
-    default=lambda: cpu_budget().cores,
-    show_default="the cores there are",
-    help="Threads to compute with, and processes to render with; another number of threads rounds differently.",
-)
+@threads_option("Threads to compute with, and processes to render with; another number of threads rounds differently.")
 @settings_options(Recipe)
 def glyphs(
     fonts: Path,

@@ -69,7 +69,7 @@ def _parser() -> Parser | None:
     models load: a service has to start fast.
     """
     try:
-        from simdjson import Parser  # noqa: PLC0415
+        from simdjson import Parser  # noqa: PLC0415 - while models load
     except ImportError:
         return None
     return Parser()
@@ -97,7 +97,9 @@ def take_numbers(text: bytes) -> tuple[bytes, Numbers] | None:
     if structure.rfind(b"[[") > 0:  # how deep a request may be is for who reads all of it to say
         return None
     try:
-        flat = np.frombuffer(parser.parse(window).as_buffer(of_type="d"), np.float64)  # type: ignore[union-attr]
+        # In one expression: nothing of a parser may live when it is used again.
+        numbers = parser.parse(window).as_buffer(of_type="d")  # type: ignore[union-attr]  # it begins as an array
+        flat = np.frombuffer(numbers, np.float64)
     except (TypeError, ValueError, RuntimeError):  # an element that is no number, no JSON, an integer beyond 64 bits
         return None
     return rest, Numbers(window, structure, flat)
