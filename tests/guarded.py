@@ -1,0 +1,75 @@
+"""What the tests of who may ask over HTTP share: a token, names, requests made by hand, services to ask."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+from support import PATIENCE, ROOT, VINOCAST, Service, error_of, wait_until
+from vinocast.ops import OPS
+
+TOKEN = "correct-horse_battery.staple~0123456789+/=="
+EVIL = "http://evil.example"
+GIVEN = "https://app.example"
+WINDOW = (ROOT / "examples" / "window.json").read_bytes()
+ROUTES = [
+    (op.route.method, op.route.path.replace("{stream}", "guarded")) for op in OPS.values() if op.route is not None
+]
+OPEN = ["/livez", "/readyz", "/docs", "/redoc", "/openapi.json", "/static-offline-docs/swagger-ui.css"]
+
+two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+
+
+class Reply:
+    """What came back on a connection of its own."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        with connection.makefile("rb") as stream:
+            self.status = int(stream.readline().split()[1])
+            lines = iter(stream.readline, b"\r\n")
+            self.headers = dict(line.decode().rstrip().lower().split(": ", 1) for line in lines)
+            self.body = stream.read(int(self.headers.get("content-length", "0")))
+
+    @property
+    def outcome(self) -> str:
+        """The code of a refusal, else the status."""
+        return error_of(orjson.loads(self.body))[0] if self.status >= 400 else str(self.status)
+
+
+def ask(
+    port: int,
+    *fields: str,
+    method: str = "POST",
+    target: str = "/forecast",
+    body: bytes = WINDOW,
+    address: str = "127.0.0.1",
+) -> Reply:
+    """Send a request with these header fields, and the length of the body where there is one."""
+    if body:
+        fields = (*fields, f"Content-Length: {len(body)}")
+    head = "".join(f"{line}\r\n" for line in (f"{method} {target} HTTP/1.1", *fields))
+    with socket.create_connection((address, port), PATIENCE) as connection:
+        connection.sendall(head.encode("latin-1") + b"\r\n" + body)
+        return Reply(connection)
+
+
+@contextlib.contextmanager
+def serving(host: str, *options: str | Path, env: dict[str, str] | None = None) -> Iterator[tuple[int, Service]]:
+    """Run a service on a host until it is ready; its port, and itself."""
+    with Service(VINOCAST, "serve", "--host", host, "--port", "0", *options, env=env) as service:
+        listening = re.compile(r"running on http://\S+:(\d+)\n")
+        wait_until(lambda: listening.search(service.log) or service.process.poll() is not None, "listening")
+        found = listening.search(service.log)
+        assert found, service.log
+        wait_until(lambda: "is ready on" in service.log, "ready")
+        yield int(found[1]), service
+
+
+JSON = "Content-Type: application/json"
+BEARER = f"Authorization: Bearer {TOKEN}"
