@@ -97,6 +97,8 @@ def test_what_is_wrong_is_said_with_its_kind(model: vinocast.Forecaster, tmp_pat
         model.forecast([["a"] * 7] * 512)
     with pytest.raises(vinocast.UnknownTargetError, match=r"targets\[1\]"):
         model.forecast(window, ["OT", "TO"])
+    with pytest.raises(vinocast.InvalidRequestError, match="empty"):
+        model.forecast(window, targets=[])
     with pytest.raises(vinocast.InvalidRequestError, match="once"):
         model.forecast(window, [0, 0])
     with pytest.raises(vinocast.SetupError, match="nor a bundled model"):

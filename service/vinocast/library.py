@@ -65,7 +65,7 @@ class Forecaster:
             InvalidShapeError: a window of another shape.
             InvalidValueError: a value that is no finite float32, or a forecast that came out beyond float32.
             UnknownTargetError: a target that is neither a channel's name nor its index.
-            InvalidRequestError: a target that is named twice.
+            InvalidRequestError: no target, or one that is named twice.
         """
         with np.errstate(over="ignore"):  # what becomes infinite is refused below
             try:

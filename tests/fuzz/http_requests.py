@@ -19,6 +19,7 @@ from fuzz.oracle import ONLY_HTTP, STATUSES, Answers, Expected, expect
 from fuzz.report import Report
 from fuzz.requests_of import MOST_BYTES, bend, garbage, good, keep_stream, tear, text_of
 from support import HttpService
+from vinocast.progress import progress
 
 # A reply that takes longer has been lost; what the service has to do for any one takes a second at most.
 SECONDS = 45.0
@@ -124,7 +125,7 @@ def run(count: int, seed: int) -> Report:
     """Send so many requests and return what came of them."""
     report = Report("requests")
     rng, answers = random.Random(seed), Answers()
-    with HttpService("--max-request-bytes", str(MOST_BYTES)) as service:
+    with HttpService("--max-request-bytes", str(MOST_BYTES)) as service, progress(count, "requests") as bar:
         client = Client(service.port)
         kept = keep_stream()
         host = f"127.0.0.1:{service.port}"
@@ -132,9 +133,10 @@ def run(count: int, seed: int) -> Report:
         number = 0
         while number < count and not report.lost:
             sent = _draw(rng, host, number)
-            number += len(sent.expected) or 1
+            number += (several := len(sent.expected) or 1)
             try:
                 _exchange(client, report, answers, sent)
+                bar.update(several)
             except TimeoutError:
                 report.lose(f"no reply within {SECONDS:.0f} s", sent.data)
             if service.process.poll() is not None:

@@ -9,6 +9,7 @@ from fuzz.oracle import Answers, Expected, expect
 from fuzz.report import Report
 from fuzz.requests_of import MOST_BYTES, any_text, keep_stream
 from support import StdioService
+from vinocast.progress import progress
 
 # Lines that are sent before their replies are read.
 TOGETHER = 64
@@ -25,7 +26,7 @@ def run(count: int, seed: int) -> Report:
     """Send so many texts, each as a line, and return what came of them."""
     report = Report("lines")
     rng, answers = random.Random(seed), Answers()
-    with StdioService("--max-request-bytes", str(MOST_BYTES)) as service:
+    with StdioService("--max-request-bytes", str(MOST_BYTES)) as service, progress(count, "lines") as bar:
         assert service.ask({"op": "ping"})["ready"]
         assert service.ask(keep_stream().line())["success"]
         number = 0
@@ -45,6 +46,7 @@ def run(count: int, seed: int) -> Report:
                 report.lose(f"{type(error).__name__}: {error!s:.300}", bytes(sent))
                 break
             _match(report, answers, expected, replies)
+            bar.update(len(expected))
         if not report.lost:
             rest, code = service.finish()
             report.doubled += len(rest)

@@ -16,10 +16,12 @@ MOST_NAMED = 20
 
 
 def choose_targets(wanted: Sequence[str | int] | None, manifest: ForecasterManifest) -> Sequence[int]:
-    """Return channel indices; raises UnknownTargetError, or InvalidRequestError for one named twice."""
+    """Return channel indices; raises UnknownTargetError, or InvalidRequestError for none, or one named twice."""
     count, places = len(manifest.channels), manifest.places
     if wanted is None:
         return range(count)
+    if not len(wanted):
+        raise InvalidRequestError("targets: expected a channel's name or index at least, got an empty array", "targets")
     indices: dict[int, None] = {}  # in their order
     for position, target in enumerate(wanted):
         path = f"targets[{position}]"
