@@ -16,7 +16,7 @@ log = logging.getLogger(__package__)
 
 
 def start_service(level: str) -> None:
-    """Prepare the process of a long-running service: signals, logs to stderr, no threads that nobody uses."""
+    """Prepare the process of a long-running service: signals, logs to stderr, no threads and imports nobody uses."""
     from vinocast.process.log_stream import OneLine, take_stderr
     from vinocast.process.signals import on_end
 
@@ -27,6 +27,10 @@ def start_service(level: str) -> None:
     take_stderr()
     # numpy's own pool serves matrix products, of which a service has none; it is read when numpy is first imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # pydantic looks for plugins in every installed package, whose code would be run with the first schema.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    # OpenVINO does without its converters where they cannot be imported, and starts in two thirds of the time.
+    sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]  # as None marks a module as absent
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler])

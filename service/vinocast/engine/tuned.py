@@ -36,7 +36,7 @@ SHOW_CPU = "let it be read (systemd: ProcSubset=all), or choose another --profil
 class Fingerprint(BaseModel):
     """What a measured choice depends on. ``threads`` are those that the CPU budget leaves to one inference."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     cpu: str
     flags: str = Field(description="hash of the processor's instruction-set flags")
@@ -55,7 +55,7 @@ class TunedModel(BaseModel):
     ``int8`` names the folder of its int8 IR below the state folder's ``int8``; without it, its own weights are used.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     precision: Literal["f32", "bf16"]
     threads: int = Field(ge=1)
@@ -66,7 +66,7 @@ class TunedModel(BaseModel):
 class TunedFile(BaseModel):
     """``tuned.json``. Models are known by :attr:`ModelFolder.content`, so that one which changed is not known."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     fingerprint: Fingerprint
     isa_cap: Literal["AVX2"] | None

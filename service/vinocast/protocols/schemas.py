@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, StrictBool, StrictInt, StrictStr, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    InstanceOf,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema
 
 from vinocast import requests
 from vinocast.errors import InvalidRequestError
@@ -50,14 +61,22 @@ class Envelope(BaseModel):
         strict=True,
         hide_input_in_errors=True,
         json_schema_extra={"additionalProperties": False},
+        # At the first request of its kind, which comes while the models load; a forecast has no need of the others.
+        defer_build=True,
     )
     known: ClassVar[frozenset[str]]
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        """Collect the names of the fields once; raises TypeError for one that is not bounded."""
+        """Collect the names of the fields once."""
         cls.known = frozenset(cls.model_fields)
-        check_bounded(cls.__pydantic_core_schema__, cls.__name__)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: type[BaseModel], handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Build the schema, before it takes its first request; raises TypeError for a field that is not bounded."""
+        schema = handler(source)
+        check_bounded(handler.resolve_ref_schema(schema), cls.__name__)
+        return schema
 
     request_id: RequestId | None = Field(
         default=None, description=f"a string or an integer, echoed in the reply; a string of at most {MOST} characters"
