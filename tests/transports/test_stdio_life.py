@@ -123,6 +123,32 @@ def test_nothing_is_printed_unasked() -> None:
         assert service.finish() == ([], 0)
 
 
+RECORDER = """
+import sys
+class Recorder:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("openvino", "openvino.tools.ovc", "spy"):
+            with open(FILE, "a") as file:
+                print(name, file=file)
+sys.meta_path.insert(0, Recorder())
+"""
+
+
+@pytest.mark.parametrize(("env", "spied"), [({}, False), ({"PYDANTIC_DISABLE_PLUGINS": "none"}, True)])
+def test_neither_plugins_of_pydantic_nor_openvinos_converters_are_imported(
+    tmp_path: Path, window: Window, env: dict[str, str], spied: bool
+) -> None:
+    imported = tmp_path / "imported"
+    (tmp_path / "sitecustomize.py").write_text(f"FILE = {str(imported)!r}\n{RECORDER}")
+    (tmp_path / "spy.py").write_text("raise ImportError")
+    (tmp_path / "spy-1.dist-info").mkdir()
+    (tmp_path / "spy-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: spy\nVersion: 1\n")
+    (tmp_path / "spy-1.dist-info" / "entry_points.txt").write_text("[pydantic]\nspy = spy:plugin\n")
+    with StdioService(env={"PYTHONPATH": str(tmp_path), **env}) as service:
+        assert service.ask(packed(window))["success"]
+    assert set(imported.read_text().split()) == ({"openvino", "spy"} if spied else {"openvino"})
+
+
 # Noise
 
 
