@@ -287,6 +287,14 @@ def test_what_is_behind_the_end_is_found_wherever_it_lies() -> None:
         assert compare(CHUNKED + data, [dice.choice([1, 9, 20_000, 60_000]) for _ in range(9)])
 
 
+@pytest.mark.parametrize("chunks", [b"", b"5\r\nhello\r\n"])
+def test_what_lies_behind_the_end_counts_neither_as_extensions_nor_as_trailers(chunks: bytes) -> None:
+    reader, behind = Chunks(), POST + b"\r\n" + b" " * 2 * MOST_HEAD_BYTES
+    body, _ = reader.take(chunks) if chunks else (b"", b"")
+    assert (body, reader.take(b"0\r\nA: b\r\n\r\n" + behind)) == (chunks[3:8], (b"", behind))
+    assert reader.complete
+
+
 @pytest.mark.parametrize("line", [b"1;" + b"a" * 1000, b"0\r\nA: " + b"b" * 1000, b"0\r\n" + b"A: b\r\n" * 100])
 def test_extensions_and_trailers_without_end_are_refused(line: bytes) -> None:
     chunks, data = Chunks(), line + line[-6:] * 10_000

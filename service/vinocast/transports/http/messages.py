@@ -205,7 +205,8 @@ class Chunks:
         self._tail = data[max(0, fed - len(EMPTY_LINE) + 1) : fed]
         body = b"".join(pieces.body)
         pieces.body.clear()
-        self._silent = 0 if body else self._silent + len(received)
+        # Of what came, without what lies behind the end, which is another request.
+        self._silent = 0 if body else self._silent + len(received) - (len(data) - fed)
         if self._silent > MOST_HEAD_BYTES:
             raise MalformedError(f"expected at most {MOST_HEAD_BYTES} bytes of chunk extensions or trailers", 431)
         return body, data[fed:]
