@@ -6,7 +6,7 @@ A protocol makes the one of bytes, and bytes of the other.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +20,44 @@ class WindowSource(Protocol):
 
     def window(self, context: int, channels: int) -> NDArray[np.float32]:
         """Return [context, channels], oldest row first; raises InvalidShapeError or InvalidValueError with a path."""
+
+
+@dataclass(slots=True)
+class Series:
+    """One of several series.
+
+    Attributes:
+        values: float32 [points], oldest first, one at least; NaN where one is missing.
+        item_id: what the sender calls it.
+        start: the time of its first point.
+    """
+
+    values: NDArray[np.float32]
+    item_id: str | int | None = None
+    start: str | None = None
+
+
+class SeriesSource(Protocol):
+    """Series in the form in which they came, which are read in parts.
+
+    Attributes:
+        nbytes: of the memory that they take at most until all are read.
+    """
+
+    nbytes: int
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def path(self, index: int) -> str:
+        """Return the path of one."""
+
+    def read(self, first: int, count: int, *, gaps: bool = False) -> Sequence[Series]:
+        """Return the series from ``first`` on, at most ``count``.
+
+        With ``gaps`` a value may be missing, and is NaN. Raises InvalidRequestError, InvalidShapeError or
+        InvalidValueError with a path.
+        """
 
 
 class RowsSource(Protocol):
@@ -65,14 +103,25 @@ class RasterSource(GlyphSource, Protocol):
 
 @dataclass(slots=True)
 class Forecast:
-    """A window to forecast: ``source``, or the name of the ``stream`` that holds it.
+    """What to forecast: the window ``source``, the name of the ``stream`` that holds one, or ``series``.
 
     Attributes:
-        source: the window.
+        source: a window.
         stream: the name of a stream.
         model: the name of a model; None for the default.
         targets: names or indices of channels; None for all.
         deadline: the moment of ``time.monotonic`` after which the answer is not wanted.
+        series: single series, each of its own length.
+        channels: the names of the columns of ``source``; None where they are the model's.
+        prediction_length: how many steps are wanted; None for the model's horizon.
+        rollout: whether more steps than the horizon are made by feeding forecasts back.
+        quantile_levels: each in 0..1 and once, ascending; None for no quantiles.
+        missing: what becomes of values that are missing.
+        short: what becomes of fewer points than the model's context.
+        start: the time of the first row of ``source``.
+        freq: the step between two times, beside ``start`` or those of ``series``.
+        step_ms: the step between two times, beside ``timestamp_ms``.
+        timestamp_ms: the time of the last row; without ``step_ms`` it says nothing here.
     """
 
     source: WindowSource | None = None
@@ -80,6 +129,17 @@ class Forecast:
     model: str | None = None
     targets: Sequence[str | int] | None = None
     deadline: float | None = None
+    series: SeriesSource | None = None
+    channels: Sequence[str] | None = None
+    prediction_length: int | None = None
+    rollout: bool = False
+    quantile_levels: Sequence[float] | None = None
+    missing: Literal["refuse", "interpolate"] = "refuse"
+    short: Literal["refuse", "pad"] = "refuse"
+    start: str | None = None
+    freq: str | None = None
+    step_ms: int | None = None
+    timestamp_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -140,19 +200,52 @@ class StreamPosition:
 
 @dataclass(slots=True)
 class Forecasted(Computed):
-    """A forecast, in the units of the input.
+    """A forecast of a window, in the units of the input.
 
     Attributes:
-        points: float32 [horizon, targets].
-        quantiles: by their levels, each float32 [horizon, targets]; None where none were asked for.
-        timestamps_ms: of the horizon's steps, where they are known.
+        points: float32 [steps, targets].
+        channels: the names of the targets.
+        quantiles: by their levels, ascending, each float32 [steps, targets]; None where none were asked for.
+        timestamps: of the steps, in milliseconds or in the form of ``start``; None where they are not known.
+        filled: how many values were missing and are interpolated.
+        padded: how many rows were missing and are made up.
+        rollout: whether forecasts were fed back.
         position: of the stream that the window is from; None for any other window.
     """
 
     points: NDArray[np.float32]
+    channels: Sequence[str]
     quantiles: Mapping[float, NDArray[np.float32]] | None = None
-    timestamps_ms: Sequence[int] | None = None
+    timestamps: Sequence[int] | Sequence[str] | None = None
+    filled: int = 0
+    padded: int = 0
+    rollout: bool = False
     position: StreamPosition | None = None
+
+
+@dataclass(slots=True)
+class ForecastOfOne:
+    """The forecast of one series; see :class:`Forecasted`, of whose arrays each is [steps]."""
+
+    item_id: str | int | None
+    points: NDArray[np.float32]
+    quantiles: Mapping[float, NDArray[np.float32]] | None = None
+    timestamps: Sequence[int] | Sequence[str] | None = None
+    filled: int = 0
+    padded: int = 0
+
+
+@dataclass(slots=True)
+class ForecastedSeries(Computed):
+    """Forecasts of several series, in their order.
+
+    Attributes:
+        outputs: one for each.
+        rollout: whether forecasts were fed back.
+    """
+
+    outputs: Sequence[ForecastOfOne]
+    rollout: bool = False
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from vinocast.errors import InvalidJsonError, InvalidRequestError
 from vinocast.ops import OPS
 from vinocast.protocols import schemas
 from vinocast.protocols.json import JsonProtocol, Message, described, echo, encode, parse_json, validate
-from vinocast.requests import Forecasted, StreamPosition
+from vinocast.requests import Forecasted, ForecastedSeries, ForecastOfOne, StreamPosition
 from vinocast.settings import Settings
 
 REQUESTS = [
@@ -185,9 +185,10 @@ def test_a_long_list_of_wrong_targets_is_given_up_at_the_first() -> None:
 
 def test_a_forecast_is_written_with_what_it_holds_and_no_more() -> None:
     points = np.array([[1.5, 2], [0.1, -3]], np.float32)
-    plain = Forecasted("model", 0.00123456, 0.5, points)
+    plain = Forecasted("model", 0.00123456, 0.5, points, ["a", "b"])
     assert json.loads(encode(described(plain))) == {
         "predictions": [[1.5, 2], [0.1, -3]],
+        "channels": ["a", "b"],
         "inference_time_ms": 1.2346,
         "queue_time_ms": 500,
         "model": "model",
@@ -197,13 +198,44 @@ def test_a_forecast_is_written_with_what_it_holds_and_no_more() -> None:
         0,
         0,
         points,
-        quantiles={0.1: points - 1, 0.9: points + 1},
-        timestamps_ms=[10, 20],
+        ["a", "b"],
+        quantiles={0.0: points, 0.1: points - 1, 0.12345678901: points, 0.9: points + 1, 1.0: points},
+        timestamps=[10, 20],
+        filled=3,
+        padded=4,
+        rollout=True,
         position=StreamPosition(None, 3),
     )
     reply = json.loads(encode(described(full)))
-    assert reply["quantiles"] == {"0.1": [[0.5, 1], [-0.9, -4]], "0.9": [[2.5, 3], [1.1, -2]]}
+    assert list(reply["quantiles"]) == ["0", "0.1", "0.12345678901", "0.9", "1"]
+    assert reply["quantiles"]["0.1"] == [[0.5, 1], [-0.9, -4]]
     assert (reply["timestamps"], reply["newest_timestamp_ms"], reply["rows_since_newest"]) == ([10, 20], None, 3)
+    assert (reply["filled"], reply["padded"], reply["rollout"]) == (3, 4, True)
+
+
+def test_forecasts_of_series_are_written_each_with_what_it_holds_and_no_more() -> None:
+    points = np.array([1.5, 2], np.float32)
+    outputs = [
+        ForecastOfOne("a", points),
+        ForecastOfOne(None, points, {0.5: points}, ["2024-01-01", "2024-01-02"], 1, 2),
+    ]
+    assert json.loads(encode(described(ForecastedSeries("model", 0, 0, outputs)))) == {
+        "outputs": [
+            {"item_id": "a", "predictions": [1.5, 2]},
+            {
+                "item_id": None,
+                "predictions": [1.5, 2],
+                "quantiles": {"0.5": [1.5, 2]},
+                "timestamps": ["2024-01-01", "2024-01-02"],
+                "filled": 1,
+                "padded": 2,
+            },
+        ],
+        "inference_time_ms": 0,
+        "queue_time_ms": 0,
+        "model": "model",
+    }
+    assert described(ForecastedSeries("model", 0, 0, [], rollout=True))["rollout"] is True
 
 
 class Unlucky(schemas.PingRequest):

@@ -50,7 +50,8 @@ def test_a_forecast_is_the_models_own_answer_in_the_fewest_digits(
         line = stdio.receive_line()
         reply = orjson.loads(line)
         assert set(reply) == {
-            "request_id", "timestamp_ms", "predictions", "inference_time_ms", "queue_time_ms", "model", "success",
+            "request_id", "timestamp_ms", "predictions", "channels", "inference_time_ms", "queue_time_ms", "model",
+            "success",
         }  # fmt: skip
         assert (reply["request_id"], reply["timestamp_ms"]) == ("1", 1705678900000)
         assert (reply["model"], reply["success"]) == (MODEL, True)

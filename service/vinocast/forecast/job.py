@@ -81,8 +81,10 @@ class ForecastJob:
         if not np.isfinite(points).all():
             self.fail(InvalidValueError("the window's values spread too far for a forecast in float32", "past_values"))
             return
+        names = self.model.manifest.channels
+        channels = [names[index] for index in self.targets]
         self.ticket.succeed(
-            Forecasted(self.model.name, inference_seconds, queue_seconds, points, position=self.position)
+            Forecasted(self.model.name, inference_seconds, queue_seconds, points, channels, position=self.position)
         )
 
 

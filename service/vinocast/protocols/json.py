@@ -33,7 +33,7 @@ from vinocast.errors import (
 from vinocast.protocols.numbers import take_numbers
 from vinocast.protocols.schemas import MOST, Envelope
 from vinocast.protocols.sizes import check_counts
-from vinocast.requests import Computed, Forecasted, Recognized
+from vinocast.requests import Computed, Forecasted, ForecastedSeries, ForecastOfOne, Recognized
 from vinocast.settings import METADATA_BYTES
 
 if TYPE_CHECKING:
@@ -295,14 +295,22 @@ def described(result: Result | Mapping[str, Any]) -> Mapping[str, Any]:
     reply: dict[str, Any]
     match result:
         case Forecasted():
-            reply = {"predictions": result.points, **_times(result)}
-            if result.quantiles is not None:
-                reply["quantiles"] = {f"{level:g}": values for level, values in result.quantiles.items()}
-            if result.timestamps_ms is not None:
-                reply["timestamps"] = result.timestamps_ms
+            reply = {"predictions": result.points, "channels": result.channels, **_times(result)}
+            _add_terms(reply, result)
+            if result.rollout:
+                reply["rollout"] = True
             if result.position is not None:
                 reply["newest_timestamp_ms"] = result.position.newest_timestamp_ms
                 reply["rows_since_newest"] = result.position.rows_since_newest
+        case ForecastedSeries():
+            outputs = []
+            for output in result.outputs:
+                fields = {"item_id": output.item_id, "predictions": output.points}
+                _add_terms(fields, output)
+                outputs.append(fields)
+            reply = {"outputs": outputs, **_times(result)}
+            if result.rollout:
+                reply["rollout"] = True
         case Recognized():
             reply = {"results": [{"topk": candidates} for candidates in result.results], **_times(result)}
             if result.warnings:
@@ -314,6 +322,23 @@ def described(result: Result | Mapping[str, Any]) -> Mapping[str, Any]:
             if isinstance(result, Computed):
                 reply |= _times(result)
     return reply
+
+
+def _add_terms(reply: dict[str, Any], result: Forecasted | ForecastOfOne) -> None:
+    """Add what was asked for beside the points."""
+    if result.quantiles is not None:
+        reply["quantiles"] = {name_level(level): values for level, values in result.quantiles.items()}
+    if result.timestamps is not None:
+        reply["timestamps"] = result.timestamps
+    if result.filled:
+        reply["filled"] = result.filled
+    if result.padded:
+        reply["padded"] = result.padded
+
+
+def name_level(level: float) -> str:
+    """Return the name that a quantile of a level has in a reply: the shortest that reads back the same."""
+    return repr(level).removesuffix(".0")
 
 
 def _times(result: Computed) -> dict[str, Any]:

@@ -246,6 +246,7 @@ class ForecastReply(Reply):
     """A forecast, in the units of the input."""
 
     predictions: list[list[float]] = Field(description="[horizon][targets], in the order of targets")
+    channels: list[str] = Field(description="the names of the targets, in their order")
     inference_time_ms: float = Field(description="the infer() call alone")
     queue_time_ms: float = Field(description="from the decoded request to its start")
     model: str
