@@ -313,6 +313,7 @@ CODES: dict[str, tuple[str, int]] = {
     "%S": ("second", 2),
 }
 CODE = re.compile(r"%-?[A-Za-z]")
+MONTH_CODES = {"%m", "%-m", "%b", "%B"}
 LONG_MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
@@ -350,7 +351,7 @@ class Form:
         pattern = form.date + (form.join + form.clock if form.clock else "")
         codes = CODE.findall(pattern)
         printed = CODE.sub(lambda code: _printed(CODES[code[0]][1]), pattern)
-        columns = [getattr(parts, CODES[code][0]) for code in codes]
+        columns = [getattr(parts, CODES[code][0]).tolist() for code in codes]
         if form.fraction:
             printed += f".%0{form.fraction}d"
             columns.append((parts.rest // 10 ** (9 - form.fraction)).tolist())
@@ -359,85 +360,78 @@ class Form:
 
     def _wide_enough(self, parts: _Parts) -> Form:
         form = self
-        of_date = set(CODE.findall(form.date))
-        if ("%d" not in of_date and "%-d" not in of_date and any(day != 1 for day in parts.day)) or (
-            not of_date & {"%m", "%-m", "%b", "%B"} and any(month != 1 for month in parts.month)
+        date, clock = set(CODE.findall(form.date)), set(CODE.findall(form.clock))
+        if ((parts.day != 1).any() and not date & {"%d", "%-d"}) or (
+            (parts.month != 1).any() and not date & MONTH_CODES
         ):
             form = replace(form, date="%Y-%m-%d")
-        has = set(CODE.findall(form.clock))
-        if (
-            (not has and any(parts.seconds))
-            or ("%M" not in has and any(second % 3600 for second in parts.seconds))
-            or ("%S" not in has and any(second % 60 for second in parts.seconds))
-            or (not has & {"%S"} and parts.rest.any())
-        ):
-            form = replace(form, date=form.date if "%d" in form.date else "%Y-%m-%d", clock="%H:%M:%S")
+        finest = 1 if "%S" in clock else 60 if "%M" in clock else 3600 if clock else 86_400
+        if (parts.rest.any() and finest > 1) or (parts.seconds % finest).any():
+            form = replace(form, date=form.date if date & {"%d", "%-d"} else "%Y-%m-%d", clock="%H:%M:%S")
         if (parts.rest % 10 ** (9 - form.fraction)).any():
             form = replace(form, fraction=next(n for n in (3, 6, 9) if not (parts.rest % 10 ** (9 - n)).any()))
         return form
 
 
 class _Parts:
-    """The parts of times [n], each made when it is asked for."""
+    """The parts of times [n], each an array that is made when it is asked for."""
 
     def __init__(self, times: Times) -> None:
         nanoseconds = times.astype("datetime64[ns]")
         self._days = nanoseconds.astype("datetime64[D]")
         clock = (nanoseconds - self._days.astype("datetime64[ns]")).astype(np.int64)
-        self.seconds: list[int] = (clock // SECOND).tolist()
+        self.seconds: Steps = clock // SECOND
         self.rest: Steps = clock % SECOND
         self._months = self._days.astype("datetime64[M]")
 
     @cached_property
-    def year(self) -> list[int]:
-        years: list[int] = (self._months.astype("datetime64[Y]").astype(np.int64) + 1970).tolist()
-        return years
+    def year(self) -> Steps:
+        return self._months.astype("datetime64[Y]").astype(np.int64) + 1970
 
     @cached_property
-    def short_year(self) -> list[int]:
-        return [year % 100 for year in self.year]
+    def short_year(self) -> Steps:
+        return self.year % 100
 
     @cached_property
-    def month(self) -> list[int]:
-        months: list[int] = (self._months.astype(np.int64) % 12 + 1).tolist()
-        return months
+    def month(self) -> Steps:
+        return self._months.astype(np.int64) % 12 + 1
 
     @cached_property
-    def month_name(self) -> list[str]:
-        return [LONG_MONTHS[month - 1][:3] for month in self.month]
+    def month_name(self) -> NDArray[np.str_]:
+        return self.long_month_name.astype("<U3")
 
     @cached_property
-    def long_month_name(self) -> list[str]:
-        return [LONG_MONTHS[month - 1] for month in self.month]
+    def long_month_name(self) -> NDArray[np.str_]:
+        return np.array(LONG_MONTHS)[self.month - 1]
 
     @cached_property
-    def day(self) -> list[int]:
-        days: list[int] = ((self._days - self._months.astype("datetime64[D]")).astype(np.int64) + 1).tolist()
+    def day(self) -> Steps:
+        days: Steps = (self._days - self._months.astype("datetime64[D]")).astype(np.int64) + 1
         return days
 
     @cached_property
-    def hour(self) -> list[int]:
-        return [second // 3600 for second in self.seconds]
+    def hour(self) -> Steps:
+        return self.seconds // 3600
 
     @cached_property
-    def half_hour(self) -> list[int]:
-        return [(hour + 11) % 12 + 1 for hour in self.hour]
+    def half_hour(self) -> Steps:
+        return (self.hour + 11) % 12 + 1
 
     @cached_property
-    def half(self) -> list[str]:
-        return ["AM" if hour < 12 else "PM" for hour in self.hour]
+    def half(self) -> NDArray[np.str_]:
+        return np.where(self.hour < 12, "AM", "PM")
 
     @cached_property
-    def lower_half(self) -> list[str]:
-        return [half.lower() for half in self.half]
+    def lower_half(self) -> NDArray[np.str_]:
+        return np.where(self.hour < 12, "am", "pm")
 
     @cached_property
-    def minute(self) -> list[int]:
-        return [second // 60 % 60 for second in self.seconds]
+    def minute(self) -> Steps:
+        return self.seconds // 60 % 60
 
     @cached_property
-    def second(self) -> list[int]:
-        return [second % 60 for second in self.seconds]
+    def second(self) -> Steps:
+        return self.seconds % 60
 
 
 def _printed(width: int) -> str:
