@@ -26,11 +26,11 @@ def _bundled(name: str) -> Path:
     return inside if inside.is_dir() else PACKAGE.parent.parent / name
 
 
-def mend(path: Path) -> str:
-    """Return what to do about a model whose files are not what they should be."""
+def mend(path: Path, otherwise: str = "convert the model again") -> str:
+    """Return what to do about a model whose files are not what they should be; ``otherwise`` of one of the user's."""
     bundled = bundled_models()
     if path.resolve().parent != bundled or path.name not in BUNDLED:
-        return "convert the model again"
+        return otherwise
     if bundled.parent == PACKAGE:
         return "it came with Vinocast: install the wheel again (pip install --force-reinstall --no-deps)"
     return f"it came with Vinocast: restore it (git checkout models/{path.name})"

@@ -52,6 +52,8 @@ class Manifest(BaseModel):
     required: ClassVar[tuple[str, ...]]
     # Those of them that decide what it computes: its graphs and their weights.
     computes: ClassVar[tuple[str, ...]]
+    # Files that are read as well where the manifest names them.
+    optional: ClassVar[tuple[str, ...]] = ()
 
     kind: str
     name: str
@@ -98,7 +100,7 @@ class ModelFolder(Generic[M_co]):
             pass
 
     def read(self) -> dict[str, bytes]:
-        """Do what :meth:`verify` does, and return the files that a model of its kind cannot do without, by name.
+        """Do what :meth:`verify` does, and return the files that a model of its kind is made of, by name.
 
         These are the bytes that were compared, in memory of our own: nothing that happens to the files afterwards can
         change what is made of them.
@@ -127,7 +129,7 @@ class ModelFolder(Generic[M_co]):
                 raise self.refusal(f"files: {quote(name)} is not inside the folder", file=MANIFEST_FILE)
             path, most, data = self.path / name, min(left, most_bytes(name)), None
             try:
-                if name in self.manifest.required:
+                if name in self.manifest.required or name in self.manifest.optional:
                     data = read_regular(path, most)
                     actual = hashlib.sha256(data).hexdigest()
                 else:
@@ -163,14 +165,26 @@ def golden_vectors(folder: ModelFolder[Any], files: Mapping[str, bytes], *names:
     ``files`` are those that :meth:`ModelFolder.read` has returned. Raises ModelRefusedError for what is no archive of
     plain numbers, or would take more memory than golden vectors may.
     """
+    return arrays_of(folder, files, GOLDEN_FILE, "golden vectors", *names)
+
+
+def arrays_of(
+    folder: ModelFolder[Any],
+    files: Mapping[str, bytes],
+    file: str,
+    what: str,
+    *names: str,
+    remedy: str | None = None,
+) -> list[NDArray[Any]]:
+    """Return arrays of an npz of a model's folder, as :func:`golden_vectors` does; raises ModelRefusedError."""
     try:
-        packed = files[GOLDEN_FILE]
+        packed = files[file]
         if packed.count(ARCHIVE_ENTRY) > MOST_ARRAYS:
             raise ValueError(f"more than {MOST_ARRAYS} arrays")
         with zipfile.ZipFile(io.BytesIO(packed)) as archive:
             return [_array(archive, name) for name in names]
     except Exception as error:  # what hostile bytes make the readers of two formats raise is no closed list
-        raise folder.refusal("golden vectors expected", f" ({in_one_line(error)})", file=GOLDEN_FILE) from error
+        raise folder.refusal(f"{what} expected", f" ({in_one_line(error)})", file=file, remedy=remedy) from error
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:

@@ -87,7 +87,7 @@ class Choice(NamedTuple, Generic[M]):
     Attributes:
         profile: its own.
         folder: where its files are.
-        files: those, verified, as :meth:`ModelFolder.read` returns them.
+        files: those, verified, as :meth:`ModelFolder.read` returns them; what is not among them is the model's own.
         warning: what a user should know.
     """
 
@@ -131,7 +131,7 @@ def choose(profile: Profile, folder: ModelFolder[M]) -> Choice[M]:
         return Choice(own, folder, files)
     try:
         derived = read_manifest(int8_folder(profile.state) / tuned.int8, {folder.manifest.kind: type(folder.manifest)})
-        return Choice(own, derived, derived.read())
+        return Choice(own, derived, {**files, **derived.read()})
     except ModelRefusedError as error:
         log.warning("%s", error)
         warning = f"{name} runs in f32, as its int8 model cannot be used: {error.reason}; {MEND}"

@@ -143,7 +143,12 @@ def quantize_folder(folder: ForecasterFolder, series: Series, root: Path) -> For
             "name": output.name,
             "precision": "int8",
             "golden_tolerance": GOLDEN_TOLERANCES["int8"],
-            "source": Source(name=folder.path.name, sha256=folder.manifest.files, options=options),
+            "source": Source(
+                name=folder.path.name,
+                # Those that decide it: a model that is calibrated again keeps its int8 form.
+                sha256={name: folder.manifest.files[name] for name in folder.manifest.required},
+                options=options,
+            ),
             "tools": tools,
             # Those of the model it was made from, which it does not keep to.
             "parity": {},

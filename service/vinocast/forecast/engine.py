@@ -17,7 +17,9 @@ import numpy as np
 from vinocast.engine.compile import compiling, infer_together
 from vinocast.engine.manifest import IR_FILE, WEIGHTS_FILE, golden_vectors
 from vinocast.engine.tuned import choose
-from vinocast.forecast.manifest import SERIES_PER_PART, ForecasterFolder, ForecasterManifest
+from vinocast.errors import InvalidRequestError
+from vinocast.forecast.manifest import QUANTILES_FILE, SERIES_PER_PART, ForecasterFolder, ForecasterManifest
+from vinocast.forecast.quantiles import deviations, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Deviation floor of the golden check: the same constant the models' scaler adds to the variance.
-MINIMUM_VARIANCE = 1e-5
 # What bf16 may add to the difference from golden vectors: seen are 0.02 of a deviation in f32 weights, 0.09 in int8.
 BF16_TOLERANCE = 0.2
 # Of each number of series, for the summary.
@@ -95,6 +95,11 @@ class ForecastEngine:
         return len(self._shapes[self._counts[-1]].slots)
 
     @property
+    def has_quantiles(self) -> bool:
+        """Whether :meth:`quantiles` has something to answer with."""
+        return QUANTILES_FILE in self.manifest.files
+
+    @property
     def precision(self) -> str:
         """Of the weights that are served, which a tuned profile may have chosen."""
         return self.served.manifest.precision
@@ -105,6 +110,7 @@ class ForecastEngine:
         if warning:
             log.warning("%s", warning)
         self._golden = golden_vectors(self.served, files, "inputs", "outputs")
+        self._table = read_table(self.folder, files)
         with compiling(self.served.path):
             self._model = compiler.read_bytes(files[IR_FILE], files[WEIGHTS_FILE])
         main = self._add(compiler, self._wanted()[0])
@@ -162,6 +168,33 @@ class ForecastEngine:
         """
         with self._lock:
             return self._forecast_together(requests)
+
+    def quantiles(
+        self,
+        levels: Sequence[float],
+        points: NDArray[np.float32],
+        scales: NDArray[np.float32],
+        channels: Sequence[int] | None,
+    ) -> NDArray[np.float32]:
+        """Return quantiles of forecasts that this model has made, float32 [levels, steps, n], monotone in the level.
+
+        Args:
+            levels: each in 0..1, ascending; what 0 and 1 give is said at ``QuantileTable.quantiles``.
+            points: float32 [steps, n], at most the horizon's steps.
+            scales: float32 [n], the ``deviations`` of the contexts.
+            channels: a channel's index for each of n; None for series that the model does not know.
+
+        Raises:
+            InvalidRequestError: the model has no quantiles.
+            InvalidValueError: a quantile beyond float32.
+        """
+        if self._table is None:
+            raise InvalidRequestError(
+                f"quantile_levels: model {self.folder.path.name} has no table of residuals; make one with "
+                "'vinocast calibrate'",
+                "quantile_levels",
+            )
+        return self._table.quantiles(levels, points, scales, channels)
 
     def _forecast_together(
         self, requests: Sequence[tuple[NDArray[np.float32], Sequence[int]]]
@@ -251,7 +284,7 @@ class ForecastEngine:
             batch = inputs[start : start + count]
             shape.inputs[: len(batch)] = batch
             shape.infer()
-            scale = np.sqrt(batch.astype(np.float64).var(axis=1, keepdims=True) + MINIMUM_VARIANCE)
+            scale = deviations(np.moveaxis(batch, 1, -1))[:, None]
             difference = np.abs(shape.outputs[: len(batch)] - expected[start : start + count]) / scale
             worst = float(difference.max())
             if not worst <= tolerance:

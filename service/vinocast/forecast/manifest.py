@@ -30,6 +30,8 @@ BYTES_BESIDE = 1 << 16
 # few windows together nothing is gained by more, and each batch size that is compiled takes memory in proportion.
 SERIES_PER_PART = 32
 
+QUANTILES_FILE = "quantiles.npz"
+
 Precision = Literal["f32", "f16", "int8"]
 
 
@@ -56,6 +58,7 @@ class ForecasterManifest(Manifest):
 
     required = (IR_FILE, WEIGHTS_FILE, GOLDEN_FILE)
     computes = (IR_FILE, WEIGHTS_FILE)
+    optional = (QUANTILES_FILE,)
 
     kind: Literal["forecaster"] = "forecaster"
     layout: Literal["series", "window"]

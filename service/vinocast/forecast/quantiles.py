@@ -1,0 +1,197 @@
+"""How sure a forecast is: quantiles from a table of residuals.
+
+A residual is what came less what was forecast, divided by the deviation of the window's own context. The table has
+quantiles of it for each step and each level of a grid, by channel and for series that the model does not know. A
+quantile of a forecast is then the point and the deviation times the residual's: nothing of it touches the inference.
+"""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vinocast.data.bundled import mend
+from vinocast.engine.manifest import arrays_of
+from vinocast.errors import InvalidValueError
+from vinocast.forecast.manifest import QUANTILES_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from vinocast.forecast.manifest import ForecasterFolder
+
+# What the models' scaler adds to the variance.
+MINIMUM_VARIANCE = 1e-5
+# Of a grid; a table that is made here has a tenth.
+MOST_LEVELS = 1024
+# Sets of levels that are kept ready, and the values of one: more are computed anew, which takes some 50 us.
+KEPT_SETS, KEPT_VALUES = 32, 1 << 16
+# How far golden quantiles may come out, which are of the size of 1.
+TOLERANCE = 1e-5
+ARRAYS = ("levels", "channels", "others")
+GOLDEN_ARRAYS = ("golden_levels", "golden_points", "golden_scales", "golden_quantiles", "golden_other_quantiles")
+
+
+def deviations(contexts: NDArray[Any]) -> NDArray[np.float32]:
+    """Return what the models' scaler divides series by: float32 [...] of contexts [..., points].
+
+    The root of the biased variance and 1e-5, computed in float64: the squares of what float32 holds are beyond it.
+    Never 0; infinite where the deviation is beyond float32.
+    """
+    # An eighth of the time of numpy's var, which would walk the columns of a window.
+    centred = contexts.astype(np.float64, order="C")
+    centred -= centred.mean(axis=-1, keepdims=True)
+    with np.errstate(over="ignore"):
+        variances = np.vecdot(centred, centred) / centred.shape[-1]
+        scales: NDArray[np.float32] = np.sqrt(variances + MINIMUM_VARIANCE).astype(np.float32)
+    return scales
+
+
+class QuantileTable:
+    """Quantiles of scaled residuals by channel, step and level; see the module. Immutable, and for any thread.
+
+    Args:
+        levels: float64 [k], the grid, ascending from 0 to 1. At 0 and 1 stand the least and the largest residual.
+        channels: float32 [channels, horizon, k], ascending along the levels; of no channel where it has none of them.
+        others: float32 [horizon, k], for series that the model does not know.
+    """
+
+    def __init__(self, levels: NDArray[np.float64], channels: NDArray[np.float32], others: NDArray[np.float32]) -> None:
+        self.levels = levels
+        self.channels = channels
+        self.others = others
+        self._kept = lru_cache(KEPT_SETS)(self._residuals)
+
+    def quantiles(
+        self,
+        levels: Sequence[float],
+        points: NDArray[np.float32],
+        scales: NDArray[np.float32],
+        channels: Sequence[int] | None,
+    ) -> NDArray[np.float32]:
+        """Return the quantiles of forecasts, float32 [levels, steps, n], ascending along ascending levels.
+
+        Args:
+            levels: each in 0..1. Between those of the grid residuals are interpolated; at 0 and 1 they are the least
+                and the largest that calibration saw, which is no bound of what may come.
+            points: float32 [steps, n], the forecasts of n series; at most as many steps as the table has.
+            scales: float32 [n], :func:`deviations` of their contexts.
+            channels: the index of each series' channel; None for series that the model does not know.
+
+        Raises:
+            InvalidValueError: a quantile beyond float32.
+        """
+        picked = None if channels is None or not len(self.channels) else tuple(channels)
+        values = len(levels) * len(self.others) * (len(picked) if picked else 1)
+        residuals = (self._kept if values <= KEPT_VALUES else self._residuals)(tuple(levels), picked)
+        with np.errstate(over="ignore", invalid="ignore"):
+            # A scale for each point, as numpy takes its time over rows as short as a window's.
+            quantiles = residuals[:, : len(points)] * np.broadcast_to(scales, points.shape).copy()
+            quantiles += points
+        # They ascend, so that no other is beyond what the outermost are within.
+        if not (np.isfinite(quantiles[0]).all() and np.isfinite(quantiles[-1]).all()):
+            raise InvalidValueError("the window's values spread too far for quantiles in float32", "past_values")
+        return quantiles
+
+    def _residuals(self, levels: tuple[float, ...], channels: tuple[int, ...] | None) -> NDArray[np.float32]:
+        """Return residuals [levels, horizon, n] by linear interpolation along the grid."""
+        table = self.others[None] if channels is None else self.channels[list(channels)]
+        place = np.clip(np.searchsorted(self.levels, levels, side="right") - 1, 0, len(self.levels) - 2)
+        start, end = self.levels[place], self.levels[place + 1]
+        share = (np.asarray(levels) - start) / (end - start)
+        # In float64, so that rounding to float32 keeps the order.
+        low, high = table[..., place].astype(np.float64), table[..., place + 1].astype(np.float64)
+        return np.ascontiguousarray((low + share * (high - low)).astype(np.float32).transpose(2, 1, 0))
+
+    def packed(self) -> bytes:
+        """Return the table as the file of a model's folder, with golden vectors of its own."""
+        levels = np.array([0, 0.013, 0.1, 0.5, 0.77, 0.9, 1])
+        count = max(1, len(self.channels))
+        random = np.random.default_rng(12)
+        points = random.standard_normal((len(self.others), count)).astype(np.float32)
+        scales = random.uniform(0.5, 2, count).astype(np.float32)
+        file = io.BytesIO()
+        np.savez_compressed(
+            file,
+            levels=self.levels,
+            channels=self.channels,
+            others=self.others,
+            golden_levels=levels,
+            golden_points=points,
+            golden_scales=scales,
+            golden_quantiles=self.quantiles(levels.tolist(), points, scales, range(count)),
+            golden_other_quantiles=self.quantiles(levels.tolist(), points, scales, None),
+        )
+        return file.getvalue()
+
+
+def read_table(folder: ForecasterFolder, files: Mapping[str, bytes]) -> QuantileTable | None:
+    """Return the table of a model; None where it has none.
+
+    ``files`` are those that ``ModelFolder.read`` has returned. Raises ModelRefusedError for what is no table of the
+    model's horizon and channels, or does not give its golden vectors.
+    """
+    if QUANTILES_FILE not in files:
+        return None
+    names, remedy = (*ARRAYS, *GOLDEN_ARRAYS), mend(folder.path, "calibrate the model again")
+    read = arrays_of(folder, files, QUANTILES_FILE, "a table of quantiles", *names, remedy=remedy)
+    arrays = dict(zip(names, read, strict=True))
+    fault = _fault(folder, arrays) or _golden_fault(arrays)
+    if fault:
+        raise folder.refusal(fault, file=QUANTILES_FILE, remedy=remedy)
+    return _table(arrays)
+
+
+def _table(arrays: Mapping[str, NDArray[Any]]) -> QuantileTable:
+    return QuantileTable(
+        arrays["levels"].astype(np.float64),
+        arrays["channels"].astype(np.float32, copy=False),
+        arrays["others"].astype(np.float32, copy=False),
+    )
+
+
+def _fault(folder: ForecasterFolder, arrays: Mapping[str, NDArray[Any]]) -> str | None:
+    """Return what is wrong with the arrays; they are computed with only where there is nothing."""
+    manifest = folder.manifest
+    levels, channels, others = (arrays[name] for name in ARRAYS)
+    golden, points, scales, *expected = (arrays[name] for name in GOLDEN_ARRAYS)
+    if not (
+        2 <= levels.size <= MOST_LEVELS
+        and levels.shape == (levels.size,)
+        and others.shape == (manifest.horizon, levels.size)
+        and channels.shape in {(count, *others.shape) for count in (0, len(manifest.channels))}
+        and points.shape == (manifest.horizon, max(1, len(channels)))
+        and scales.shape == points.shape[1:]
+        and golden.size
+        and golden.shape == (golden.size,)
+        and all(array.shape == (golden.size, *points.shape) for array in expected)
+    ):
+        return "the table has another shape than the manifest says"
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        return "the table holds a NaN or an infinity"
+    if levels[0] != 0 or levels[-1] != 1 or not (np.diff(levels) > 0).all():
+        return "the levels do not ascend from 0 to 1"
+    if golden.min() < 0 or golden.max() > 1 or scales.min() < 0:
+        return "its golden vectors are none"
+    if any((array[..., 1:] < array[..., :-1]).any() for array in (channels, others)):
+        return "the quantiles do not ascend with the level"
+    return None
+
+
+def _golden_fault(arrays: Mapping[str, NDArray[Any]]) -> str | None:
+    table = _table(arrays)
+    levels, points, scales = (arrays[name] for name in GOLDEN_ARRAYS[:3])
+    for name, channels in (("golden_quantiles", range(len(scales))), ("golden_other_quantiles", None)):
+        try:
+            made = table.quantiles(levels.tolist(), points, scales, channels)
+        except InvalidValueError as error:
+            return error.message
+        worst = float(np.max(np.abs(made - arrays[name]) / (1 + np.abs(arrays[name]))))
+        if not worst <= TOLERANCE:
+            return f"the golden quantiles come out {worst:.3g} away, more than {TOLERANCE:g}"
+    return None
