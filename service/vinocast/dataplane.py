@@ -97,6 +97,7 @@ class DataPlane:
         streams: the windows that it keeps.
         max_request_bytes: the longest request that the transport is to take in.
         queue_rows: the most rows that may wait.
+        max_missing_share: of a series' points that may be filled where that is asked for.
     """
 
     def __init__(self, settings: Settings, ops: dict[str, Op], *, keeps_streams: bool = True) -> None:
@@ -113,6 +114,7 @@ class DataPlane:
         self.max_request_bytes = _longest_request(settings.max_request_bytes, self.repository.widest)
         self.budget = Budget(settings.max_waiting_bytes or max(WAITING_BYTES, 8 * self.max_request_bytes))
         self.queue_rows = settings.queue_rows
+        self.max_missing_share = settings.max_missing_share
         self.statistics = Statistics(op.name for op in ops.values() if op.computes)
         self._strict_profile = settings.strict_profile
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from vinocast import __version__
 from vinocast.engine.lifecycle import ModelState
 from vinocast.errors import InvalidRequestError, NotReadyError, PayloadTooLargeError
-from vinocast.forecast.job import ForecastJob, WideForecastJob
+from vinocast.forecast.job import ForecastJob, SeriesJob, WideForecastJob
 from vinocast.forecast.kind import FORECASTER
 from vinocast.forecast.manifest import SERIES_PER_PART
-from vinocast.forecast.targets import choose_targets
+from vinocast.forecast.prepare import count_times, fill_gaps, follow, pad_front, step_of
+from vinocast.forecast.targets import choose_targets, name_columns
 from vinocast.glyphs.job import GlyphsJob
 from vinocast.glyphs.kind import GLYPHS
 from vinocast.requests import Forgotten, Observed, StreamPosition
@@ -20,7 +23,6 @@ from vinocast.settings import REPLY_BYTES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from vinocast import requests
@@ -30,13 +32,19 @@ if TYPE_CHECKING:
     from vinocast.engine.ticket import Ticket
     from vinocast.errors import RequestError
     from vinocast.forecast.kind import ServedForecaster
+    from vinocast.forecast.manifest import ForecasterManifest
+    from vinocast.forecast.targets import Columns
 
 # The base64 of a raster's pixels without compression, in four colours; what waits in the lane is bounded by it.
 BYTES_PER_GLYPH = 100_000
 # What a label and a number of a forecast take at most in a reply: of the bundled model's labels each takes up to 90
 # bytes; a number -1234567900000000.0 with what stands around it, where it is a row of its own, up to 21.
 LABEL_BYTES, NUMBER_BYTES = 100, 24
+# What one of the times takes at most: 19 digits and a comma, or what F writes.
+TIME_BYTES = 80
 MOST_REPLIED_LABELS = REPLY_BYTES // LABEL_BYTES
+# How often a forecast is fed back at most, the first among them.
+MOST_HORIZONS = 16
 # What ping calls the states of a model.
 STATES = {
     ModelState.REGISTERED: "not_loaded",
@@ -52,27 +60,68 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> No
     """Put a forecast into the lane; raises RequestError where it is refused."""
     model = plane.repository.find(FORECASTER, request.model)
     _check_loaded(model, ticket)
-    targets = choose_targets(request.targets, model.manifest)
-    most = REPLY_BYTES // (NUMBER_BYTES * model.manifest.horizon)
-    if len(targets) > most:
-        raise PayloadTooLargeError(f"targets: expected at most {most} for a reply, got {len(targets)}", "targets")
-    window, position = _window(plane, request, model)
-    replied = len(targets) * model.manifest.horizon * NUMBER_BYTES
+    manifest = model.manifest
+    steps = _steps(request, manifest, model.name)
+    if request.quantile_levels is not None and model.engine is not None:
+        model.engine.check_quantiles()
+    if request.series is not None:
+        _forecast_series(plane, request, request.series, model, steps, ticket)
+        return
+    columns: Columns = manifest
+    if request.channels is not None:
+        _check_series(model, "channels")
+        if len(request.channels) > plane.queue_rows:
+            most = f"at most {plane.queue_rows} names"
+            raise PayloadTooLargeError(f"channels: expected {most}, got {len(request.channels)}", "channels")
+        columns = name_columns(request.channels)
+    targets = choose_targets(request.targets, columns)
+    replied = _replied(request, steps, len(targets), times=1)
+    if replied > REPLY_BYTES:
+        raise _too_long("targets", request, steps, len(targets), times=1)
+    window, position = _window(plane, request, manifest.context, len(columns.channels))
     ticket.claim.hold(ticket.claim.nbytes + window.nbytes + replied)
+    names = columns.channels
     job = ForecastJob(
         ticket,
         model,
         window,
-        position,
         targets,
+        [names[index] for index in targets],
+        steps,
         request.deadline,
         time.monotonic(),
+        position,
     )
-    if job.rows > SERIES_PER_PART and model.manifest.layout == "series":
+    if request.beyond_a_window:
+        _add_terms(plane, request, job)
+    if (job.rows > SERIES_PER_PART and manifest.layout == "series") or steps > manifest.horizon:
         plane.lane.submit_long(WideForecastJob(job))
         ticket.lasting = True
     else:
         plane.lane.submit(job)
+
+
+def _forecast_series(
+    plane: DataPlane,
+    request: requests.Forecast,
+    source: requests.SeriesSource,
+    model: ServedForecaster,
+    steps: int,
+    ticket: Ticket,
+) -> None:
+    """Put forecasts of series into the lane; raises RequestError where they are refused."""
+    _check_series(model, "inputs")
+    count = len(source)
+    if count > plane.queue_rows:
+        raise PayloadTooLargeError(f"inputs: expected at most {plane.queue_rows}, got {count}", "inputs")
+    replied = _replied(request, steps, count, times=count)
+    if replied > REPLY_BYTES:
+        raise _too_long("inputs", request, steps, count, times=count)
+    count_times(request, steps)
+    job = SeriesJob(ticket, model, source, request, step_of(request.freq), plane.max_missing_share)
+    ticket.claim.hold(ticket.claim.nbytes + source.nbytes + job.nbytes + replied)
+    plane.lane.submit_long(job)
+    ticket.lasting = True
 
 
 def glyphs(plane: DataPlane, request: requests.Glyphs, ticket: Ticket) -> None:
@@ -213,13 +262,87 @@ def _check_loaded(model: AnyServedModel, ticket: Ticket) -> None:
 
 
 def _window(
-    plane: DataPlane, request: requests.Forecast, model: ServedForecaster
+    plane: DataPlane, request: requests.Forecast, context: int, channels: int
 ) -> tuple[NDArray[np.float32], StreamPosition | None]:
-    """Return the window and, where it is a stream's, where the stream stands at this moment."""
-    context, channels = model.manifest.context, len(model.manifest.channels)
+    """Return the window as it came and, where it is a stream's, where the stream stands at this moment."""
+    fewer, gaps = request.short == "pad", request.missing == "interpolate"
     if request.source is not None:
-        return request.source.window(context, channels), None
+        return request.source.window(context, channels, fewer=fewer, gaps=gaps), None
     if request.stream is None:
-        raise InvalidRequestError("expected past_values, past_values_b64 with shape, or stream", "past_values")
+        raise InvalidRequestError("expected past_values, past_values_b64 with shape, stream or inputs", "past_values")
     stream = plane.streams.find(request.stream)
-    return stream.window(context, channels), StreamPosition(stream.newest_ms, stream.rows_since_newest)
+    return stream.window(context, channels, fewer=fewer), StreamPosition(stream.newest_ms, stream.rows_since_newest)
+
+
+def _steps(request: requests.Forecast, manifest: ForecasterManifest, name: str) -> int:
+    """Return how many steps are wanted; raises InvalidRequestError where they are too many."""
+    steps, horizon = request.prediction_length, manifest.horizon
+    if steps is None or steps <= horizon:
+        return steps or horizon
+    most = MOST_HORIZONS * horizon
+    if not request.rollout or steps > most:
+        hint = "" if request.rollout else f'; "rollout": true feeds forecasts back, up to {most}'
+        wanted = f"at most {most}, {MOST_HORIZONS} times" if request.rollout else f"1 to {horizon},"
+        raise InvalidRequestError(
+            f"prediction_length: expected {wanted} the horizon of model {name}, got {steps}{hint}", "prediction_length"
+        )
+    if request.quantile_levels is not None:
+        raise InvalidRequestError(
+            f"quantile_levels: expected a prediction_length of at most {horizon} beside it, got {steps}: how sure a "
+            "forecast of forecasts is, nothing tells",
+            "quantile_levels",
+        )
+    return steps
+
+
+def _check_series(model: ServedForecaster, field: str) -> None:
+    """Raise InvalidRequestError where the channels of a model cannot stand for each other, nor for any other series."""
+    if model.manifest.layout != "series":
+        raise InvalidRequestError(
+            f"{field}: expected none with model {model.name}, which forecasts all of its channels together: send its "
+            "own as a window",
+            field,
+        )
+
+
+def _replied(request: requests.Forecast, steps: int, count: int, *, times: int) -> int:
+    """Return how many bytes so many series take at most in a reply, with so many lists of times."""
+    numbers = count * (1 + len(request.quantile_levels or ()))
+    return steps * (numbers * NUMBER_BYTES + (times * TIME_BYTES if request.freq or request.step_ms else 0))
+
+
+def _too_long(field: str, request: requests.Forecast, steps: int, count: int, *, times: int) -> PayloadTooLargeError:
+    """Return the refusal of more series than a reply may hold."""
+    most = count * REPLY_BYTES // _replied(request, steps, count, times=times)
+    levels = f" and {len(request.quantile_levels)} quantiles" if request.quantile_levels else ""
+    return PayloadTooLargeError(
+        f"{field}: expected at most {most} of {steps} steps{levels} for a reply, got {count}; ask for the others in "
+        "another request",
+        field,
+    )
+
+
+def _add_terms(plane: DataPlane, request: requests.Forecast, job: ForecastJob) -> None:
+    """Fill and pad the window of a job, and add what else is asked for; raises RequestError."""
+    manifest, window = job.model.manifest, job.window
+    rows = len(window)
+    job.levels = request.quantile_levels
+    job.known = None if request.channels is not None else job.targets
+    job.timestamps = count_times(request, job.steps)
+    if request.start is not None and (freq := step_of(request.freq)) is not None:
+        job.timestamps = follow(request.start, freq, rows, job.steps, "start")
+    gaps = request.missing == "interpolate" and np.isnan(window).any()
+    if not gaps and rows == manifest.context:
+        return
+    if manifest.layout == "series":  # the others are not looked at
+        window = window[:, list(job.targets)]
+        job.targets, names = range(len(job.targets)), job.channels
+    else:
+        window, names = window.copy(), manifest.channels
+    if gaps:
+        path = request.source.field if request.source is not None else "stream"
+        job.filled = fill_gaps(window, plane.max_missing_share, path, names)
+    if rows < manifest.context:
+        job.padded = manifest.context - rows
+        window = pad_front(window, manifest.context)
+    job.window = window

@@ -6,20 +6,29 @@ A protocol makes the one of bytes, and bytes of the other.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
 
 class WindowSource(Protocol):
-    """A window in the form in which it came, which is read when the model, and so its shape, is known."""
+    """A window in the form in which it came, which is read when the model, and so its shape, is known.
 
-    def window(self, context: int, channels: int) -> NDArray[np.float32]:
-        """Return [context, channels], oldest row first; raises InvalidShapeError or InvalidValueError with a path."""
+    Attributes:
+        field: what the request calls it, for the paths of faults.
+    """
+
+    field: ClassVar[str]
+
+    def window(self, context: int, channels: int, *, fewer: bool = False, gaps: bool = False) -> NDArray[np.float32]:
+        """Return [context, channels], oldest row first; raises InvalidShapeError or InvalidValueError with a path.
+
+        With ``fewer`` there may be fewer rows, one at least; with ``gaps`` a value may be missing, and is NaN.
+        """
 
 
 @dataclass(slots=True)
@@ -50,13 +59,13 @@ class SeriesSource(Protocol):
         """Return how many there are."""
 
     def path(self, index: int) -> str:
-        """Return the path of one."""
+        """Return the path of the numbers of one."""
 
-    def read(self, first: int, count: int, *, gaps: bool = False) -> Sequence[Series]:
-        """Return the series from ``first`` on, at most ``count``.
+    def read(self, *, gaps: bool = False) -> Iterator[Series]:
+        """Return the series in their order, each read when it is asked for.
 
-        With ``gaps`` a value may be missing, and is NaN. Raises InvalidRequestError, InvalidShapeError or
-        InvalidValueError with a path.
+        With ``gaps`` a value may be missing, and is NaN. Raises InvalidJsonError, InvalidRequestError,
+        InvalidShapeError or InvalidValueError with a path.
         """
 
 
@@ -140,6 +149,17 @@ class Forecast:
     freq: str | None = None
     step_ms: int | None = None
     timestamp_ms: int | None = None
+
+    @property
+    def beyond_a_window(self) -> bool:
+        """Whether more is asked for than targets of a window that is whole."""
+        return (
+            self.quantile_levels is not None
+            or self.missing != "refuse"
+            or self.short != "refuse"
+            or self.start is not None
+            or self.step_ms is not None
+        )
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ import click
 from vinocast.engine.profiles import DEFAULT_PROFILE, PROFILE_NAMES, PROFILES
 
 MIB = 1024 * 1024
-# Unless a served model has a window that takes more.
+# Unless a served model has a window that takes more. A thousand series of 512 numbers fit, of 15 characters each.
 REQUEST_BYTES = 8 * MIB
 # The longest reply, beside what it repeats of its request: what could be longer is refused before it is computed.
 REPLY_BYTES = 16 * MIB
@@ -110,6 +110,11 @@ class Settings:
         "Mean steps of a stream, each a second at least, that a row's timestamp_ms may lie ahead of the row before; "
         "366 days for the second row.",
         type=COUNT,
+    )
+    max_missing_share: float = _setting(
+        0.3,
+        "Share of a series that may be missing where a request has gaps interpolated; beyond it it is refused.",
+        type=FiniteRange(0, 1),
     )
     max_request_bytes: int | None = _setting(
         None,

@@ -150,7 +150,7 @@ def test_an_observations_timestamp_is_said_to_order_rows_and_a_forecasts_to_be_e
         (schemas.ForgetRequest, "steam", "stream"),
         (schemas.PingRequest, "request-id", "request_id"),
         (schemas.ForecastRequest, "horizon", None),
-        (schemas.ForecastRequest, "quantiles", None),
+        (schemas.ForecastRequest, "quantiles", "quantile_levels"),
         (schemas.StatsRequest, "past_values", None),
     ],
 )  # fmt: skip

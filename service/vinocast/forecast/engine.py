@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from vinocast.engine.compile import CompiledShape, Compiler, Slot
     from vinocast.engine.in_force import Property
     from vinocast.engine.profiles import Profile
+    from vinocast.forecast.quantiles import QuantileTable
 
 log = logging.getLogger(__name__)
 
@@ -188,13 +189,20 @@ class ForecastEngine:
             InvalidRequestError: the model has no quantiles.
             InvalidValueError: a quantile beyond float32.
         """
+        return self._residuals().quantiles(levels, points, scales, channels)
+
+    def check_quantiles(self) -> None:
+        """Raise InvalidRequestError where the model has no quantiles."""
+        self._residuals()
+
+    def _residuals(self) -> QuantileTable:
         if self._table is None:
             raise InvalidRequestError(
                 f"quantile_levels: model {self.folder.path.name} has no table of residuals; make one with "
                 "'vinocast calibrate'",
                 "quantile_levels",
             )
-        return self._table.quantiles(levels, points, scales, channels)
+        return self._table
 
     def _forecast_together(
         self, requests: Sequence[tuple[NDArray[np.float32], Sequence[int]]]

@@ -128,8 +128,10 @@ class Stream:
                 "timestamp_ms",
             )
 
-    def window(self, context: int, channels: int) -> NDArray[np.float32]:
+    def window(self, context: int, channels: int, *, fewer: bool = False) -> NDArray[np.float32]:
         """Return a copy of the window that a model wants, [context, channels], oldest row first.
+
+        With ``fewer`` it has the rows that there are.
 
         Raises:
             InvalidShapeError: the stream was made for a model of another shape.
@@ -140,6 +142,8 @@ class Stream:
                 f"stream: expected one of {context} rows of {channels} channels, got {self.context} of {self.channels}",
                 "stream",
             )
+        if self.missing and fewer:
+            return self._ring[: self.rows].copy()
         if self.missing:
             raise NotEnoughHistoryError(
                 f"stream: expected {self.context} rows, holds {self.rows}; {self.missing} are missing", "stream"

@@ -30,8 +30,9 @@ from vinocast.errors import (
     quote,
     shorten,
 )
-from vinocast.protocols.numbers import take_numbers
+from vinocast.protocols.numbers import Numbers, take_numbers
 from vinocast.protocols.schemas import MOST, Envelope
+from vinocast.protocols.series import SeriesText, take_series
 from vinocast.protocols.sizes import check_counts
 from vinocast.requests import Computed, Forecasted, ForecastedSeries, ForecastOfOne, Recognized
 from vinocast.settings import METADATA_BYTES
@@ -55,7 +56,12 @@ MOST_DEEP_BYTES = 1 << 20
 ROUNDED = re.compile(rb"(?<![^\[,:])-?\d(?:\.\d+)?e\+?\d\d+(?![^\],}])")
 BEYOND_64_BITS = 2.0**63
 # What an element of a field may be, where the schema looks into it; of any other field its own description is said.
-ELEMENTS = {"targets": "a channel's name or index", "shape": "an integer"}
+ELEMENTS = {
+    "targets": "a channel's name or index",
+    "shape": "an integer",
+    "quantile_levels": "a number from 0 to 1",
+    "channels": "a non-empty string",
+}
 
 
 class Message:
@@ -152,14 +158,21 @@ class JsonProtocol:
 
 
 def parse_request(text: bytes) -> dict[str, Any]:
-    """Return what :func:`parse_json` does, but for a window that :func:`take_numbers` finds: :class:`Numbers`."""
-    found = take_numbers(text)
+    """Return what :func:`parse_json` does, but for what is read later, or in another way.
+
+    That is a window that :func:`take_numbers` finds, :class:`Numbers`, and series that :func:`take_series` finds,
+    :class:`SeriesText`.
+    """
+    found: tuple[bytes, Numbers | SeriesText] | None
+    name, found = "past_values", take_numbers(text)
+    if found is None:
+        name, found = "inputs", take_series(text)
     if found is not None:
-        rest, numbers = found
+        rest, taken = found
         with contextlib.suppress(RequestError):  # whose text would tell of the rest
             fields = parse_json(rest)
-            if fields.get("past_values") == []:
-                fields["past_values"] = numbers
+            if fields.get(name) == []:
+                fields[name] = taken
                 return fields
     return parse_json(text)
 

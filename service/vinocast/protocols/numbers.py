@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import orjson
@@ -40,18 +40,20 @@ class Numbers:
         flat: float64, the numbers one after another.
     """
 
+    field: ClassVar[str] = "past_values"
     text: bytes
     structure: bytes
     flat: NDArray[np.float64]
 
-    def window(self, context: int, channels: int) -> NDArray[np.float32]:
+    def window(self, context: int, channels: int, *, fewer: bool = False, gaps: bool = False) -> NDArray[np.float32]:
         """Return [context, channels]; raises as :func:`window_from_rows` does."""
-        if self.structure == _structure(context, channels) and len(self.flat) == context * channels:
+        rows = min(context, len(self.flat) // channels) if fewer else context
+        if self.structure == _structure(rows, channels) and len(self.flat) == rows * channels:
             with np.errstate(over="ignore"):
                 values = self.flat.astype(np.float32)
             if np.isfinite(values).all():
-                return values.reshape(context, channels)
-        return window_from_rows(orjson.loads(self.text), context, channels)
+                return values.reshape(rows, channels)
+        return window_from_rows(orjson.loads(self.text), context, channels, fewer=fewer, gaps=gaps)
 
 
 @lru_cache(8)
@@ -62,7 +64,7 @@ def _structure(context: int, channels: int) -> bytes:
 
 
 @cache
-def _parser() -> Parser | None:
+def number_parser() -> Parser | None:
     """Return the parser of the one thread that reads requests; None where this Python has no build of it.
 
     Requests are read the other way there, with the same answers. Imported for the first request, which comes while the
@@ -83,7 +85,7 @@ def take_numbers(text: bytes) -> tuple[bytes, Numbers] | None:
     and a value is put in its place.
     """
     key = text.find(KEY, 0, MOST_BEFORE)
-    if key < 0 or (parser := _parser()) is None:
+    if key < 0 or (parser := number_parser()) is None:
         return None
     start = text.find(b"[[", key)
     end = text.rfind(b"]]") + 2  # from the end, as each row has one of these bytes
@@ -96,10 +98,15 @@ def take_numbers(text: bytes) -> tuple[bytes, Numbers] | None:
     structure = window.translate(None, NO_STRUCTURE)
     if structure.rfind(b"[[") > 0:  # how deep a request may be is for who reads all of it to say
         return None
+    flat = parse_numbers(window, parser)
+    return None if flat is None else (rest, Numbers(window, structure, flat))
+
+
+def parse_numbers(text: bytes, parser: Parser) -> NDArray[np.float64] | None:
+    """Return the numbers of an array, and of arrays in it, one after another; None where there is anything else."""
     try:
         # In one expression: nothing of a parser may live when it is used again.
-        numbers = parser.parse(window).as_buffer(of_type="d")  # type: ignore[union-attr]  # it begins as an array
-        flat = np.frombuffer(numbers, np.float64)
+        numbers = parser.parse(text).as_buffer(of_type="d")  # type: ignore[union-attr]  # it begins as an array
+        return np.frombuffer(numbers, np.float64)
     except (TypeError, ValueError, RuntimeError):  # an element that is no number, no JSON, an integer beyond 64 bits
         return None
-    return rest, Numbers(window, structure, flat)

@@ -23,6 +23,7 @@ from vinocast.errors import InvalidRequestError
 from vinocast.protocols.bounded import check_bounded
 from vinocast.protocols.glyphs import JsonGlyphs
 from vinocast.protocols.numbers import Numbers
+from vinocast.protocols.series import MOST_CHARACTERS, JsonSeries, SeriesText
 from vinocast.protocols.windows import Base64Window, JsonRows, JsonWindow, may_hold_booleans
 from vinocast.settings import METADATA_BYTES, MIB
 
@@ -49,7 +50,37 @@ RequestId = Text | StrictInt
 Metadata = Annotated[InstanceOf[orjson.Fragment], WithJsonSchema({})]
 StreamName = Annotated[StrictStr, Field(min_length=1, max_length=256)]
 Targets = Annotated[list[Text | StrictInt], Field(min_length=1, max_length=MOST, fail_fast=True)]
+Name = Annotated[StrictStr, Field(min_length=1, max_length=256)]
+Channels = Annotated[list[Name], Field(min_length=1, max_length=MOST, fail_fast=True)]
+Levels = Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1, max_length=99, fail_fast=True)]
+# A date or a time, or a step between two.
+Time = Annotated[StrictStr, Field(max_length=MOST_CHARACTERS)]
+Inputs = Annotated[
+    InstanceOf[list[Any]] | InstanceOf[SeriesText],
+    WithJsonSchema(
+        {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "properties": {
+                    "item_id": {"anyOf": [{"type": "string", "maxLength": MOST_CHARACTERS}, {"type": "integer"}]},
+                    "target": {"type": "array", "items": {"type": ["number", "null"]}, "minItems": 1},
+                    "start": {"type": "string", "maxLength": MOST_CHARACTERS},
+                },
+                "required": ["target"],
+                "additionalProperties": False,
+            },
+        }
+    ),
+]
 Shape = Annotated[list[StrictInt], Field(min_length=2, max_length=2, fail_fast=True)]
+
+
+# What can be asked of a forecast beyond a window and its targets.
+TERMS = frozenset(
+    "inputs channels prediction_length rollout quantile_levels missing short start freq step_ms".split()  # noqa: SIM905
+)
 
 
 class Envelope(BaseModel):
@@ -113,7 +144,7 @@ class StatsRequest(Envelope):
 
 
 class ForecastRequest(Envelope):
-    """One window to forecast, in exactly one of its forms."""
+    """A window to forecast, in exactly one of its forms, or single series."""
 
     op: Literal["forecast"] | None = Field(default=None, description='"forecast", or nothing')
     past_values: Window | None = Field(
@@ -130,18 +161,59 @@ class ForecastRequest(Envelope):
         default=None,
         description="a non-empty string of at most 256 characters, the name of a stream that holds the window",
     )
+    inputs: Annotated[Inputs, Field(min_length=1)] | None = Field(
+        default=None,
+        description='a non-empty array of single series, each {"item_id": …, "target": [numbers, oldest first], '
+        '"start": …}, of which target is required',
+    )
+    channels: Channels | None = Field(
+        default=None,
+        description="a non-empty array of names, each of 1 to 256 characters and once: the columns of the window, "
+        "where they are others than the model's",
+    )
     targets: Targets | None = Field(
         default=None, description="a non-empty array of channel names or indices: only those are computed; default: all"
+    )
+    prediction_length: Annotated[StrictInt, Field(ge=1)] | None = Field(
+        default=None, description="an integer >= 1: how many steps are wanted; default: the model's horizon"
+    )
+    rollout: StrictBool | None = Field(
+        default=None,
+        description="true or false: whether more steps than the model's horizon are made by feeding forecasts back",
+    )
+    quantile_levels: Levels | None = Field(
+        default=None, description="an array of 1 to 99 numbers from 0 to 1, each once: quantiles that are wanted"
+    )
+    missing: Literal["refuse", "interpolate"] | None = Field(
+        default=None, description='"refuse" or "interpolate": what becomes of values that are null, or NaN in base64'
+    )
+    short: Literal["refuse", "pad"] | None = Field(
+        default=None, description='"refuse" or "pad": what becomes of fewer points than the model\'s context'
+    )
+    start: Time | None = Field(
+        default=None,
+        description=f"a string of at most {MOST_CHARACTERS} characters, the time of the window's first row; needs freq",
+    )
+    freq: Time | None = Field(
+        default=None,
+        description=f"a string of at most {MOST_CHARACTERS} characters, the step between two points, such as h or "
+        "15min; needs start",
+    )
+    step_ms: Annotated[StrictInt, Field(ge=1)] | None = Field(
+        default=None,
+        description="an integer >= 1, the milliseconds between two points; needs timestamp_ms, that of the last",
     )
     deadline_ms: Annotated[float, Field(ge=0)] | None = Field(
         default=None, description="a number >= 0: milliseconds from receipt after which the answer is not wanted"
     )
 
     def ask(self, text: bytes, received: float) -> requests.Forecast:
-        """Return what is asked; raises InvalidRequestError for none or several forms of the window."""
-        forms = (self.past_values, self.past_values_b64, self.stream)
+        """Return what is asked; raises InvalidRequestError for fields that do not go together."""
+        forms = (self.past_values, self.past_values_b64, self.stream, self.inputs)
         if sum(form is not None for form in forms) != 1:
-            raise InvalidRequestError("expected exactly one of past_values, past_values_b64 and stream", "past_values")
+            raise InvalidRequestError(
+                "expected exactly one of past_values, past_values_b64, stream and inputs", "past_values"
+            )
         source: requests.WindowSource | None = None
         if self.past_values is not None:
             values = self.past_values
@@ -153,7 +225,40 @@ class ForecastRequest(Envelope):
         if self.shape is not None and self.past_values_b64 is None:
             raise InvalidRequestError("shape: expected beside past_values_b64 alone", "shape")
         deadline = None if self.deadline_ms is None else received + self.deadline_ms / 1e3
-        return requests.Forecast(source, self.stream, self.model, self.targets, deadline)
+        request = requests.Forecast(source, self.stream, self.model, self.targets, deadline)
+        if not self.model_fields_set.isdisjoint(TERMS):
+            self._add_terms(request, text)
+        return request
+
+    def _add_terms(self, request: requests.Forecast, text: bytes) -> None:
+        """Add what can be asked beyond a window; raises InvalidRequestError for fields that do not go together."""
+        if self.inputs is not None:
+            request.series = self.inputs if isinstance(self.inputs, SeriesText) else JsonSeries(self.inputs, text)
+        for name, there, needed in (
+            ("targets", self.inputs is None, "a window, not inputs, each of which is forecast"),
+            ("channels", request.source is not None, "past_values or past_values_b64"),
+            ("start", request.source is not None, "past_values or past_values_b64; one of inputs has its own"),
+            ("start", self.freq is not None, "freq"),
+            ("freq", self.start is not None or self.inputs is not None, "start"),
+            ("step_ms", self.timestamp_ms is not None, "timestamp_ms"),
+            ("step_ms", self.freq is None, "timestamp_ms alone, not freq"),
+        ):
+            if getattr(self, name) is not None and not there:
+                raise InvalidRequestError(f"{name}: expected beside {needed}", name)
+        levels = self.quantile_levels or ()
+        for index, level in enumerate(levels):
+            if level in levels[:index]:
+                path = f"quantile_levels[{index}]"
+                raise InvalidRequestError(f"{path}: expected each level once, got {level:g} again", path)
+        # Of -0.0 the sign is dropped.
+        request.quantile_levels = sorted(abs(level) for level in levels) or None
+        request.channels = self.channels
+        request.prediction_length = self.prediction_length
+        request.rollout = bool(self.rollout)
+        request.missing = self.missing or "refuse"
+        request.short = self.short or "refuse"
+        request.start, request.freq = self.start, self.freq
+        request.step_ms, request.timestamp_ms = self.step_ms, self.timestamp_ms
 
 
 class ObserveRequest(Envelope):
@@ -242,12 +347,36 @@ class Reply(Described):
     success: bool
 
 
-class ForecastReply(Reply):
-    """A forecast, in the units of the input."""
+class ForecastOfOne(Described):
+    """The forecast of one series, in the units of the input."""
 
-    predictions: list[list[float]] = Field(description="[horizon][targets], in the order of targets")
-    channels: list[str] = Field(description="the names of the targets, in their order")
-    inference_time_ms: float = Field(description="the infer() call alone")
+    item_id: str | int | None = Field(description="as sent; null where none was sent")
+    predictions: list[float] = Field(description="[steps]")
+    quantiles: dict[str, list[float]] | None = Field(default=None, description="[steps] by level, ascending")
+    timestamps: list[int] | list[str] | None = Field(default=None, description="of the steps")
+    filled: int = Field(default=0, description="values that were missing and are interpolated; absent when 0")
+    padded: int = Field(default=0, description="points that were missing and are made up; absent when 0")
+
+
+class ForecastReply(Reply):
+    """A forecast, in the units of the input: of a window predictions and channels, of inputs outputs."""
+
+    predictions: list[list[float]] | None = Field(
+        default=None, description="[steps][targets], in the order of targets; of a window"
+    )
+    channels: list[str] | None = Field(default=None, description="the names of the targets, in their order")
+    quantiles: dict[str, list[list[float]]] | None = Field(
+        default=None, description="by level, ascending, each [steps][targets]; where quantile_levels were given"
+    )
+    timestamps: list[int] | list[str] | None = Field(
+        default=None,
+        description="of the steps: in milliseconds with step_ms, in the form of start with start and freq",
+    )
+    filled: int = Field(default=0, description="values that were missing and are interpolated; absent when 0")
+    padded: int = Field(default=0, description="rows that were missing and are made up; absent when 0")
+    outputs: list[ForecastOfOne] | None = Field(default=None, description="of inputs, in their order")
+    rollout: bool = Field(default=False, description="true where forecasts were fed back; absent where not")
+    inference_time_ms: float = Field(description="the infer() calls alone")
     queue_time_ms: float = Field(description="from the decoded request to its start")
     model: str
     newest_timestamp_ms: int | None = Field(
