@@ -40,9 +40,10 @@ BYTES_PER_GLYPH = 100_000
 # What a label and a number of a forecast take at most in a reply: of the bundled model's labels each takes up to 90
 # bytes; a number -1234567900000000.0 with what stands around it, where it is a row of its own, up to 21.
 LABEL_BYTES, NUMBER_BYTES = 100, 24
-# What one of the times takes at most: 19 digits and a comma, or what F writes.
+# What one of the times takes at most: a text of 64 characters with what stands around it.
 TIME_BYTES = 80
 MOST_REPLIED_LABELS = REPLY_BYTES // LABEL_BYTES
+FLOAT32 = 4
 # How often a forecast is fed back at most, the first among them.
 MOST_HORIZONS = 16
 # What ping calls the states of a model.
@@ -79,14 +80,14 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> No
     if replied > REPLY_BYTES:
         raise _too_long("targets", request, steps, len(targets), times=1)
     window, position = _window(plane, request, manifest.context, len(columns.channels))
-    ticket.claim.hold(ticket.claim.nbytes + window.nbytes + replied)
+    ticket.claim.hold(ticket.claim.nbytes + manifest.context * len(columns.channels) * FLOAT32 + replied)
     names = columns.channels
     job = ForecastJob(
         ticket,
         model,
         window,
         targets,
-        [names[index] for index in targets],
+        names if request.targets is None else [names[index] for index in targets],
         steps,
         request.deadline,
         time.monotonic(),

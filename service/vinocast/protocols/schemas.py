@@ -209,8 +209,7 @@ class ForecastRequest(Envelope):
 
     def ask(self, text: bytes, received: float) -> requests.Forecast:
         """Return what is asked; raises InvalidRequestError for fields that do not go together."""
-        forms = (self.past_values, self.past_values_b64, self.stream, self.inputs)
-        if sum(form is not None for form in forms) != 1:
+        if (self.past_values, self.past_values_b64, self.stream, self.inputs).count(None) != 3:
             raise InvalidRequestError(
                 "expected exactly one of past_values, past_values_b64, stream and inputs", "past_values"
             )
