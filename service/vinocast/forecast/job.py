@@ -186,9 +186,9 @@ class _Computation:
 
     @property
     def points(self) -> NDArray[np.float32]:
-        """What was computed, float32 [steps, targets]."""
+        """What was computed, float32 [steps, targets] in C's order."""
         points = self._horizons[0] if len(self._horizons) == 1 else np.concatenate(self._horizons)
-        return points[: self._steps] if self._picked is None else points[: self._steps, list(self._picked)]
+        return np.ascontiguousarray((points if self._picked is None else points[:, list(self._picked)])[: self._steps])
 
 
 class WideForecastJob:
