@@ -95,7 +95,8 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> No
     )
     if request.beyond_a_window:
         _add_terms(plane, request, job)
-    if (job.rows > SERIES_PER_PART and manifest.layout == "series") or steps > manifest.horizon:
+    together = min(len(manifest.channels), SERIES_PER_PART)
+    if (job.rows > together and manifest.layout == "series") or steps > manifest.horizon:
         plane.lane.submit_long(WideForecastJob(job))
         ticket.lasting = True
     else:

@@ -29,7 +29,7 @@ for _op in (
         waits=True,
         computes=True,
         kind=FORECASTER.name,
-        route=Route("POST", "/forecast", "Forecast one window"),
+        route=Route("POST", "/forecast", "Forecast a window, or many series"),
         example=examples.forecast,
     ),
     Op(

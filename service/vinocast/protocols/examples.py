@@ -17,12 +17,13 @@ STREAM = "demo"
 
 
 def forecast(context: int, channels: Sequence[str]) -> dict[str, Any]:
-    """Return a request for a window: a daily wave in every channel, the first of which is asked for."""
+    """Return a request for a window: a daily wave in every channel, the first of which is asked for, with its times."""
     shape = [context, len(channels)]
     hours, places = np.mgrid[: shape[0], : shape[1]]
     window = (10 * (places + 1) + np.sin(2 * np.pi * hours / 24)).astype("<f4")
     encoded = base64.b64encode(window.tobytes()).decode()
-    return {"request_id": 1, "past_values_b64": encoded, "shape": shape, "targets": list(channels[:1])}
+    window_fields = {"past_values_b64": encoded, "shape": shape, "targets": list(channels[:1])}
+    return {"request_id": 1, **window_fields, "start": "2026-03-01 00:00", "freq": "h"}
 
 
 def observe(_context: int, channels: Sequence[str]) -> dict[str, Any]:

@@ -71,6 +71,7 @@ Inputs = Annotated[
                 "required": ["target"],
                 "additionalProperties": False,
             },
+            "examples": [[{"item_id": "shop 1", "target": [3.5, 4, 5.25], "start": "2026-01-31"}]],
         }
     ),
 ]
