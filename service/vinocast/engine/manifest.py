@@ -239,10 +239,13 @@ def first_fault(error: ValidationError) -> str:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write ``manifest.json``, indented for a reader."""
-    (folder / MANIFEST_FILE).write_bytes(
-        orjson.dumps(manifest.model_dump(mode="json"), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-    )
+    """Write ``manifest.json``."""
+    (folder / MANIFEST_FILE).write_bytes(packed_manifest(manifest))
+
+
+def packed_manifest(manifest: Manifest) -> bytes:
+    """Return what ``manifest.json`` holds, indented for a reader."""
+    return orjson.dumps(manifest.model_dump(mode="json"), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def find_models(root: Path) -> dict[str, Path]:

@@ -153,6 +153,7 @@ def quantize_folder(folder: ForecasterFolder, series: Series, root: Path) -> For
             # Those of the model it was made from, which it does not keep to.
             "parity": {},
             "metrics": [],
+            "calibration": {},
             "command": None,
         }
     )

@@ -56,7 +56,7 @@ def is_current(output: Path, plan: Manifest) -> bool:
 
 
 def _decided(manifest: Manifest) -> dict[str, Any]:
-    return manifest.model_dump(exclude={"files": True, "parity": True, "source": {"name": True}})
+    return manifest.model_dump(exclude={"files": True, "parity": True, "source": {"name": True}, "calibration": True})
 
 
 def _check_replaceable(output: Path, own: set[str]) -> None:
@@ -64,7 +64,7 @@ def _check_replaceable(output: Path, own: set[str]) -> None:
         _check_files(output, own)
     except (SetupError, OSError):
         # Another conversion may be putting its model there at this moment: what counts is what its turn leaves.
-        with _turn(output.parent):
+        with turn(output.parent):
             _check_files(output, own)
 
 
@@ -107,15 +107,15 @@ def _mb(size: int) -> str:
 def replace_folder(output: Path, folder: Path) -> None:
     """Make ``folder`` the model at ``output``, on the disk and all at once."""
     for path in (*files_below(folder), folder):
-        _sync(path)
-    with _turn(output.parent) as parent:
+        sync(path)
+    with turn(output.parent) as parent:
         put_in_place(folder, output)
         os.fsync(parent)
 
 
 @contextmanager
-def _turn(folder: Path) -> Iterator[int]:
-    """Have conversions that run at the same time take turns, by a lock on a folder, which needs no lock file."""
+def turn(folder: Path) -> Iterator[int]:
+    """Have commands that run at the same time take turns, by a lock on a folder, which needs no lock file."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -124,7 +124,8 @@ def _turn(folder: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file or a folder be on the disk; raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -48,6 +48,17 @@ class Metric(BaseModel):
     mae: float
 
 
+class Calibration(BaseModel):
+    """What a table of quantiles was made from, and how well one made without them fits values that were held back."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    data: str = Field(description="name of the file")
+    sha256: str = Field(description="its hash")
+    options: dict[str, str] = Field(description="options that decide the result")
+    held_back: dict[str, float] = Field(description="forecasts, coverages, and losses in deviations of the context")
+
+
 class ForecasterManifest(Manifest):
     """``manifest.json`` of a forecaster. Shapes are counts of time steps, channels in the order of a window's columns.
 
@@ -71,6 +82,9 @@ class ForecasterManifest(Manifest):
         description="largest difference from the source model by kind of window, relative to its scale",
     )
     metrics: list[Metric] = Field(default_factory=list)
+    calibration: dict[Literal["channels", "others"], Calibration] = Field(
+        default_factory=dict, description="of the tables of quantiles, which say how sure a forecast is"
+    )
 
     @field_validator("channels")
     @classmethod

@@ -65,7 +65,7 @@ class QuantileTable:
         self.levels = levels
         self.channels = channels
         self.others = others
-        self._kept = lru_cache(KEPT_SETS)(self._residuals)
+        self._kept = lru_cache(KEPT_SETS)(self.residuals)
 
     def quantiles(
         self,
@@ -88,7 +88,7 @@ class QuantileTable:
         """
         picked = None if channels is None or not len(self.channels) else tuple(channels)
         values = len(levels) * len(self.others) * (len(picked) if picked else 1)
-        residuals = (self._kept if values <= KEPT_VALUES else self._residuals)(tuple(levels), picked)
+        residuals = (self._kept if values <= KEPT_VALUES else self.residuals)(tuple(levels), picked)
         with np.errstate(over="ignore", invalid="ignore"):
             # A scale for each point, as numpy takes its time over rows as short as a window's.
             quantiles = residuals[:, : len(points)] * np.broadcast_to(scales, points.shape).copy()
@@ -98,8 +98,8 @@ class QuantileTable:
             raise InvalidValueError("the window's values spread too far for quantiles in float32", "past_values")
         return quantiles
 
-    def _residuals(self, levels: tuple[float, ...], channels: tuple[int, ...] | None) -> NDArray[np.float32]:
-        """Return residuals [levels, horizon, n] by linear interpolation along the grid."""
+    def residuals(self, levels: tuple[float, ...], channels: Sequence[int] | None) -> NDArray[np.float32]:
+        """Return residuals [levels, horizon, n] by linear interpolation along the grid; n is 1 without channels."""
         table = self.others[None] if channels is None else self.channels[list(channels)]
         place = np.clip(np.searchsorted(self.levels, levels, side="right") - 1, 0, len(self.levels) - 2)
         start, end = self.levels[place], self.levels[place + 1]
