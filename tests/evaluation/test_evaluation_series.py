@@ -49,12 +49,13 @@ def test_the_recording_that_comes_along_serves_the_bundled_model() -> None:
 @pytest.mark.parametrize(
     ("text", "channels", "message"),
     [
-        ("t,a\n1,2\n3,nan\n", ["a"], "line 3: a value is not finite"),
-        ("t,a\n1,2\n3,1e39\n", ["a"], "line 3: a value is not finite"),
-        ("t,a\n1,2\n3,two\n", ["a"], "line 3: could not convert string to float: 'two'; expected a number"),
-        ("t,a,b\n1,2,3\n4,5\n", ["a", "b"], "line 3: .*; expected a number in each column"),
-        ("t\n1\n", ["a"], "expected a header of a time column and 1 channels"),
+        ("t,a\n1,2\n3,nan\n", ["a"], "line 3, column 'a': no number; leave such rows out"),
+        ("t,a\n1,2\n3,1e39\n", ["a"], "line 3, column 'a': a number beyond float32"),
+        ("t,a\n1,2\n3,two\n4,5\n6,7\n", ["a"], "line 3, column 'a': 'two' is no number"),
+        ("t,a,b\n1,2,3\n4,5\n", ["a", "b"], "line 3: 2 cells, expected 3"),
+        ("t\n1\n", ["a"], "no column of numbers"),
         ("", ["a"], "expected a header"),
+        ("id,t,a\nx,1,2\ny,1,2\nx,2,3\n", ["a"], "a long table"),
     ],
 )
 def test_a_fault_is_named_with_its_line(tmp_path: Path, text: str, channels: list[str], message: str) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vinocast.data.bundled import bundled_examples
-from vinocast.data.regular import read_input
+from vinocast.data.table import read_table
 from vinocast.data.windows import windows
 from vinocast.errors import SetupError
 
@@ -20,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from vinocast.data.table import Table
 
 # Of the rows, oldest first, those that calibrate; what comes after is held back to measure by.
 CALIBRATION_SHARE = 0.7
@@ -79,41 +78,36 @@ def bundled_series() -> Path:
 
 
 def read_series(path: Path, channels: Sequence[str], *, independent: bool) -> Series:
-    """Read the values of a model's channels from a CSV with a header, whose first column is the time.
+    """Read the values of a model's channels from a wide table.
 
-    Columns are taken by the names of the channels where the header has them all, else in their order. Where there are
+    Columns are taken by the names of the channels where the table has them all, else in their order. Where there are
     fewer than channels, they serve in turn if the channels are ``independent``.
 
     Raises:
-        SetupError: no such file, no header, too few columns, a value that is no finite number.
+        SetupError: what :func:`vinocast.data.table.read_table` raises, a long table, too few columns, an empty cell.
     """
-    try:
-        data = read_input(path)
-        header, *lines = list(csv.reader(io.StringIO(data.decode("utf-8-sig")))) or [[]]
-    except OSError as error:
-        raise SetupError(f"{path}: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise SetupError(f"{path} is no CSV of numbers: {error}") from None
-    columns = _columns(path, [name.strip() for name in header], channels, independent=independent)
-    values = np.empty((len(lines), len(columns)), np.float32)
-    for row, line in enumerate(lines):
-        try:
-            with np.errstate(over="ignore"):
-                values[row] = [float(line[column]) for column in columns]
-        except (IndexError, ValueError) as error:
-            raise SetupError(f"{path}: line {row + 2}: {error}; expected a number in each column") from None
-        if not np.isfinite(values[row]).all():
-            raise SetupError(f"{path}: line {row + 2}: a value is not finite in float32; leave such rows out")
-    return Series(path, hashlib.sha256(data).hexdigest(), values)
+    table = read_table(path)
+    if table.item is not None:
+        raise SetupError(f"{path}: a long table, expected a column for each of {', '.join(channels)}")
+    (item,) = table.items
+    columns = _columns(table, channels, independent=independent)
+    # As rows that follow one another: a row that is not there is left out, as one with an empty cell has to be.
+    (rows,) = np.nonzero(item.lines)
+    values = item.values[rows][:, columns]
+    if (empty := np.argwhere(np.isnan(values))).size:
+        step, column = empty[0].tolist()
+        place = table.place(item, int(rows[step]), columns[column])
+        raise SetupError(f"{place}: no number; leave such rows out")
+    return Series(path, table.sha256, values.astype(np.float32))
 
 
-def _columns(path: Path, header: list[str], channels: Sequence[str], *, independent: bool) -> list[int]:
-    found = len(header) - 1
-    if set(channels) <= set(header):
-        return [header.index(channel) for channel in channels]
-    if found < len(channels) and (found < 1 or not independent):
+def _columns(table: Table, channels: Sequence[str], *, independent: bool) -> list[int]:
+    found = len(table.columns)
+    if set(channels) <= set(table.columns):
+        return [table.columns.index(channel) for channel in channels]
+    if found < len(channels) and not independent:
         raise SetupError(
-            f"{path}: expected a header of a time column and {len(channels)} channels "
-            f"({', '.join(channels)}), got {','.join(header)[:80]!r}"
+            f"{table.source}: expected columns for {len(channels)} channels ({', '.join(channels)}), got "
+            f"{', '.join(table.columns)[:80]!r}"
         )
-    return [1 + index % found for index in range(len(channels))]
+    return [index % found for index in range(len(channels))]

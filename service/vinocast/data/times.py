@@ -30,6 +30,9 @@ FIRST_MOMENT = int(FIRST_DAY.astype("datetime64[ns]").astype(np.int64))
 LAST_MOMENT = int((LAST_DAY + 1).astype("datetime64[ns]").astype(np.int64)) - 1
 SECOND = 10**9
 DAY = 86_400 * SECOND
+# What stands for a date that does not exist.
+NO_DAY = np.iinfo(np.int64).min
+MOST_INT64 = np.iinfo(np.int64).max
 # What is longer is no moment and no step, and is not looked at.
 MOST_TEXT = 64
 MOST_YEARS = LAST_YEAR - FIRST_YEAR
@@ -122,7 +125,8 @@ class Frequency:
             ends = [start + int(step) * self.nanoseconds for step in (steps.min(), steps.max())] if steps.size else []
             if not all(FIRST_MOMENT <= end <= LAST_MOMENT for end in ends):
                 raise ValueError(_outside())
-            times: Times = (start + steps * self.nanoseconds).astype("datetime64[ns]")
+            with np.errstate(over="ignore"):  # what has gone around comes back: the sum is within int64
+                times: Times = np.asarray(start + steps * self.nanoseconds).astype("datetime64[ns]")
             return times
         size = self.months * 31 + self.business_days * 2
         if steps.size and int(np.abs(steps).max()) * size > 4 * MOST_YEARS * 366:
@@ -166,14 +170,14 @@ class Frequency:
         start = self.after(first, 0)
         times = times.astype("datetime64[ns]")
         if self.nanoseconds:
-            steps = (times.astype(np.int64) - int(start.astype(np.int64))) // self.nanoseconds
+            steps = (_distances(start, times) // np.uint64(self.nanoseconds)).astype(np.int64)
         elif self.business_days:
             days = times.astype("datetime64[D]")
             steps = np.busday_count(start.astype("datetime64[D]"), days).astype(np.int64) // self.business_days
         else:
             months = times.astype("datetime64[M]").astype(np.int64)
             steps = (months - int(start.astype("datetime64[M]").astype(np.int64))) // self.months
-        steps = np.maximum(steps, 0)
+        steps = np.where(times < start, 0, steps)
         result: Steps = np.where(self.after(first, steps) == times, steps, -1)
         return result
 
@@ -301,6 +305,7 @@ CODES: dict[str, tuple[str, int]] = {
     "%-m": ("month", 0),
     "%b": ("month_name", -1),
     "%B": ("long_month_name", -1),
+    "%q": ("quarter", 0),
     "%d": ("day", 2),
     "%-d": ("day", 0),
     "%H": ("hour", 2),
@@ -314,6 +319,7 @@ CODES: dict[str, tuple[str, int]] = {
 }
 CODE = re.compile(r"%-?[A-Za-z]")
 MONTH_CODES = {"%m", "%-m", "%b", "%B"}
+DAY_CODES = {"%d", "%-d"}
 LONG_MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
@@ -361,13 +367,12 @@ class Form:
     def _wide_enough(self, parts: _Parts) -> Form:
         form = self
         date, clock = set(CODE.findall(form.date)), set(CODE.findall(form.clock))
-        if ((parts.day != 1).any() and not date & {"%d", "%-d"}) or (
-            (parts.month != 1).any() and not date & MONTH_CODES
-        ):
+        months = parts.month % 3 != 1 if "%q" in date else parts.month != 1
+        if (not date & DAY_CODES and (parts.day != 1).any()) or (not date & MONTH_CODES and months.any()):
             form = replace(form, date="%Y-%m-%d")
         finest = 1 if "%S" in clock else 60 if "%M" in clock else 3600 if clock else 86_400
         if (parts.rest.any() and finest > 1) or (parts.seconds % finest).any():
-            form = replace(form, date=form.date if date & {"%d", "%-d"} else "%Y-%m-%d", clock="%H:%M:%S")
+            form = replace(form, date=form.date if date & DAY_CODES else "%Y-%m-%d", clock="%H:%M:%S")
         if (parts.rest % 10 ** (9 - form.fraction)).any():
             form = replace(form, fraction=next(n for n in (3, 6, 9) if not (parts.rest % 10 ** (9 - n)).any()))
         return form
@@ -403,6 +408,10 @@ class _Parts:
     @cached_property
     def long_month_name(self) -> NDArray[np.str_]:
         return np.array(LONG_MONTHS)[self.month - 1]
+
+    @cached_property
+    def quarter(self) -> Steps:
+        return (self.month + 2) // 3
 
     @cached_property
     def day(self) -> Steps:
@@ -520,6 +529,14 @@ def read_offset(zone: str) -> int | None:
     return (hours * 60 + minutes) * (-1 if zone[0] == "-" else 1)
 
 
+def days_of(years: Steps, months: Steps, days: Steps) -> Steps:
+    """Return days since 1970 of years, months and days [n]; NO_DAY where there is no such date."""
+    known = (years >= FIRST_YEAR) & (years <= LAST_YEAR) & (months >= 1) & (months <= 12)
+    numbers = np.where(known, (years - 1970) * 12 + months - 1, 0).astype("datetime64[M]")
+    known &= (days >= 1) & (days <= _last_day(numbers).astype(np.int64) + 1)
+    return np.where(known, numbers.astype("datetime64[D]").astype(np.int64) + days - 1, NO_DAY)
+
+
 def moment_of(numbers: Sequence[int], nanoseconds: int, text: str) -> int:
     """Return nanoseconds since 1970 of year, month, day, hour, minute, second and a part of a second.
 
@@ -550,7 +567,7 @@ def infer_frequency(times: Times) -> Frequency:
     times = times.astype("datetime64[ns]")
     days = times.astype("datetime64[D]")
     clocks = times - days.astype("datetime64[ns]")
-    distances = np.diff(times.astype(np.int64)).astype(np.int64)
+    distances = np.minimum(_distances(times[:-1], times[1:]), np.uint64(MOST_INT64)).astype(np.int64)
     if (clocks == clocks[0]).all():
         if distances.min() >= 28 * DAY and (found := _infer_months(days)):
             return found
@@ -573,6 +590,12 @@ def _infer_months(days: NDArray[np.datetime64]) -> Frequency | None:
     if (of_month == np.minimum(of_month.max(), lasts)).all():
         return Frequency(months=step)
     return None
+
+
+def _distances(before: Times | np.datetime64, after: Times) -> NDArray[np.uint64]:
+    """Return nanoseconds [n] from earlier times to later ones, which may be more than int64 holds: 292 years."""
+    with np.errstate(over="ignore"):
+        return (after.astype(np.int64) - before.astype(np.int64)).astype(np.uint64)
 
 
 def _most_common(distances: Steps) -> int:
