@@ -17,6 +17,7 @@ __all__ = ["main"]
 
 COMMANDS = (
     "bench",
+    "calibrate",
     "convert",
     "doctor",
     "evaluate",

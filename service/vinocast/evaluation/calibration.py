@@ -266,8 +266,10 @@ def calibrate(
         output: the folder of the copy, which is named after it.
 
     Raises:
-        SetupError: too few values, columns that cannot be, a folder that cannot be written.
+        SetupError: too few values, columns that cannot be, a decay that is none, a folder that cannot be written.
     """
+    if not 0 < decay <= 1:
+        raise SetupError(f"the decay of a weight: expected a share above 0 and at most 1, got {decay}")
     manifest, path = folder.manifest, output.resolve() if output else folder.path
     there = _calibrated(path, folder)
     parts = _parts(folder, values, only, existing=bool(there))
