@@ -104,7 +104,12 @@ class DataPlane:
         self.profile = find_profile(settings.profile)
         self.repository = Repository(settings.models or bundled_models(), settings.default_model, KINDS)
         self.streams = (
-            Streams(settings.max_streams, settings.stream_idle_seconds, settings.max_steps_ahead)
+            Streams(
+                settings.max_streams,
+                settings.stream_idle_seconds,
+                settings.max_steps_ahead,
+                residuals=settings.stream_residuals,
+            )
             if keeps_streams
             else NoStreams()
         )

@@ -95,6 +95,8 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> No
     )
     if request.beyond_a_window:
         _add_terms(plane, request, job)
+    if request.stream is not None and not job.padded:
+        job.expected = plane.streams.find(request.stream).expect(model.name, manifest.horizon)
     together = min(len(manifest.channels), SERIES_PER_PART)
     if (job.rows > together and manifest.layout == "series") or steps > manifest.horizon:
         plane.lane.submit_long(WideForecastJob(job))

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+# Both, where there are enough outcomes of some steps alone.
+QuantilesFrom = Literal["stream", "model", "both"]
+
+
 class WindowSource(Protocol):
     """A window in the form in which it came, which is read when the model, and so its shape, is known.
 
@@ -231,6 +235,8 @@ class Forecasted(Computed):
         padded: how many rows were missing and are made up.
         rollout: whether forecasts were fed back.
         position: of the stream that the window is from; None for any other window.
+        quantiles_from: whether quantiles are from outcomes of the stream or from the model; None where streams keep
+            no outcomes.
     """
 
     points: NDArray[np.float32]
@@ -241,6 +247,7 @@ class Forecasted(Computed):
     padded: int = 0
     rollout: bool = False
     position: StreamPosition | None = None
+    quantiles_from: QuantilesFrom | None = None
 
 
 @dataclass(slots=True)

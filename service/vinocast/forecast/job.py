@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from vinocast.forecast.engine import ForecastEngine
     from vinocast.forecast.kind import ServedForecaster
     from vinocast.forecast.manifest import ForecasterManifest
-    from vinocast.requests import Forecast, Series, SeriesSource
+    from vinocast.forecast.streams import Expected
+    from vinocast.requests import Forecast, QuantilesFrom, Series, SeriesSource
 
 # What is read of series before others go on: as long as an inference.
 PART_SECONDS = 1e-3
@@ -59,6 +60,7 @@ class ForecastJob:
         timestamps: of the steps; None where they are not known.
         filled: how many values of the window are interpolated.
         padded: how many rows of it are made up.
+        expected: where the forecast of a stream waits for its outcomes; None where none are kept.
     """
 
     ticket: Ticket
@@ -75,6 +77,7 @@ class ForecastJob:
     timestamps: Sequence[int] | Sequence[str] | None = None
     filled: int = 0
     padded: int = 0
+    expected: Expected | None = None
 
     @property
     def rows(self) -> int:
@@ -110,19 +113,17 @@ class ForecastJob:
 
     def succeed(self, points: NDArray[np.float32], inference_seconds: float, queue_seconds: float) -> None:
         """Answer with a forecast [steps or more, targets], unless it came out beyond float32."""
-        points = points[: self.steps]
+        whole, points = points, points[: self.steps]
         if not np.isfinite(points).all():
             self.fail(InvalidValueError("the window's values spread too far for a forecast in float32", "past_values"))
             return
-        quantiles = None
-        if self.levels is not None:
+        quantiles, quantiles_from = None, None
+        if self.levels is not None or self.expected is not None:
             try:
-                scales = deviations(self.window.T[list(self.targets)])
-                made = self.model.loaded().quantiles(self.levels, points, scales, self.known)
+                quantiles, quantiles_from = self._quantiles(whole, points)
             except Exception as error:  # noqa: BLE001 - one request must not end the service
                 self.ticket.fail(error)
                 return
-            quantiles = dict(zip(self.levels, made, strict=True))
         self.ticket.succeed(
             Forecasted(
                 self.model.name,
@@ -136,8 +137,24 @@ class ForecastJob:
                 self.padded,
                 self.steps > self.model.manifest.horizon,
                 self.position,
+                quantiles_from,
             )
         )
+
+    def _quantiles(
+        self, whole: NDArray[np.float32], points: NDArray[np.float32]
+    ) -> tuple[dict[float, NDArray[np.float32]] | None, QuantilesFrom | None]:
+        """Return the quantiles that are wanted and whose they are; have a stream's whole forecast wait for outcomes."""
+        engine = self.model.loaded()
+        scales = deviations(self.window.T[list(self.targets)])
+        made, made_from = None, None
+        if self.levels is not None:
+            made = engine.quantiles(self.levels, points, scales, self.known)
+            if self.expected is not None:
+                made_from = self.expected.improve(made, self.levels, points, scales, self.targets)
+        if self.expected is not None:
+            self.expected.remember(whole[: engine.manifest.horizon], scales, self.targets)
+        return None if made is None or self.levels is None else dict(zip(self.levels, made, strict=True)), made_from
 
 
 class _Computation:

@@ -1,7 +1,7 @@
 """Windows kept by the service, so that a client sends one new row instead of the whole window.
 
 A stream is a ring of the last ``context`` rows. Its forecast takes a copy of the window at the moment of the request,
-so rows observed while the request waits do not reach it.
+so rows observed while the request waits do not reach it. What they say of the forecast is kept where it was asked for.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import math
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vinocast.errors import (
     InvalidShapeError,
+    InvalidValueError,
     NotEnoughHistoryError,
     NotFoundError,
     OverloadedError,
@@ -23,17 +25,22 @@ from vinocast.errors import (
     UnknownStreamError,
     quote,
 )
+from vinocast.forecast.outcomes import Outcomes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+
+    from vinocast.requests import QuantilesFrom
 
 DAY_MS = 86_400_000
 # How far the second timestamp of a stream may lie ahead of the first, when nothing is known yet of its steps.
 MOST_DAYS_AHEAD = 366
 # What a step of a stream counts as at least: with the default bound, a silence of 27 hours is none that is refused.
 LEAST_STEP_MS = 1000
+# Mean steps between two rows beyond which rows are taken to be missing between them.
+JUMP = 3
 FORGET = 'if the newest is wrong, drop the stream: op "forget", or DELETE /streams/{stream}'
 log = logging.getLogger(__name__)
 NO_STREAMS = "stream: none is kept where several workers share a port: send past_values, or serve with --workers 1"
@@ -42,8 +49,12 @@ NO_STREAMS = "stream: none is kept where several workers share a port: send past
 class Stream:
     """The last ``context`` rows of one multivariate series, and the timestamp of the newest."""
 
-    def __init__(self, context: int, channels: int, max_steps_ahead: int) -> None:
+    def __init__(self, context: int, channels: int, max_steps_ahead: int, residuals: int = 0) -> None:
         self._max_steps_ahead = max_steps_ahead
+        self._most_residuals = residuals
+        self._model: str | None = None
+        self._outcomes: Outcomes | None = None  # of forecasts of that model
+        self.position = 0  # rows that ever came
         self._ring = np.zeros((context, channels), np.float32)
         self._next = 0  # where the next row goes; once the ring is full, also where the oldest row is
         self.rows = 0
@@ -88,10 +99,18 @@ class Stream:
                     "timestamp_ms",
                 )
             self._ring[self._next - 1 - self.rows_since_newest] = values[0]
+            # Behind others it has been an outcome already, and stays the one it was.
+            if self._outcomes is not None and not self.rows_since_newest:
+                self._outcomes.replace(values[0])
             return
         steps = self.rows_since_newest + len(values)
         if timestamp_ms is not None and self.newest_ms is not None:
             self._check_ahead(timestamp_ms, self.newest_ms, steps)
+        if self._outcomes is not None:
+            if timestamp_ms is not None and self._jumps(timestamp_ms, steps):
+                self._outcomes.skip()
+            self._outcomes.observe(self.position, values)
+        self.position += len(values)
         kept = values[-self.context :]
         first = min(len(kept), self.context - self._next)
         self._ring[self._next : self._next + first] = kept[:first]
@@ -106,6 +125,28 @@ class Stream:
         else:
             self._steps += steps
         self.newest_ms, self.rows_since_newest = timestamp_ms, 0
+
+    def _jumps(self, timestamp_ms: int, steps: int) -> bool:
+        """Whether rows are missing before one that lies so many rows behind the newest that has a time."""
+        if self.newest_ms is None or not self._steps:
+            return False
+        return (timestamp_ms - self.newest_ms) * self._steps > JUMP * steps * (self.newest_ms - self._first_ms)
+
+    def expect(self, model: str, horizon: int) -> Expected | None:
+        """Return where a forecast of the window as it is now waits for its outcomes; None where none are kept.
+
+        They are of the model that was the first to forecast the stream.
+        """
+        if not self._most_residuals:
+            return None
+        if self._outcomes is None:
+            self._model, self._outcomes = model, Outcomes(self._most_residuals, horizon, self.channels)
+        return Expected(self, self._outcomes, self.position) if self._model == model else None
+
+    def since(self, position: int) -> NDArray[np.float32]:
+        """Return the rows [rows, channels] that came after so many, as far as they are kept."""
+        count = min(self.position - position, self.rows)
+        return self._ring[(self._next - count + np.arange(count)) % self.context]
 
     def _check_ahead(self, timestamp_ms: int, newest_ms: int, steps: int) -> None:
         """Refuse rows that lie too far ahead, of which the last is ``steps`` rows behind the newest that has a time.
@@ -151,6 +192,46 @@ class Stream:
         return np.concatenate((self._ring[self._next :], self._ring[: self._next]))
 
 
+@dataclass(frozen=True)
+class Expected:
+    """A forecast of a stream that waits for its outcomes.
+
+    Attributes:
+        stream: of which it is.
+        outcomes: where they go.
+        position: rows of the stream that had come when its window was taken.
+    """
+
+    stream: Stream
+    outcomes: Outcomes
+    position: int
+
+    def remember(self, points: NDArray[np.float32], scales: NDArray[np.float32], channels: Sequence[int]) -> None:
+        """Have the forecast [steps, n] wait; see :meth:`Outcomes.remember`."""
+        self.outcomes.remember(self.position, points, scales, channels, self.stream.since(self.position))
+
+    def improve(
+        self,
+        quantiles: NDArray[np.float32],
+        levels: Sequence[float],
+        points: NDArray[np.float32],
+        scales: NDArray[np.float32],
+        channels: Sequence[int],
+    ) -> QuantilesFrom:
+        """Put the stream's own into quantiles [levels, steps, n], where there are enough; return whose they are now.
+
+        Raises InvalidValueError where one is beyond float32.
+        """
+        residuals, enough = self.outcomes.quantiles(levels, len(points), channels)
+        if not enough.any():
+            return "model"
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.copyto(quantiles, points + residuals * scales, where=enough)
+        if not np.isfinite(quantiles).all():
+            raise InvalidValueError("stream: its values spread too far for quantiles in float32", "stream")
+        return "stream" if enough.all() else "both"
+
+
 class Streams:
     """The streams of a service, bounded in number; those that get no row for a time are dropped.
 
@@ -158,9 +239,16 @@ class Streams:
     """
 
     def __init__(
-        self, limit: int, idle_seconds: float, max_steps_ahead: int, clock: Callable[[], float] = time.monotonic
+        self,
+        limit: int,
+        idle_seconds: float,
+        max_steps_ahead: int,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        residuals: int = 0,
     ) -> None:
         self._limit = limit
+        self._residuals = residuals
         self._idle_seconds = idle_seconds
         self._max_steps_ahead = max_steps_ahead
         self._clock = clock
@@ -191,7 +279,7 @@ class Streams:
         if name in self._streams:
             stream, _ = self._streams[name]
         elif len(self._streams) < self._limit:
-            stream = Stream(context, channels, self._max_steps_ahead)
+            stream = Stream(context, channels, self._max_steps_ahead, self._residuals)
         else:
             raise self._full()
         stream.observe(values, timestamp_ms)

@@ -315,6 +315,8 @@ def described(result: Result | Mapping[str, Any]) -> Mapping[str, Any]:
             if result.position is not None:
                 reply["newest_timestamp_ms"] = result.position.newest_timestamp_ms
                 reply["rows_since_newest"] = result.position.rows_since_newest
+            if result.quantiles_from is not None:
+                reply["quantiles_from"] = result.quantiles_from
         case ForecastedSeries():
             outputs = []
             for output in result.outputs:

@@ -385,6 +385,11 @@ class ForecastReply(Reply):
     rows_since_newest: int | None = Field(
         default=None, description="of a stream alone: rows observed since, which came without a timestamp_ms"
     )
+    quantiles_from: Literal["stream", "model", "both"] | None = Field(
+        default=None,
+        description="of a stream alone, with --stream-residuals: whether quantiles are from its own outcomes, from the "
+        "model's table, or from both, as there are enough outcomes of some steps alone",
+    )
 
 
 class ObserveReply(Reply):
