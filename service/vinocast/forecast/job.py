@@ -146,7 +146,8 @@ class ForecastJob:
     ) -> tuple[dict[float, NDArray[np.float32]] | None, QuantilesFrom | None]:
         """Return the quantiles that are wanted and whose they are; have a stream's whole forecast wait for outcomes."""
         engine = self.model.loaded()
-        scales = deviations(self.window.T[list(self.targets)])
+        # Padding never moves, and would have a band be too narrow.
+        scales = deviations(self.window[self.padded :].T[list(self.targets)])
         made, made_from = None, None
         if self.levels is not None:
             made = engine.quantiles(self.levels, points, scales, self.known)
@@ -407,6 +408,9 @@ class SeriesJob:
         made = None
         if levels is not None:
             scales = deviations(self._columns.T[part])
+            for place, output in enumerate(self._outputs[part]):
+                if output.padded:
+                    scales[place] = deviations(self._columns[output.padded :, self._finished + place])
             made = engine.quantiles(levels, points[part].T, scales, None).transpose(2, 0, 1).copy()
         for place, output in enumerate(self._outputs[part]):
             output.points = points[self._finished + place]

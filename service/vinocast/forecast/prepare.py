@@ -55,8 +55,12 @@ def fill_gaps(window: NDArray[np.float32], most_share: float, path: str, names: 
 
 
 def pad_front(window: NDArray[np.float32], context: int) -> NDArray[np.float32]:
-    """Return [context, series]: fewer rows, one at least, behind as many copies of the first as are missing."""
-    return np.concatenate((np.repeat(window[:1], context - len(window), axis=0), window))
+    """Return [context, series]: fewer rows, one at least, behind as many rows of each series' mean as are missing.
+
+    Of what was measured it is the best that needs no search (docs/quantiles.md, "A context that is too short").
+    """
+    mean = window.mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32)
+    return np.concatenate((np.repeat(mean, context - len(window), axis=0), window))
 
 
 def step_of(freq: str | None) -> Frequency | None:
