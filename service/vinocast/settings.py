@@ -111,7 +111,7 @@ class Settings:
         "quantiles from once there are 100 of a step (or as many as this, if that is less), before that from the "
         "model's table; 0 keeps none. For 7 channels and 96 steps each takes 2.7 kB of a stream that is forecast, and "
         "258 kB more.",
-        type=click.IntRange(0, 100_000),
+        type=click.IntRange(0, 1000),
     )
     max_steps_ahead: int = _setting(
         100_000,

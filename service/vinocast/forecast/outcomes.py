@@ -114,7 +114,9 @@ class Outcomes:
         The rank of a level is ``level * (count + 1)``, as split conformal prediction has it. What is not enough is
         some number.
         """
-        kept = np.sort(self._residuals[:steps, list(channels)], axis=-1)
+        # Taken, not indexed, which would lay them out in an order that takes four times as long to sort.
+        kept = np.take(self._residuals[:steps], channels, axis=1)
+        kept.sort(axis=-1)
         counts = kept.shape[-1] - np.isnan(kept).sum(axis=-1)
         rank = np.asarray(levels)[:, None, None] * (counts + 1) - 1
         rank = np.clip(rank, 0, np.maximum(counts - 1, 0))
