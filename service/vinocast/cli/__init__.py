@@ -22,6 +22,7 @@ COMMANDS = (
     "doctor",
     "evaluate",
     "fetch-data",
+    "forecast",
     "infer-chain",
     "raster",
     "serve",

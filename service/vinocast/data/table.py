@@ -131,6 +131,11 @@ class Table:
     word: str
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def step(self) -> str:
+        """The step from one time to the next, in words."""
+        return f"{self.frequency.nanoseconds / self.form.epoch:g}" if self.counted else str(self.frequency)
+
     def times(self, item: Item, first: int, count: int) -> Times:
         """Return the times of an item's steps, from so many after its first one on, datetime64[ns] [count].
 

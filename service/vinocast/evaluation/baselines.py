@@ -5,20 +5,27 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from vinocast.data.times import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
+    from vinocast.data.times import Frequency
+
 # Origins within a history at which a baseline is tried, to see how far off it is.
 ORIGINS = 60
 # Of the autocorrelation of the differences: what a season has at least, beside four deviations of what chance gives.
 LEAST_CORRELATION = 0.15
 CHANCE = 4.0
+# The same for a season that is usual, of which there are few.
+LEAST_USUAL, USUAL_CHANCE = 0.08, 2.5
 # How near to the highest peak an earlier one must come to be the season: multiples of a season are peaks as well.
 NEARLY = 0.85
 
@@ -73,14 +80,33 @@ def residual_quantiles(
     return points + np.quantile(residuals, levels, axis=0)
 
 
-def find_season(history: ArrayLike) -> int:
+def usual_seasons(frequency: Frequency) -> list[int]:
+    """Return how many steps an hour, a day, a week or a year has, as far as that is a whole number above 1."""
+    if frequency.business_days:
+        lengths = [Fraction(count, frequency.business_days) for count in (5, 21, 260)]
+    elif frequency.months:
+        lengths = [Fraction(count, frequency.months) for count in (12,)]
+    else:
+        lengths = [Fraction(count * DAY, frequency.nanoseconds) for count in (Fraction(1, 24), 1, 7)]
+        lengths += [Fraction(52)] if frequency.nanoseconds == 7 * DAY else []
+    return [int(length) for length in lengths if length > 1 and length.denominator == 1]
+
+
+def find_season(history: ArrayLike, usual: Sequence[int] = ()) -> int:
     """Return after how many points the series [..., points] repeat themselves; 1 where they do not.
 
-    It is the lag of the first peak of the autocorrelation that comes near the highest one; of the differences, as a
-    trend would drown it. All series are taken together, and a season must fit three times.
+    It is the first usual season whose autocorrelation comes near that of the best of them, else the lag of the first
+    peak that comes near the highest; of the differences, as a trend would drown it. All series are taken together, and
+    a season must fit three times.
+
+    Args:
+        history: [..., points].
+        usual: seasons to try first, in points, the shortest first.
     """
     past = np.asarray(history, np.float64)
-    moves = np.diff(past.reshape(-1, past.shape[-1]), axis=-1)
+    # Of ranks, so that two outliers are no season.
+    ranks = past.reshape(-1, past.shape[-1]).argsort(axis=-1, kind="stable").argsort(axis=-1, kind="stable")
+    moves = np.diff(np.where(past.reshape(ranks.shape).std(axis=-1, keepdims=True) > 0, ranks, 0).astype(np.float64))
     moves = moves - moves.mean(axis=-1, keepdims=True)
     moves = moves[moves.any(axis=-1)]
     points = moves.shape[-1]
@@ -92,6 +118,15 @@ def find_season(history: ArrayLike) -> int:
     correlation = np.fft.irfft(power)[: most + 2]
     # As if each lag had as many pairs: without it long seasons would weigh less.
     correlation = correlation / (points - np.arange(len(correlation)))
+    known = [
+        lag
+        for lag in usual
+        if lag < len(correlation)
+        and correlation[lag] >= max(LEAST_USUAL, USUAL_CHANCE / np.sqrt((points - lag) * len(moves)))
+    ]
+    if known:
+        best = max(correlation[lag] for lag in known)
+        return next(lag for lag in known if correlation[lag] >= NEARLY * best)
     inner = correlation[1:-1]
     peaks = (inner > correlation[:-2]) & (inner >= correlation[2:])
     peaks[0] = False  # a lag of 1 is no season

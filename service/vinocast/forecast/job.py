@@ -158,7 +158,7 @@ class ForecastJob:
         return None if made is None or self.levels is None else dict(zip(self.levels, made, strict=True)), made_from
 
 
-class _Computation:
+class Computation:
     """Forecasts of some columns of a window, in parts of one inference each, and as far as is wanted.
 
     What is beyond the horizon is forecast from the forecast: the columns that are wanted go on by themselves where
@@ -218,7 +218,7 @@ class WideForecastJob:
     def __init__(self, job: ForecastJob) -> None:
         self._job = job
         self._started: float | None = None
-        self._computation = _Computation(job.window, job.targets, job.steps)
+        self._computation = Computation(job.window, job.targets, job.steps)
 
     @property
     def ticket(self) -> Ticket:
@@ -299,7 +299,7 @@ class SeriesJob:
         self._columns = np.empty((len(source), manifest.context), np.float32).T
         self._outputs: list[ForecastOfOne] = []
         self._times: dict[tuple[str, int], Sequence[str]] = {}  # many series start together
-        self._computation = _Computation(self._columns, range(len(source)), self._steps)
+        self._computation = Computation(self._columns, range(len(source)), self._steps)
         self._points: NDArray[np.float32] | None = None
         self._finished = 0
 
