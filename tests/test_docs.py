@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import click
+import numpy as np
 import orjson
 import pytest
 from PIL import Image
@@ -123,6 +124,35 @@ def test_the_commands_for_a_picture_of_a_glyph_lead_to_its_label(tmp_path: Path)
     reply = orjson.loads(answer)
     assert reply["results"][0]["topk"][0]["label"] == "65_latin"
     assert "warnings" not in reply
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_guide_to_files_run(tmp_path: Path) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    blocks = re.findall(r"```\n(.*?)```", (ROOT / "docs" / "forecast-files.md").read_text(), re.DOTALL)
+    commands = [block.replace(".venv/bin/vinocast", str(VINOCAST)) for block in blocks if "vinocast" in block]
+    done = [
+        subprocess.run(["bash", "-ec", command], cwd=tmp_path, capture_output=True, text=True, check=True)
+        for command in commands
+    ]
+    first, backtest, _, many = (each.stdout for each in done)
+    (shown,) = (block for block in blocks if block.startswith("second,"))
+    (header, *rows), (shown_header, *shown_rows) = first.splitlines(), shown.splitlines()
+    assert header == shown_header
+    for row, shown_row in zip(rows, shown_rows, strict=True):
+        assert np.fromstring(row, sep=",") == pytest.approx(np.fromstring(shown_row, sep=","), rel=1e-4)
+    assert re.search(r"^  last value +[\d.]+ +", backtest, re.MULTILINE)
+    assert "<html" in (tmp_path / "memory.html").read_text()
+    assert len(orjson.loads((tmp_path / "memory.json").read_bytes())["predictions"]) == 96
+    assert [row.split(",")[:2] for row in many.splitlines()] == [
+        ["item_id", "second"], ["user", "3600"], ["user", "3601"], ["system", "3600"], ["system", "3601"]
+    ]  # fmt: skip
+
+
+def test_every_option_of_forecast_is_in_its_guide() -> None:
+    guide = (ROOT / "docs" / "forecast-files.md").read_text()
+    options = {option for parameter in COMMANDS["forecast"].params for option in parameter.opts if option[:2] == "--"}
+    assert {option for option in options if option not in guide} == {"--strict-profile", "--format"}
 
 
 def test_the_python_example_of_the_readme_runs() -> None:

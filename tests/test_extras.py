@@ -27,6 +27,9 @@ NEEDS = [
     ("train", "torch", ["train", "forecast", "--data", "nowhere.csv", "--output", "never"]),
     ("train", "torch", ["train", "glyphs", "--fonts", "nowhere", "--output", "never", "--work", "never"]),
     ("bench", "plotly", ["bench", "--quick", "--plot", "never.html"]),
+    ("plot", "plotly", ["forecast", "never.csv", "--plot", "never.html"]),
+    ("plot", "matplotlib", ["forecast", "never.csv", "--plot", "never.png"]),
+    ("files", "pyarrow", ["forecast", "never.csv", "--output", "never.parquet"]),
 ]
 
 

@@ -17,16 +17,15 @@ import pyarrow
 import pytest
 import vinocast
 from conftest import SHARED_DATA
+from file_support import TABLE, walk, write_long, write_models, write_wide
 from numpy.typing import NDArray
 from PIL import Image
 from pyarrow import parquet
-from support import MODEL, MODELS, ROOT, VINOCAST, RunVinocast, change_manifest, copy_model, fix_hashes
+from support import MODEL, MODELS, ROOT, VINOCAST, RunVinocast
 from vinocast.data.times import read_frequency, read_moment
-from vinocast.forecast.manifest import QUANTILES_FILE, open_forecaster
-from vinocast.forecast.quantiles import QuantileTable, deviations
+from vinocast.forecast.quantiles import deviations
 
 HOST = ROOT / "examples" / "host.csv"
-GRID = np.array([0, 0.1, 0.5, 0.9, 1])
 
 
 @pytest.fixture(scope="module")
@@ -36,39 +35,7 @@ def model() -> vinocast.Forecaster:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two models: ``plain`` has no table of residuals, ``sure`` one that the tests know."""
-    root = tmp_path_factory.mktemp("models")
-    for name in ("plain", "sure"):
-        folder = copy_model(root, name)
-        files = {each: "" for each in open_forecaster(folder).manifest.files if each != QUANTILES_FILE}
-        (folder / QUANTILES_FILE).unlink(missing_ok=True)
-        if name == "sure":
-            (folder / QUANTILES_FILE).write_bytes(TABLE.packed())
-            files[QUANTILES_FILE] = ""
-        change_manifest(folder, files=files)
-        fix_hashes(folder)
-    return root
-
-
-def make_table() -> QuantileTable:
-    residuals = np.sort(np.random.default_rng(0).standard_normal((8, 96, len(GRID))), axis=-1).astype(np.float32)
-    return QuantileTable(GRID, residuals[:-1], residuals[-1])
-
-
-TABLE = make_table()
-
-
-def walk(steps: int, columns: int = 1, seed: int = 0) -> NDArray[np.float64]:
-    return np.round(50 + np.random.default_rng(seed).standard_normal((steps, columns)).cumsum(axis=0), 3)
-
-
-def write_wide(path: Path, values: NDArray[np.float64], step: str = "h", start: str = "2024-03-01 00:00") -> list[str]:
-    """Write a wide table and return its times."""
-    times = read_moment(start).after(read_frequency(step), 0, len(values))
-    rows = [",".join([time, *("" if np.isnan(cell) else f"{cell}" for cell in row)])
-            for time, row in zip(times, values, strict=True)]  # fmt: skip
-    path.write_text("\n".join([",".join(["date", *(f"c{n}" for n in range(values.shape[1]))]), *rows, ""]))
-    return times
+    return write_models(tmp_path_factory.mktemp("models"))
 
 
 def rows_of(text: str) -> tuple[list[str], list[list[str]]]:
@@ -149,13 +116,6 @@ def test_a_file_of_one_column_is_counted(
     assert [row[0] for row in rows] == [str(step) for step in range(513, 609)]
     assert close(numbers(rows), expected(model, values), values)
     assert "no column of times: steps are counted" in done.stderr
-
-
-def write_long(path: Path, values: NDArray[np.float64]) -> None:
-    times = read_moment("2024-01-31").after(read_frequency("D"), 0, len(values))
-    lines = [f"item {n},{time},{value}" for n, column in enumerate(values.T)
-             for time, value in zip(times, column, strict=True)]  # fmt: skip
-    path.write_text("\n".join(["item_id,timestamp,target", *lines, ""]))
 
 
 @pytest.mark.slow

@@ -1,0 +1,151 @@
+"""``--backtest``: windows one forecast apart at the end of a file, and figures that numpy comes to as well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+import vinocast
+from file_support import TABLE, walk, write_long, write_models, write_wide
+from numpy.typing import NDArray
+from support import RunVinocast
+from vinocast.forecast.quantiles import deviations
+
+STEPS, WINDOWS, SEASON = 10, 3, 24
+LEVELS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_models(tmp_path_factory.mktemp("models"))
+
+
+def seasonal(steps: int, columns: int) -> NDArray[np.float64]:
+    at = np.arange(steps)[:, None]
+    noise = np.random.default_rng(2).normal(size=(steps, columns))
+    wave = np.sin(2 * np.pi * at / SEASON) + 0.7 * np.sin(4 * np.pi * at / SEASON)
+    return np.round(100 + 10 * np.arange(1, columns + 1) * wave + noise, 3)
+
+
+def figures(values: NDArray[np.float64], model: vinocast.Forecaster, unit: float = 1.0) -> dict[str, dict[str, float]]:
+    """What numpy comes to for one series [steps]; quantiles are those of a series that the model does not know."""
+    found: dict[str, dict[str, list[Any]]] = {}
+    for back in range(WINDOWS, 0, -1):
+        stop = len(values) - back * STEPS
+        history, actual = values[stop - 512 : stop], values[stop : stop + STEPS]
+        window = np.zeros((512, 7), np.float32)
+        window[:, 0] = history
+        points = np.asarray(model.forecast(window))[:STEPS, 0]
+        scale = deviations(history[None].astype(np.float32))
+        quantiles = TABLE.quantiles(LEVELS, points[:, None], scale, None)[..., 0]
+        spread = np.abs(history[SEASON:] - history[:-SEASON]).mean()
+        for name, forecast, made in (
+            ("sure", points, quantiles),
+            ("last value", np.full(STEPS, history[-1]), None),
+            (f"seasonal naive ({SEASON})", history[-SEASON:][:STEPS], None),
+            ("drift", history[-1] + (history[-1] - history[0]) / 511 * np.arange(1, STEPS + 1), None),
+        ):
+            of = found.setdefault(name, {"error": [], "mase": [], "pinball": [], "inside": [], "size": []})
+            error = actual - forecast
+            of["error"].append(error)
+            of["mase"].append(np.abs(error) / spread)
+            of["size"].append(np.abs(actual))
+            if made is not None:
+                loss = [np.maximum(level * (actual - made[place]), (level - 1) * (actual - made[place]))
+                        for place, level in enumerate(LEVELS)]  # fmt: skip
+                of["pinball"].append(np.mean(loss))
+                of["inside"].append((actual >= made[0]) & (actual <= made[-1]))
+    return {
+        name: {
+            "mse": float(np.mean(np.square(of["error"]))) / unit**2,
+            "mae": float(np.mean(np.abs(of["error"]))) / unit,
+            "mase": float(np.mean(of["mase"])),
+            **({"weighted_quantile_loss": float(2 * np.mean(of["pinball"]) / np.mean(of["size"])),
+                "coverage": float(np.mean(of["inside"]))} if of["pinball"] else {}),
+        }
+        for name, of in found.items()
+    }  # fmt: skip
+
+
+def test_the_figures_are_numpys(run_vinocast: RunVinocast, models: Path, tmp_path: Path) -> None:
+    values = seasonal(700, 2)
+    write_wide(tmp_path / "mine.csv", values)
+    done = run_vinocast("forecast", tmp_path / "mine.csv", "--models", models, "--default-model", "sure", "--backtest",
+                        str(WINDOWS), "--prediction-length", str(STEPS), "--json")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = orjson.loads(done.stdout)
+    assert {key: report[key] for key in ("model", "windows", "steps", "series", "season", "levels")} == {
+        "model": "sure", "windows": WINDOWS, "steps": STEPS, "series": 2, "season": SEASON, "levels": LEVELS,
+    }  # fmt: skip
+    model = vinocast.load(models / "sure")
+    by_column = [figures(values[:, column], model) for column in (0, 1)]
+    for column, expected in zip(("c0", "c1"), by_column, strict=True):
+        assert list(report["scores"][column]) == list(expected)
+        for name, scores in expected.items():
+            for score, figure in scores.items():
+                assert report["scores"][column][name][score] == pytest.approx(figure, rel=1e-3), (column, name, score)
+    # Of all columns errors are in units of each column's deviation before the first window.
+    units = values[: -WINDOWS * STEPS].std(axis=0)
+    for name in by_column[0]:
+        scaled = np.mean([figures(values[:, each], model, units[each])[name]["mse"] for each in (0, 1)])
+        assert report["scores"]["all columns"][name]["mse"] == pytest.approx(scaled, rel=1e-3)
+
+
+def test_it_is_printed_for_a_person(run_vinocast: RunVinocast, models: Path, tmp_path: Path) -> None:
+    write_wide(tmp_path / "mine.csv", seasonal(700, 1))
+    common = ["forecast", tmp_path / "mine.csv", "--models", models, "--backtest", "2", "--prediction-length", "24"]
+    done = run_vinocast(*common, "--default-model", "plain")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "2 windows of 24 steps, of 1 series; a season of 24 steps"
+    assert [line.split() for line in lines[2:4]] == [["c0"], ["MSE", "MAE", "MASE", "WQL", "in", "0.1-0.9"]]
+    assert [line[:22].strip() for line in lines[4:8]] == ["plain", "last value", "seasonal naive (24)", "drift"]
+    assert lines[4].endswith(" -")  # it has no quantiles
+    assert lines[5].endswith("%")
+    done = run_vinocast(*common, "--default-model", "sure", "--season", "12")
+    assert "seasonal naive (12)" in done.stdout
+    assert done.stdout.splitlines()[4].endswith("%")
+
+
+def test_more_windows_than_the_file_holds_are_refused(run_vinocast: RunVinocast, models: Path, tmp_path: Path) -> None:
+    write_wide(tmp_path / "mine.csv", walk(512 + 96 * 2))
+    common = ["forecast", tmp_path / "mine.csv", "--models", models, "--default-model", "plain", "--json"]
+    assert orjson.loads(run_vinocast(*common, "--backtest", "2").stdout)["windows"] == 2
+    done = run_vinocast(*common, "--backtest", "3")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "--backtest 3: its 704 steps hold 2 windows of 96 steps behind the 512 that the model reads" in done.stderr
+    padded = run_vinocast(*common, "--backtest", "7", "--short", "pad")
+    assert orjson.loads(padded.stdout)["windows"] == 7
+    done = run_vinocast(*common, "--backtest", "8", "--short", "pad")
+    assert "hold 7 windows" in done.stderr
+    for option in ("--output", "--plot"):
+        done = run_vinocast(*common, "--backtest", "1", option, tmp_path / "out.html")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"{option} is of a forecast" in done.stderr
+
+
+def test_a_long_table_is_scored_as_one(run_vinocast: RunVinocast, models: Path, tmp_path: Path) -> None:
+    values = walk(560, 30)
+    write_long(tmp_path / "long.csv", values)
+    common = ["forecast", tmp_path / "long.csv", "--models", models, "--default-model", "plain", "--json"]
+    done = run_vinocast(*common, "--backtest", "2", "--prediction-length", "20")
+    report = orjson.loads(done.stdout)
+    assert (report["series"], list(report["scores"])) == (30, ["target"])
+    errors = [values[stop : stop + 20] - values[stop - 1] for stop in (520, 540)]
+    assert report["scores"]["target"]["last value"]["mse"] == pytest.approx(float(np.mean(np.square(errors))))
+
+
+def test_what_is_missing_is_not_scored(run_vinocast: RunVinocast, models: Path, tmp_path: Path) -> None:
+    values = walk(560)
+    values[545, 0] = np.nan
+    write_wide(tmp_path / "mine.csv", values)
+    common = ["forecast", tmp_path / "mine.csv", "--models", models, "--default-model", "plain", "--json"]
+    done = run_vinocast(*common, "--backtest", "1", "--prediction-length", "20")
+    errors = values[540:, 0] - values[539, 0]
+    scored = orjson.loads(done.stdout)["scores"]["c0"]["last value"]
+    assert scored["mse"] == pytest.approx(float(np.nanmean(np.square(errors))))
+    done = run_vinocast(*common, "--backtest", "2", "--prediction-length", "10")
+    assert done.returncode == 1
+    assert "line 547, column 'c0': no value" in done.stderr
