@@ -19,7 +19,7 @@ from vinocast.errors import SetupError, printable, shown
 from vinocast.extras import missing_extra
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -30,6 +30,9 @@ MOST_COLUMNS = 10_000
 MOST_CELLS = 10_000_000
 # Lines that are looked at to find how a file is written.
 SAMPLE_LINES = 200
+# That are in memory as rows.
+ROWS_TOGETHER = 4096
+NO_LINES = np.empty(0, np.int64)
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 STANDARD_INPUT = "-"
 # What an empty cell is written as, in lower case.
@@ -118,38 +121,54 @@ def _read_csv(source: str, data: bytes) -> Cells:
         raise SetupError(f"{source}: it is empty: expected a header and rows")
     decimal_comma = _is_one_column_of_decimal_commas(sample)
     separator = "\n" if decimal_comma else _find_separator(sample)
-    rows, numbers = _split(source, text, separator)
-    if not rows:
+    rows = _split(source, text, separator)
+    first = list(itertools.islice(rows, SAMPLE_LINES))
+    if not first:
         raise SetupError(f"{source}: nothing but separators: expected a header and rows")
-    begin, header = _find_header(rows)
+    begin, header = _find_header([row for row, _ in first])
     if begin:
         notes.append(f"{_counted(begin, 'line')} before the header passed over: {_cut(sample[0])!r}")
     if separator not in ",\n":
         notes.append(f"columns are separated by {SEPARATORS[separator]}")
-    names = rows[begin] if header else [f"column_{place + 1}" for place in range(len(rows[begin]))]
+    names = first[begin][0] if header else [f"column_{place + 1}" for place in range(len(first[begin][0]))]
     if header:
         begin += 1
     else:
         notes.append(f"no header: columns are called {', '.join(names[:3])}{', …' if len(names) > 3 else ''}")
-    body, places = rows[begin:], np.array(numbers[begin:], np.int64)
-    if header and body and len(body[0]) == len(names) + 1 and all(len(row) == len(body[0]) for row in body):
-        names = ["", *names]
-    cells = Cells(source, hashlib.sha256(data).hexdigest(), [], places, decimal_comma=decimal_comma, notes=notes)
-    if not body:
-        raise cells.fault("a header and no rows" if header else "no rows")
+    if header and begin < len(first) and len(first[begin][0]) == len(names) + 1 and first[begin][0][-1]:
+        names = ["", *names]  # as R writes the names of rows
+    cells = Cells(source, hashlib.sha256(data).hexdigest(), [], NO_LINES, decimal_comma=decimal_comma, notes=notes)
     if len(names) > MOST_COLUMNS:
         raise cells.fault(f"{len(names)} columns, more than the {MOST_COLUMNS} that are read: leave some out")
     names = _own_names(names, notes)
-    for place, row in enumerate(body):
-        if len(row) != len(names):
-            if len(row) > len(names) and not any(row[len(names) :]):
-                del row[len(names) :]
-                continue
-            raise cells.fault(f"{_counted(len(row), 'cell')}, expected {len(names)}, one for each column", place)
-    # Column by column, and the rows let go, as texts take the most memory.
-    columns = [list(column) for column in zip(*body, strict=True)]
+    columns, cells.lines = _by_column(source, itertools.chain(first[begin:], rows), len(names))
+    if not len(cells.lines):
+        raise cells.fault("a header and no rows" if header else "no rows")
     cells.columns = [Column(name, column) for name, column in zip(names, columns, strict=True)]
     return cells
+
+
+def _by_column(
+    source: str, rows: Iterator[tuple[list[str], int]], count: int
+) -> tuple[list[list[str]], NDArray[np.int64]]:
+    """Return the texts of each of so many columns, and the line of each row.
+
+    Rows are let go a part at a time: many lists together would have Python search them for garbage again and again.
+    """
+    columns: list[list[str]] = [[] for _ in range(count)]
+    lines: list[int] = []
+    while part := list(itertools.islice(rows, ROWS_TOGETHER)):
+        for row, line in part:
+            if len(row) != count:
+                if len(row) < count or any(row[count:]):
+                    raise SetupError(
+                        f"{source}: line {line}: {_counted(len(row), 'cell')}, expected {count}, one for each column"
+                    )
+                del row[count:]
+            lines.append(line)
+        for column, texts in zip(columns, zip(*(row for row, _ in part), strict=True), strict=True):
+            column.extend(texts)
+    return columns, np.array(lines, np.int64)
 
 
 def _decode(source: str, data: bytes) -> tuple[str, list[str]]:
@@ -214,25 +233,22 @@ def _heads(sample: Sequence[str], separator: str, count: int) -> bool:
     return other is None or any(cell.strip() and not any(map(str.isdecimal, cell)) for cell in first)
 
 
-def _split(source: str, text: str, separator: str) -> tuple[list[list[str]], list[int]]:
-    """Return the cells of each row that has any, and the line that it begins in."""
-    rows: list[list[str]] = []
-    numbers: list[int] = []
+def _split(source: str, text: str, separator: str) -> Iterator[tuple[list[str], int]]:
+    """Yield the cells of each row that has any, and the line that it begins in."""
     cells = before = 0
     lines = io.StringIO(text, newline="")
     reader = csv.reader(lines, delimiter="," if separator == "\n" else separator, strict=True, skipinitialspace=True)
     try:
         for row in ([line] for line in lines) if separator == "\n" else reader:
             line, before = before + 1, before + 1 if separator == "\n" else reader.line_num
-            if any(map(str.strip, row)):
-                rows.append(list(map(str.strip, row)))
-                numbers.append(line)
+            stripped = list(map(str.strip, row))
+            if any(stripped):
+                yield stripped, line
                 cells += len(row)
                 if cells > MOST_CELLS:
                     raise SetupError(f"{source}: more than {MOST_CELLS} cells: leave out columns or older rows")
     except csv.Error as error:
         raise SetupError(f"{source}: line {before + 1}: no CSV: {error}") from None
-    return rows, numbers
 
 
 def _find_header(rows: Sequence[Sequence[str]]) -> tuple[int, bool]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from vinocast.data.times import MONTHS, NO_DAY, SECOND, Form, days_of, read_offset
+from vinocast.data.times import FIRST_YEAR, LAST_YEAR, MONTHS, NO_DAY, SECOND, Form, days_of, read_offset
 from vinocast.errors import shown
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ def read_moments(texts: Sequence[str], order: DayOrder | None = None) -> Moments
         parts.put_in_order(order or parts.find_order(texts))
     days = days_of(parts.year, parts.month, parts.day)
     if (bad := _first((days == NO_DAY) | parts.wrong_clock())) is not None:
+        if not FIRST_YEAR <= parts.year[bad] <= LAST_YEAR:
+            raise MomentError(f"expected a year from {FIRST_YEAR} to {LAST_YEAR}, got '{shown(texts[bad])}'", bad)
         raise MomentError(f"there is no such date or time as '{shown(texts[bad])}'", bad)
     seconds = ((days * 24 + parts.hour) * 60 + parts.minute) * 60 + parts.second
     times = (seconds * SECOND + parts.nanosecond).astype("datetime64[ns]")

@@ -238,10 +238,23 @@ class _Reader:
         for column in named:
             if found := self.as_numbers_of_time(column):
                 return found
+        self.check_names_of_time(named)
         first_column = self.cells.columns[0]
         if len(self.left) > 1 and first_column.name in self.left and self.counts_rows(first_column):
             return self.as_numbers_of_time(first_column)
         return None
+
+    def check_names_of_time(self, named: Sequence[Column]) -> None:
+        """Raise SetupError for texts that should be times, by their column's name: else steps would only be counted."""
+        for column in named:
+            for row, text in enumerate(column.texts or []):
+                if text and read_numbers([text], ".")[1][0]:
+                    raise self.cells.fault(
+                        f"'{printable(text[:40])}' is no date or time that can be read: write 2026-01-31 12:00, or "
+                        "take the column out and steps are counted",
+                        row,
+                        column.name,
+                    )
 
     def as_time(self, column: Column, *, named: bool) -> _Time | None:
         if column.times is not None:
@@ -343,7 +356,7 @@ class _Reader:
         """Return the column of the items, their names in order, and of each row [rows] which it is."""
         if self.options.item is not None:
             return self.group(self.columns[self.options.item])
-        together = time is not None and len(np.unique(time.times)) < self.rows
+        together = time is not None and not (np.diff(np.sort(time.times)) > np.timedelta64(0)).all()
         if time is None or together:
             for column in self.left.values():
                 if plain_name(column.name) in ITEM_NAMES and self.repeats(column):
@@ -413,7 +426,12 @@ class _Reader:
             names = ", ".join(f"'{printable(name)}'" for name in left_out[:5]) + ", …" * (len(left_out) > 5)
             self.notes.append(f"left out, as no numbers to forecast: {names}")
         if not values:
-            raise self.cells.fault("no column of numbers to forecast")
+            written = ((name, self.left[name].texts or []) for name in left_out)
+            found = next(((name, row, text) for name, each in written for row, text in enumerate(each) if text), None)
+            if found is None:
+                raise self.cells.fault("no column of numbers to forecast")
+            name, row, text = found
+            raise self.cells.fault(f"no column of numbers to forecast, and '{printable(text[:40])}' is none", row, name)
         return values
 
     def find_decimal(self, plain: dict[str, NDArray[np.float64] | None]) -> Decimal:
