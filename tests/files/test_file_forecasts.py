@@ -214,7 +214,7 @@ def test_short_series_are_refused_or_padded(
     done = run_vinocast("forecast", tmp_path / "short.csv", "--short", "pad", "--format", "json")
     answer = orjson.loads(done.stdout)
     assert answer["padded"] == 472
-    padded = np.concatenate([np.repeat(values[:1], 472, axis=0), values])
+    padded = np.concatenate([np.repeat(values.mean(axis=0, keepdims=True), 472, axis=0), values])
     assert close(np.array(answer["predictions"]), expected(model, padded), padded)
 
 
@@ -249,6 +249,13 @@ def test_quantiles_are_those_of_the_models_table(run_vinocast: RunVinocast, mode
     for column, channel in ((0, None), (1, [6])):
         made = TABLE.quantiles([0.1, 0.9], table[:, [column]], scales[[column]], channel)
         np.testing.assert_allclose(table[:, [2 + column, 4 + column]], made[..., 0].T, rtol=1e-5)
+    # Of a series that is short the bands go by what is known of it.
+    write_wide(path, values[-40:, :1])
+    done = run_vinocast("forecast", path, "--models", models, "--default-model", "sure", "--quantiles", "0.9,0.1",
+                        "--short", "pad")  # fmt: skip
+    table = numbers(rows_of(done.stdout)[1])
+    made = TABLE.quantiles([0.1, 0.9], table[:, :1], deviations(values[-40:, :1].T.astype(np.float32)), None)
+    np.testing.assert_allclose(table[:, 1:], made[..., 0].T, rtol=1e-5)
     refused = run_vinocast("forecast", path, "--models", models, "--default-model", "plain", "--quantiles", "0.5")
     assert refused.returncode == 1
     assert "--quantiles: model plain has no table of residuals; make one with 'vinocast calibrate'" in refused.stderr

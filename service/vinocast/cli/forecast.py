@@ -70,7 +70,7 @@ class Names(click.ParamType[tuple[str, ...]]):
     "--short",
     type=click.Choice(["refuse", "pad"]),
     default="refuse",
-    help="What becomes of series shorter than the model reads; pad puts copies of the first value before them.",
+    help="What becomes of series shorter than the model reads; pad puts their mean before them.",
 )
 @click.option("--dates", type=click.Choice(["dmy", "mdy"]), help="Order of 01/02/2026, where no row tells.")
 @click.option("--decimal", type=click.Choice([".", ","]), help="What begins the fraction of 1,234, where no row tells.")

@@ -84,7 +84,8 @@ def run(asked: Asked) -> None:
         return
     forecasts = list(forecaster.forecast([(item, len(item.lines)) for item in table.items]))
     _say_what_was_made_up(table, forecasts)
-    title = f"{forecaster.steps} steps of {table.step} by model {forecaster.name}"
+    count = f"{forecaster.steps} step{'s' * (forecaster.steps != 1)}"
+    title = f"{count} of {table.step} by model {forecaster.name}"
     _say(table, f"{title}, for {len(table.items) * len(table.columns)} series")
     if asked.plot is not None:
         _draw(asked.plot, title, table, levels, forecasts)

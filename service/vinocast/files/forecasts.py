@@ -171,7 +171,7 @@ class TableForecaster:
                 whose = "" if item.name is None else f"{self.table.item} '{printable(item.name)}': "
                 raise SetupError(
                     f"{self.table.source}: {whose}{rows} steps are fewer than the {self.context} that model "
-                    f"{self.name} reads: --short pad puts copies of the first before them"
+                    f"{self.name} reads: --short pad puts their mean before them"
                 )
             values = pad_front(values, self.context)
         return Window(item, stop, values, filled, self.context - rows)
@@ -228,20 +228,23 @@ class TableForecaster:
             item = windows[int((~np.isfinite(points)).any(axis=0).argmax()) // len(self._columns)].item
             whose = "" if item.name is None else f" of '{printable(item.name)}'"
             raise SetupError(f"{self.table.source}: values{whose} spread too far for a forecast in float32")
-        quantiles = self._quantiles(points, series)
+        quantiles = self._quantiles(points, windows)
         back = np.argsort(self._columns)
         for place, window in enumerate(windows):
             columns = place * len(self._columns) + back
             yield ItemForecast(window, points[:, columns], quantiles[..., columns])
 
-    def _quantiles(self, points: NDArray[np.float32], series: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _quantiles(self, points: NDArray[np.float32], windows: Sequence[Window]) -> NDArray[np.float32]:
         """Return quantiles [levels, steps, n]: by channel where the model knows the column's name."""
         levels = self._wishes.levels
         quantiles = np.empty((len(levels), *points.shape), np.float32)
         if not levels:
             return quantiles
-        scales = deviations(series)
-        channels = list(itertools.islice(itertools.cycle(self._known[place] for place in self._columns), len(series)))
+        # Of what is known: padding never moves, and would have a band be too narrow.
+        scales = np.concatenate(
+            [deviations(np.ascontiguousarray(window.values[window.padded :, self._columns].T)) for window in windows]
+        )
+        channels = list(itertools.islice(itertools.cycle(self._known[place] for place in self._columns), len(scales)))
         known = np.array([channel is not None for channel in channels])
         try:
             for which in (known, ~known):
