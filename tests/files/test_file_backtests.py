@@ -120,6 +120,9 @@ def test_more_windows_than_the_file_holds_are_refused(run_vinocast: RunVinocast,
     assert orjson.loads(padded.stdout)["windows"] == 7
     done = run_vinocast(*common, "--backtest", "8", "--short", "pad")
     assert "hold 7 windows" in done.stderr
+    done = run_vinocast(*common, "--backtest", "1", "--season", "512")
+    assert done.returncode == 1
+    assert "--season 512: expected fewer steps than the 512 that the model reads" in done.stderr
     for option in ("--output", "--plot"):
         done = run_vinocast(*common, "--backtest", "1", option, tmp_path / "out.html")
         assert (done.returncode, done.stdout) == (2, "")
@@ -149,3 +152,13 @@ def test_what_is_missing_is_not_scored(run_vinocast: RunVinocast, models: Path, 
     done = run_vinocast(*common, "--backtest", "2", "--prediction-length", "10")
     assert done.returncode == 1
     assert "line 547, column 'c0': no value" in done.stderr
+
+
+def test_more_windows_than_memory_has_room_for_are_refused(
+    run_vinocast: RunVinocast, models: Path, tmp_path: Path
+) -> None:
+    write_long(tmp_path / "long.csv", walk(1100, 100))
+    common = ["forecast", tmp_path / "long.csv", "--models", models, "--default-model", "plain"]
+    done = run_vinocast(*common, "--backtest", "501", "--prediction-length", "1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "--backtest 501: 50100 windows in all are more than 50000" in done.stderr

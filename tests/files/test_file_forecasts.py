@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import orjson
@@ -18,6 +18,7 @@ import pytest
 import vinocast
 from conftest import SHARED_DATA
 from file_support import TABLE, walk, write_long, write_models, write_wide
+from forecast_toys import RESIDUALS, linear, make_linear
 from numpy.typing import NDArray
 from PIL import Image
 from pyarrow import parquet
@@ -391,6 +392,58 @@ def test_help_is_a_page_to_work_from(run_vinocast: RunVinocast) -> None:
     for said in ("vinocast forecast sales.csv --backtest 5", "--quantiles 0.1,0.9", "VINOCAST_FORECAST_MISSING",
                  "VINOCAST_FORECAST_ID", "default: refuse]", "VINOCAST_MODELS"):  # fmt: skip
         assert said in page
+
+
+@pytest.mark.parametrize("layout", ["series", "window"])
+def test_a_model_of_either_layout_is_asked_as_it_is(
+    run_vinocast: RunVinocast, tmp_path: Path, layout: Literal["series", "window"]
+) -> None:
+    make_linear(tmp_path / "models" / "linear", layout)
+    values = walk(30, 3)
+    path = tmp_path / "mine.csv"
+    write_wide(path, values)
+    plain = path.read_text()
+    path.write_text(plain.replace("c0,c1,c2", "c,a,b"))  # in another order than the model's
+    options = ["--models", tmp_path / "models", "--prediction-length"]
+    done = run_vinocast("forecast", path, *options, "4", "--quantiles", "0.5")
+    assert done.returncode == 0, done.stderr
+    header, rows = rows_of(done.stdout)
+    assert header == ["date", "c", "a", "b", "c_0.5", "a_0.5", "b_0.5"]
+    expected = linear(values[-16:].astype(np.float32), 4)
+    np.testing.assert_allclose(numbers(rows)[:, :3], expected, rtol=1e-4)
+    scales = deviations(values[-16:].T.astype(np.float32))
+    # In the middle of the grid: the channels are those that the columns are called after.
+    np.testing.assert_allclose(
+        numbers(rows)[:, 3:], expected + scales * RESIDUALS[[2, 0, 1], :, 2].T, rtol=1e-4, atol=1e-4
+    )
+    done = run_vinocast("forecast", path, *options, "10", "--rollout")
+    np.testing.assert_allclose(numbers(rows_of(done.stdout)[1]), linear(values[-16:].astype(np.float32), 10), rtol=1e-4)
+    done = run_vinocast("forecast", path, *options, "10", "--rollout", "--quantiles", "0.5")
+    assert "--quantiles are known for the 4 steps of the model, and not for --rollout" in done.stderr
+    path.write_text(plain)
+    done = run_vinocast("forecast", path, *options, "4")
+    if layout == "series":
+        np.testing.assert_allclose(numbers(rows_of(done.stdout)[1]), expected, rtol=1e-4)
+    else:
+        assert done.returncode == 1
+        assert "model linear forecasts its channels together, and only a, b, c; " in done.stderr
+        assert done.stderr.endswith("mine.csv has c0, c1, c2\n")
+
+
+def test_names_of_any_kind_are_drawn_and_written(run_vinocast: RunVinocast, models: Path, tmp_path: Path) -> None:
+    values = walk(512, 3)
+    path = tmp_path / "mine.csv"
+    write_wide(path, values)
+    names = ['"</script><script>alert(1)</script>"', "$a_b$", "\x1b[31m雨"]
+    path.write_text(path.read_text().replace("c0,c1,c2", ",".join(names)))
+    options = ["--models", models, "--default-model", "plain", "--prediction-length", "2"]
+    for suffix in ("html", "png"):
+        done = run_vinocast("forecast", path, *options, "--plot", tmp_path / f"out.{suffix}")
+        assert done.returncode == 0, done.stderr
+        assert rows_of(done.stdout)[0] == ["date", names[0].strip('"'), *names[1:]]
+        assert done.stderr.count("\n") == 1
+        assert "\x1b" not in done.stderr
+    assert "<script>alert" not in (tmp_path / "out.html").read_text()
 
 
 def test_models_are_those_of_a_folder(run_vinocast: RunVinocast, models: Path, tmp_path: Path) -> None:

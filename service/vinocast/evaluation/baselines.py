@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Origins within a history at which a baseline is tried, to see how far off it is.
 ORIGINS = 60
+# Numbers that are in memory at a time.
+RESIDUALS_TOGETHER = 1 << 22
 # Of the autocorrelation of the differences: what a season has at least, beside four deviations of what chance gives.
 LEAST_CORRELATION = 0.15
 CHANCE = 4.0
@@ -74,10 +76,16 @@ def residual_quantiles(
     if last <= least:
         return np.broadcast_to(points, (len(levels), *points.shape)).copy()
     origins = np.unique(np.linspace(least, last, min(ORIGINS, last - least + 1)).astype(int)).tolist()
-    residuals = np.stack(
-        [past[..., origin : origin + steps] - baseline(past[..., :origin], steps) for origin in origins]
-    )
-    return points + np.quantile(residuals, levels, axis=0)
+    series = past.reshape(-1, past.shape[-1])
+    quantiles = np.empty((len(levels), len(series), steps))
+    together = max(1, RESIDUALS_TOGETHER // (len(origins) * steps))
+    for start in range(0, len(series), together):
+        part = series[start : start + together]
+        residuals = np.stack(
+            [part[:, origin : origin + steps] - baseline(part[:, :origin], steps) for origin in origins]
+        )
+        quantiles[:, start : start + together] = np.quantile(residuals, levels, axis=0)
+    return points + quantiles.reshape(len(levels), *points.shape)
 
 
 def usual_seasons(frequency: Frequency) -> list[int]:

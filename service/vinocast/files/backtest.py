@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     Baseline = Callable[[NDArray[np.float64], int], NDArray[np.float64]]
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+# Of all series together: each takes 6 kB.
+MOST_WINDOWS = 50_000
 # Of columns, each with scores of its own.
 MOST_LISTED = 24
 ALL = "all columns"
@@ -89,7 +91,7 @@ def run(
         pad: whether series may be shorter than the model's context.
 
     Raises:
-        SetupError: a series that holds fewer windows, or one step that is not longer than a season.
+        SetupError: a series that holds fewer windows; more windows than are kept; a season longer than a context.
     """
     table, steps = forecaster.table, forecaster.steps
     for item in table.items:
@@ -99,6 +101,13 @@ def run(
                 f"{table.source}: {whose}--backtest {windows}: its {len(item.lines)} steps hold {held} windows of "
                 f"{steps} steps behind the {1 if pad else forecaster.context} that the model reads before"
             )
+    if (total := windows * len(table.items) * len(table.columns)) > MOST_WINDOWS:
+        raise SetupError(
+            f"--backtest {windows}: {total} windows in all are more than {MOST_WINDOWS}: ask for fewer, or for fewer "
+            "--columns"
+        )
+    if season is not None and season >= forecaster.context:
+        raise SetupError(f"--season {season}: expected fewer steps than the {forecaster.context} that the model reads")
     stops = [
         (item, len(item.lines) - steps * back) for item in table.items for back in range(windows, 0, -1)
     ]  # each series' windows, oldest first

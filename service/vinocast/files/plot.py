@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vinocast.errors import SetupError
+from vinocast.errors import SetupError, printable
 from vinocast.extras import missing_extra
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ def panels(table: Table, levels: Sequence[float], forecasts: Sequence[ItemForeca
             pairs = zip(range(len(levels) // 2), reversed(range(len(levels))), strict=False)
             found.append(
                 Panel(
-                    ", ".join([*whose, *([name] if len(table.columns) > 1 or not whose else [])]),
+                    printable(", ".join([*whose, *([name] if len(table.columns) > 1 or not whose else [])])),
                     _places(table, table.times(item, start, stop - start)),
                     item.values[start:stop, column],
                     _places(table, table.times(item, stop, steps)),
@@ -110,8 +112,6 @@ def to_html(title: str, drawn: Sequence[Panel]) -> str:
 
 def to_png(title: str, drawn: Sequence[Panel]) -> bytes:
     """Return a PNG."""
-    import io  # noqa: PLC0415
-
     from matplotlib.figure import Figure  # noqa: PLC0415 - as above
 
     figure = Figure(figsize=(11, 1 + 2.4 * len(drawn)), layout="constrained")
@@ -124,5 +124,8 @@ def to_png(title: str, drawn: Sequence[Panel]) -> bytes:
         axes.set_title(panel.title.replace("$", r"\$"), fontsize=9)
     figure.suptitle(title.replace("$", r"\$"), fontsize=10)
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=110)
+    with warnings.catch_warnings():
+        # A name in letters that its font does not have is drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph")
+        figure.savefig(file, format="png", dpi=110)
     return file.getvalue()
