@@ -152,7 +152,7 @@ def test_the_commands_of_the_guide_to_files_run(tmp_path: Path) -> None:
 def test_every_option_of_forecast_is_in_its_guide() -> None:
     guide = (ROOT / "docs" / "forecast-files.md").read_text()
     options = {option for parameter in COMMANDS["forecast"].params for option in parameter.opts if option[:2] == "--"}
-    assert {option for option in options if option not in guide} == {"--strict-profile", "--format"}
+    assert {option for option in options if option not in guide} == {"--strict-profile"}
 
 
 def test_the_python_example_of_the_readme_runs() -> None:
