@@ -5,7 +5,7 @@
 Two forecasters are trained on the data. A third, the one that is bundled, learns from the mean of a ridge regression
 and of those two, on mixtures of windows of the train rows; it sees no noise of the data, which 616,038 weights would
 learn by heart. Each run is chosen by validation alone. A run that has ended is not repeated, so an interrupted call
-goes on where it was.
+goes on where it was. How sure the model is, ``scripts/calibrate_bundled_forecaster.py`` measures afterwards.
 """
 
 from __future__ import annotations

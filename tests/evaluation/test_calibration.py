@@ -21,6 +21,7 @@ from vinocast.errors import SetupError
 from vinocast.evaluation import calibration
 from vinocast.evaluation.calibration import GRID, LEVELS, Residuals, Values, calibrate, hold_back, quantiles_of
 from vinocast.evaluation.scores import coverage, weighted_quantile_loss
+from vinocast.export.folder import is_current
 from vinocast.forecast.engine import ForecastEngine
 from vinocast.forecast.manifest import QUANTILES_FILE, open_forecaster
 from vinocast.forecast.quantiles import deviations, read_table
@@ -143,6 +144,9 @@ def test_columns_of_the_models_channels_make_both_tables(by_name: Path) -> None:
 def test_the_model_computes_what_it_did_and_tuning_knows_it(by_name: Path) -> None:
     assert open_forecaster(by_name).content == open_forecaster(MODELS / MODEL).content
     assert load(by_name).has_quantiles
+    # Nor would a conversion of the same source make it anew.
+    plan = open_forecaster(by_name).manifest.model_copy(update={"calibration": {}, "files": {}})
+    assert is_current(by_name, plan)
 
 
 def test_the_same_again_is_nothing_to_do(by_name: Path) -> None:

@@ -179,7 +179,7 @@ def prepared(case: Case) -> tuple[Window, int]:
             else:
                 column[place] = column[before[-1] if len(before) else behind[0]]
     missing = CONTEXT - len(window)
-    return np.pad(window, ((missing, 0), (0, 0)), mode="edge"), missing
+    return np.pad(window, ((missing, 0), (0, 0)), mode="mean"), missing
 
 
 def check_honoured(case: Case, reply: Reply) -> None:
@@ -189,7 +189,7 @@ def check_honoured(case: Case, reply: Reply) -> None:
     gaps = np.isnan(case.values).sum(axis=0)
     known = range(3) if case["channels"] is None and case.form != "inputs" else [3, 3, 3]
     residuals = RESIDUALS[list(known)][:, : case.steps, [1, 3]].transpose(2, 1, 0)
-    deviations = np.sqrt(window.astype(np.float64).var(axis=0) + 1e-5)
+    deviations = np.sqrt(window[padded:].astype(np.float64).var(axis=0) + 1e-5)
     quantiles = None if case["quantile_levels"] is None else points + residuals * deviations
     times: list[Any] | None = None
     if case["freq"] is not None:
