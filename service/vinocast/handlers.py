@@ -123,7 +123,7 @@ def _forecast_series(
         raise _too_long("inputs", request, steps, count, times=count)
     count_times(request, steps)
     job = SeriesJob(ticket, model, source, request, step_of(request.freq), plane.max_missing_share)
-    ticket.claim.hold(ticket.claim.nbytes + source.nbytes + job.nbytes + replied)
+    ticket.claim.hold(ticket.claim.nbytes + job.nbytes + replied)
     plane.lane.submit_long(job)
     ticket.lasting = True
 

@@ -62,7 +62,8 @@ class SeriesSource(Protocol):
     def __len__(self) -> int:
         """Return how many there are."""
 
-    def path(self, index: int) -> str:
+    @staticmethod
+    def path(index: int) -> str:
         """Return the path of the numbers of one."""
 
     def read(self, *, gaps: bool = False) -> Iterator[Series]:

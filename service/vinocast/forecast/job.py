@@ -292,9 +292,10 @@ class SeriesJob:
         self._rows = len(source) * horizons(self._steps, manifest)
         self._decoded = time.monotonic()
         self._started: float | None = None
-        # Once read to its end it holds nothing of the request, which may be long.
+        # Once this is read to its end, nothing of the request is held, which may be long.
         self._reading = source.read(gaps=request.missing == "interpolate")
-        self._path = source.path
+        self._path, self._read_bytes = source.path, source.nbytes
+        request.series = None
         self._read_all = False
         self._columns = np.empty((len(source), manifest.context), np.float32).T
         self._outputs: list[ForecastOfOne] = []
@@ -310,8 +311,8 @@ class SeriesJob:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that it takes at most, beside what it is read from: what is read, and what is computed."""
-        return self._columns.nbytes + self._columns.shape[1] * self._steps * self._columns.itemsize
+        """Bytes of memory that it takes at most: what it is read from, what is read, and what is computed."""
+        return self._read_bytes + self._columns.nbytes + self._columns.shape[1] * self._steps * self._columns.itemsize
 
     def runnable(self) -> bool:
         """Whether the model has loaded or failed to."""
@@ -360,6 +361,7 @@ class SeriesJob:
             if time.monotonic() > until:
                 return
         self._read_all = True
+        self.ticket.claim.must_hold(self.ticket.claim.nbytes - self._read_bytes)
         if self._freq is not None and not self._times:
             raise InvalidRequestError("freq: expected start in one of inputs beside it, or no freq", "freq")
 
