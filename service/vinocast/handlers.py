@@ -62,7 +62,7 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> No
     model = plane.repository.find(FORECASTER, request.model)
     _check_loaded(model, ticket)
     manifest = model.manifest
-    steps = _steps(request, manifest, model.name)
+    steps = manifest.horizon if request.prediction_length is None else _steps(request, manifest, model.name)
     if request.quantile_levels is not None and model.engine is not None:
         model.engine.check_quantiles()
     if request.series is not None:
@@ -76,7 +76,8 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> No
             raise PayloadTooLargeError(f"channels: expected {most}, got {len(request.channels)}", "channels")
         columns = name_columns(request.channels)
     targets = choose_targets(request.targets, columns)
-    replied = _replied(request, steps, len(targets), times=1)
+    beyond = request.beyond_a_window
+    replied = _replied(request, steps, len(targets), times=1) if beyond else steps * len(targets) * NUMBER_BYTES
     if replied > REPLY_BYTES:
         raise _too_long("targets", request, steps, len(targets), times=1)
     window, position = _window(plane, request, manifest.context, len(columns.channels))
@@ -93,7 +94,7 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> No
         time.monotonic(),
         position,
     )
-    if request.beyond_a_window:
+    if beyond:
         _add_terms(plane, request, job)
     if request.stream is not None and not job.padded:
         job.expected = plane.streams.find(request.stream).expect(model.name, manifest.horizon)
@@ -280,9 +281,10 @@ def _window(
 
 def _steps(request: requests.Forecast, manifest: ForecasterManifest, name: str) -> int:
     """Return how many steps are wanted; raises InvalidRequestError where they are too many."""
-    steps, horizon = request.prediction_length, manifest.horizon
-    if steps is None or steps <= horizon:
-        return steps or horizon
+    horizon = manifest.horizon
+    steps = request.prediction_length or horizon
+    if steps <= horizon:
+        return steps
     most = MOST_HORIZONS * horizon
     if not request.rollout or steps > most:
         hint = "" if request.rollout else f'; "rollout": true feeds forecasts back, up to {most}'
