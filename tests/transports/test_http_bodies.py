@@ -14,7 +14,7 @@ from vinocast.dataplane import Claim, DataPlane
 from vinocast.engine.budget import Budget
 from vinocast.errors import DeadlineExceededError, SetupError, ShuttingDownError
 from vinocast.ops import OPS
-from vinocast.protocols.json import JsonProtocol
+from vinocast.protocols.json import JsonProtocol, Message
 from vinocast.settings import Settings
 from vinocast.transports.http import bodies, listeners
 from vinocast.transports.http.endpoint import Endpoint, Endpoints
@@ -56,7 +56,7 @@ def test_a_large_body_whose_turn_does_not_come_is_told_of_the_end() -> None:
     async def end() -> None:
         large = bodies.LargeBodies()
         async with large._turn:
-            waiting = asyncio.create_task(large.parse(b"{}"))
+            waiting = asyncio.create_task(large.parse(b"{}", Message))
             await asyncio.sleep(0)
             waiting.cancel()
             with pytest.raises(ShuttingDownError, match="before the body's turn came"):
@@ -118,7 +118,7 @@ def test_an_address_that_is_taken_leaves_none_open(monkeypatch: pytest.MonkeyPat
 
 def test_a_fault_of_ours_before_a_request_is_read_is_answered_in_the_envelope() -> None:
     plane = DataPlane(Settings(), OPS)
-    endpoint = Endpoint(Endpoints(plane, JsonProtocol(plane, OPS), Pump(plane)), OPS["forecast"])
+    endpoint = Endpoint(Endpoints(plane, Pump(plane)), JsonProtocol(plane, OPS), OPS["forecast"])
     sent: list[Any] = []
 
     async def broken() -> Any:

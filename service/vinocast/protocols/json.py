@@ -12,16 +12,15 @@ import json
 import re
 import sys
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields as fields_of
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from vinocast.errors import (
-    InternalError,
     InvalidJsonError,
     InvalidRequestError,
     RequestError,
@@ -30,6 +29,7 @@ from vinocast.errors import (
     quote,
     shorten,
 )
+from vinocast.protocols.base import Asked, ByteProtocol, Outcome
 from vinocast.protocols.numbers import Numbers, take_numbers
 from vinocast.protocols.schemas import MOST, Envelope
 from vinocast.protocols.series import SeriesText, take_series
@@ -40,11 +40,9 @@ from vinocast.settings import METADATA_BYTES
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from vinocast.dataplane import Claim, DataPlane, Op, Ticket
+    from vinocast.dataplane import DataPlane, Op
     from vinocast.requests import Result
 
-# Called once per request: the reply, and the error if it is one.
-Answer: TypeAlias = "Callable[[bytes, RequestError | None], None]"
 Request = TypeVar("Request", bound=Envelope)
 # What a reply says in other units than a result.
 TIMES = {field.name for field in fields_of(Computed)}
@@ -82,7 +80,7 @@ class Message:
         self.echoed = echo(self.fields)
 
 
-class JsonProtocol:
+class JsonProtocol(ByteProtocol[Message]):
     """Requests and replies in JSON, between a transport and the data plane.
 
     Args:
@@ -91,57 +89,29 @@ class JsonProtocol:
     """
 
     def __init__(self, plane: DataPlane, ops: Mapping[str, Op]) -> None:
-        self._plane = plane
+        super().__init__(plane)
         self._ops = ops
+        self.nothing = echo({})
 
-    def start(
-        self,
-        message: Message,
-        received: float,
-        answer: Answer,
-        *,
-        op: Op | None = None,
-        path: Mapping[str, str] | None = None,
-        patient: bool = True,
-        claim: Claim | None = None,
-    ) -> Ticket | None:
-        """Start on a request, which is answered now or when the lane comes to it. Whatever is wrong ends it alone.
+    def read(self, text: bytes) -> Message:
+        """Return a request; raises as :func:`parse_request` does."""
+        return Message(text)
 
-        Args:
-            message: the request.
-            received: ``time.monotonic`` of its receipt.
-            answer: called once with the reply.
-            op: what is asked for where a route says it; else the request does.
-            path: the fields that the route holds.
-            patient: let the request wait while its model loads, instead of refusing it.
-            claim: what the request takes of the budget already.
-
-        Returns its ticket, with which it can be let go; none where it was refused at once.
-        """
+    def ask(self, message: Message, received: float, op: Op | None, path: Mapping[str, str] | None, /) -> Asked:
+        """Return what is asked for; raises RequestError."""
         echoed = message.echoed
 
-        def done(outcome: Result | Mapping[str, Any] | RequestError) -> None:
-            if isinstance(outcome, RequestError):
-                answer(failure(echoed, outcome), outcome)
-            else:
-                answer(success(echoed, outcome), None)
+        def reply(outcome: Outcome) -> bytes:
+            return failure(echoed, outcome) if isinstance(outcome, RequestError) else success(echoed, outcome)
 
-        try:
-            op = op or self._named(message.fields)
-            fields = _with_path(message.fields, path) if path else message.fields
-            request = validate(op.request, fields).ask(message.text, received)
-        except RequestError as error:
-            self.refuse(echoed, error, answer)
-        except Exception as error:  # noqa: BLE001 - one request must not end the service
-            self.refuse(echoed, InternalError.logged(error), answer)
-        else:
-            return self._plane.submit(op, request, done, patient=patient, claim=claim, kept=_kept_bytes(echoed))
-        return None
+        op = op or self._named(message.fields)
+        fields = _with_path(message.fields, path) if path else message.fields
+        request = validate(op.request, fields).ask(message.text, received)
+        return Asked(op, request, reply, _kept_bytes(echoed))
 
-    def refuse(self, echoed: Mapping[str, Any], error: RequestError, answer: Answer) -> None:
-        """Answer a request with an error that the data plane has not seen, and count it."""
-        self._plane.count_refusal(error)
-        answer(failure(echoed, error), error.without_frames())
+    def failure(self, echoed: Mapping[str, Any], error: RequestError) -> bytes:
+        """Return the error envelope."""
+        return failure(echoed, error)
 
     def _named(self, fields: Mapping[str, Any]) -> Op:
         """Return the op that a request names, or the default; raises UnknownOpError or InvalidRequestError."""

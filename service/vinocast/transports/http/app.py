@@ -58,11 +58,11 @@ def create_app(plane: DataPlane, pump: Pump, *, needs_token: bool) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    shared = Endpoints(plane, JsonProtocol(plane, OPS), pump)
+    shared, json = Endpoints(plane, pump), JsonProtocol(plane, OPS)
     for op in OPS.values():
         if op.route is not None:
             path = op.route.path.replace("}", ":anything}")
-            app.router.routes.append(Route(path, Endpoint(shared, op), methods=[op.route.method], name=op.name))
+            app.router.routes.append(Route(path, Endpoint(shared, json, op), methods=[op.route.method], name=op.name))
 
     @app.get(
         "/streams",

@@ -13,9 +13,11 @@ from vinocast.errors import (
     UnsupportedMediaError,
     VinocastError,
 )
-from vinocast.protocols.json import Message
+from vinocast.protocols.base import Message
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import Receive, Scope
 
     from vinocast.dataplane import Claim
@@ -113,12 +115,12 @@ class LargeBodies:
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
 
-    async def parse(self, body: bytes) -> Message:
-        """Return the message that a body holds; raises as :class:`Message` does."""
+    async def parse(self, body: bytes, read: Callable[[bytes], Message]) -> Message:
+        """Return the request that a body holds, as ``read`` makes it of it and raises."""
         try:
             async with self._turn:
                 await _let_others_go()
-                message = Message(body)
+                message = read(body)
                 await _let_others_go()  # the window comes next, which takes half as long again
                 return message
         except asyncio.CancelledError:  # the service ends, and waits no longer

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from vinocast.dataplane import Claim
 from vinocast.errors import InternalError, InvalidRequestError, RequestError, ShuttingDownError, shorten
-from vinocast.protocols.json import Message, echo, failure
+from vinocast.protocols.base import Message
 from vinocast.transports.http.bodies import LARGE_BODY, ClientLeftError, LargeBodies, read_body
 from vinocast.transports.http.responses import respond
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from vinocast.dataplane import DataPlane, Op, Ticket
-    from vinocast.protocols.json import JsonProtocol
+    from vinocast.protocols.base import ByteProtocol, Read
     from vinocast.transports.http.pump import Pump
 
 NO_FIELDS = b"{}"
@@ -26,30 +26,30 @@ NO_FIELDS = b"{}"
 class Endpoints:
     """What the endpoints of a service share."""
 
-    def __init__(self, plane: DataPlane, protocol: JsonProtocol, pump: Pump) -> None:
+    def __init__(self, plane: DataPlane, pump: Pump) -> None:
         self.plane = plane
-        self.protocol = protocol
         self.pump = pump
         self._large_bodies = LargeBodies()
 
-    async def parse(self, text: bytes) -> Message:
-        """Return the message that a body holds, once it has its turn; raises as :class:`Message` does."""
+    async def parse(self, text: bytes, protocol: ByteProtocol[Message]) -> Message:
+        """Return the request that a body holds, once it has its turn; raises as its protocol does."""
         if len(text) < LARGE_BODY:
             if self.pump.late:
                 await self.pump.turn()
             self.pump.begin()
-            return Message(text)
+            return protocol.read(text)
         try:
-            return await self._large_bodies.parse(text)
+            return await self._large_bodies.parse(text, protocol.read)
         finally:
             self.pump.begin()
 
 
 class Endpoint:
-    """Answers the requests of one op."""
+    """Answers the requests of one op in one protocol."""
 
-    def __init__(self, shared: Endpoints, op: Op) -> None:
+    def __init__(self, shared: Endpoints, protocol: ByteProtocol[Any], op: Op) -> None:
         self._shared = shared
+        self._protocol = protocol
         self._op = op
         self._may_lack_body = op.route is not None and op.route.may_lack_body
 
@@ -63,32 +63,32 @@ class Endpoint:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, claim: Claim) -> None:
         received = time.monotonic()
-        shared, pump = self._shared, self._shared.pump
+        shared, protocol, pump = self._shared, self._protocol, self._shared.pump
         replied: asyncio.Future[tuple[bytes, RequestError | None]] = asyncio.get_running_loop().create_future()
 
         def answer(reply: bytes, error: RequestError | None) -> None:
             if not replied.done():  # the client may have left
                 replied.set_result((reply, error))
 
-        echoed = echo({})
-        message: Message | None = None
+        echoed = protocol.nothing
+        message: Read | None = None
         ticket: Ticket | None = None
         text, body_read = b"", False
         try:
             text = await read_body(scope, receive, shared.plane.max_request_bytes, claim, may_lack=self._may_lack_body)
             body_read = True
             text = text or (NO_FIELDS if self._may_lack_body else b"")
-            message = await shared.parse(text)
+            message = await shared.parse(text, protocol)
             echoed = message.echoed
             _refuse_parameters(scope)
         except ClientLeftError:
             return
         except RequestError as error:
-            shared.protocol.refuse(echoed, error, answer)
+            protocol.refuse(echoed, error, answer)
         except Exception as error:  # noqa: BLE001 - no router stands in front to answer a fault of ours
-            shared.protocol.refuse(echoed, InternalError.logged(error), answer)
+            protocol.refuse(echoed, InternalError.logged(error), answer)
         else:
-            ticket = shared.protocol.start(
+            ticket = protocol.start(
                 message, received, answer, op=self._op, path=scope.get("path_params"), patient=False, claim=claim
             )
             if len(message.text) < LARGE_BODY:
@@ -108,7 +108,7 @@ class Endpoint:
             if ticket is not None:
                 shared.plane.let_go(ticket)
             late = ShuttingDownError("the service has shut down before the answer was there")
-            reply = (failure(echoed, late), late)
+            reply = (protocol.failure(echoed, late), late)
         del ticket, echoed  # which hold what the reply repeats, and the client may take its time
         await respond(receive, send, *reply, claim, body_read=body_read)
 
