@@ -158,6 +158,11 @@ class DataPlane:
         return self.repository.find(FORECASTER, None)
 
     @property
+    def forecasters(self) -> list[str]:
+        """The names of the forecasters that are served."""
+        return [model.name for model in self.repository.models if model.kind is FORECASTER and model.refused is None]
+
+    @property
     def window_shape(self) -> tuple[int, Sequence[str]]:
         """The context of the default model, and the names of its channels."""
         manifest = self.default_model.manifest

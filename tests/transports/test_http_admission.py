@@ -131,13 +131,13 @@ def test_beyond_the_limit_health_is_answered_and_all_else_is_refused_with_a_time
         flood = [open_ones.enter_context(connect(small)) for _ in range(100)]
         for connection in flood:
             connection.sendall(UNFINISHED)
-        targets = (b"http://localhost/livez", b"HTTP://LocalHost:80/readyz?x", b"/live%7a", b"/livez?x")
+        targets = (b"http://localhost/livez", b"HTTP://LocalHost:80/readyz?x", b"/live%7a", b"/livez?x", b"/ping")
         others = [LIVE.replace(b"/livez", target) for target in targets]
         for request in (LIVE, READY, LIVE.replace(b"GET", b"HEAD"), *others):
             with connect(small) as connection:
                 code, headers, body = answer(connection, request.replace(b"HEAD", b"GET"))
                 assert (code, headers[b"connection"]) == (200, b"close")
-                assert body
+                assert bool(body) is (b" /ping " not in request)
                 assert connection.recv(1) == b""
         for target in (b"http://localhost/streams", b"http://localhost", b"/livez%2f", b"/%", b"*"):
             assert ask(small, LIVE.replace(b"/livez", target)) == 429

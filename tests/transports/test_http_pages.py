@@ -87,6 +87,8 @@ def test_every_example_of_the_documentation_succeeds_on_a_fresh_service() -> Non
         assert {
             "POST /forecast",
             "POST /glyphs",
+            "POST /v1/timeseries/forecast",
+            "POST /invocations",
             "POST /streams/{stream}/observations",
             "DELETE /streams/{stream}",
             "GET /streams",

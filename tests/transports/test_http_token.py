@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import orjson
 import pytest
-from guarded import BEARER, EVIL, GIVEN, JSON, OPEN, ROUTES, TOKEN, ask, serving, two_cores
+from guarded import BEARER, EVIL, GIVEN, JSON, OPEN, OTHERS, ROUTES, TOKEN, ask, serving, two_cores
 from support import PATIENCE, ROOT, HttpService, Service
 
 
@@ -51,6 +51,7 @@ def test_only_who_has_the_token_is_answered(guarded: tuple[int, Service], fields
     ("method", "target"),
     [
         *ROUTES,
+        *OTHERS,
         ("GET", "/streams"),
         ("GET", "/nothing"),
         ("OPTIONS", "*"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from vinocast.errors import InternalError, RequestError
 
@@ -55,9 +55,11 @@ class ByteProtocol(ABC, Generic[Message]):
         plane: what answers.
 
     Attributes:
+        needs_media_type: whether a request over HTTP has to say that it is JSON.
         nothing: what a reply repeats of a request that could not be read.
     """
 
+    needs_media_type: ClassVar[bool] = True
     nothing: Mapping[str, Any]
 
     def __init__(self, plane: DataPlane) -> None:

@@ -15,10 +15,12 @@ from vinocast.errors import NotReadyError
 from vinocast.handlers import pong
 from vinocast.ops import OPS
 from vinocast.protocols.json import JsonProtocol
+from vinocast.protocols.kserve import KServeProtocol
+from vinocast.protocols.sagemaker import SageMakerProtocol
 from vinocast.protocols.schemas import StreamsReply
 from vinocast.transports.http.endpoint import Endpoint, Endpoints
 from vinocast.transports.http.pages import SCHEMA, add_pages
-from vinocast.transports.http.reference import add_ops
+from vinocast.transports.http.reference import add_ops, add_standards
 from vinocast.transports.http.responses import BudgetedResponse, Faults, http_exception, refuse
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
     from vinocast.dataplane import DataPlane
     from vinocast.transports.http.pump import Pump
+
+
+NOT_READY = "models are still loading, or the service is shutting down"
 
 
 class _Anything(StringConvertor):
@@ -63,6 +68,9 @@ def create_app(plane: DataPlane, pump: Pump, *, needs_token: bool) -> FastAPI:
         if op.route is not None:
             path = op.route.path.replace("}", ":anything}")
             app.router.routes.append(Route(path, Endpoint(shared, json, op), methods=[op.route.method], name=op.name))
+    standards = [KServeProtocol(plane, OPS["forecast"]), SageMakerProtocol(plane, OPS["forecast"])]
+    for protocol in standards:
+        app.router.routes.append(Route(protocol.path, Endpoint(shared, protocol, protocol.op), methods=["POST"]))
 
     @app.get(
         "/streams",
@@ -81,13 +89,24 @@ def create_app(plane: DataPlane, pump: Pump, *, needs_token: bool) -> FastAPI:
     @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", summary="Whether forecasts and glyphs are answered", response_model=None)
     async def readyz() -> Response:
-        if plane.warm:
-            return BudgetedResponse(pong(plane), plane)
-        return refuse(NotReadyError("models are still loading, or the service is shutting down"))
+        return BudgetedResponse(pong(plane), plane) if plane.warm else refuse(NotReadyError(NOT_READY))
+
+    @app.head("/ping", include_in_schema=False)
+    @app.get("/ping", summary="The same without a body, as SageMaker asks it", response_model=None)
+    async def ping() -> Response:
+        return Response() if plane.warm else refuse(NotReadyError(NOT_READY))
+
+    @app.get(
+        "/v1/timeseries/models", summary="The names of the forecasters, as KServe has them", response_model=list[str]
+    )
+    async def models() -> list[str]:
+        return plane.forecasters
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+            if plane.default_model.manifest.layout == "series":  # others forecast no single series, which these send
+                add_standards(schema, standards, plane.window_shape[0])
             add_ops(schema, [op for op in OPS.values() if plane.serves(op)], *plane.window_shape)
             if needs_token:
                 schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}

@@ -42,11 +42,13 @@ class ClientLeftError(VinocastError):
     """The client has closed its connection before its request was complete."""
 
 
-async def read_body(scope: Scope, receive: Receive, max_bytes: int, claim: Claim, *, may_lack: bool = False) -> bytes:
+async def read_body(
+    scope: Scope, receive: Receive, max_bytes: int, claim: Claim, *, may_lack: bool = False, needs_type: bool = True
+) -> bytes:
     """Return the body of a JSON request, refused as early as its headers allow.
 
-    With ``may_lack`` a request may have none, and then needs not say what it is. What the body takes is claimed: before
-    it is read where its length is known, else as it grows.
+    With ``may_lack`` a request may have none, and then needs not say what it is; without ``needs_type`` none needs.
+    What the body takes is claimed: before it is read where its length is known, else as it grows.
 
     Raises:
         UnsupportedMediaError: it is not declared as JSON, or is compressed.
@@ -63,7 +65,7 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int, claim: Claim
         with contextlib.suppress(PayloadTooLargeError):  # there is one
             return await _take_body(receive, 0, claim)
     declared = headers.get(b"content-type", b"")
-    if declared != b"application/json":
+    if declared != b"application/json" and (needs_type or declared):
         media_type = declared.partition(b";")[0].strip().lower().decode("latin-1")
         if media_type != "application/json" and not media_type.endswith("+json"):
             raise UnsupportedMediaError(f"Content-Type: expected application/json, got {media_type or 'none'}")

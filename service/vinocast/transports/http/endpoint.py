@@ -75,7 +75,14 @@ class Endpoint:
         ticket: Ticket | None = None
         text, body_read = b"", False
         try:
-            text = await read_body(scope, receive, shared.plane.max_request_bytes, claim, may_lack=self._may_lack_body)
+            text = await read_body(
+                scope,
+                receive,
+                shared.plane.max_request_bytes,
+                claim,
+                may_lack=self._may_lack_body,
+                needs_type=protocol.needs_media_type,
+            )
             body_read = True
             text = text or (NO_FIELDS if self._may_lack_body else b"")
             message = await shared.parse(text, protocol)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from vinocast.dataplane import Op
+    from vinocast.protocols.standards import StandardProtocol
 
 COMPONENTS = "#/components/schemas/{model}"
 ORDER = ("post", "get", "delete")
@@ -50,6 +51,29 @@ def add_ops(schema: dict[str, Any], ops: Iterable[Op], context: int, channels: S
         schema["paths"].setdefault(op.route.path, {})[op.route.method.lower()] = path
     # In the order in which a reader can try them: what fills, what shows, what drops.
     schema["paths"] = dict(sorted(schema["paths"].items(), key=lambda each: min(map(ORDER.index, each[1]))))
+
+
+def add_standards(schema: dict[str, Any], protocols: Iterable[StandardProtocol], context: int) -> None:
+    """Add the routes of other standards to a schema of OpenAPI; examples are for a default model of this context."""
+    for protocol in protocols:
+        parts = (protocol.request, protocol.reply, protocol.refusal)
+        _, definitions = models_json_schema([(part, "serialization") for part in parts], ref_template=COMPONENTS)
+        schema.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
+        request, reply, refusal = (_json({"$ref": COMPONENTS.format(model=part.__name__)}) for part in parts)
+        request["application/json"]["example"] = protocol.example(context)
+        refused = {"description": "Refused", "content": refusal}
+        schema["paths"][protocol.path] = {
+            "post": {
+                "summary": protocol.summary,
+                "operationId": protocol.path.strip("/").replace("/", "_"),
+                "requestBody": {"required": True, "content": request},
+                "responses": {
+                    "200": {"description": "Answered", "content": reply},
+                    "4XX": refused,
+                    "5XX": refused,
+                },
+            }
+        }
 
 
 def _json(schema: Any) -> dict[str, Any]:
