@@ -73,7 +73,7 @@ class PatchTSTOpenVINOInference:
         another shape or values that are not finite.
         """
         try:
-            return self._model.forecast(past_values)
+            return self._model.forecast(past_values).predictions
         except vinocast.RequestError as error:
             raise ValueError(f"past_values{error.message.removeprefix('window')}") from None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,34 +13,56 @@ from pathlib import Path
 import numpy as np
 import pytest
 import vinocast
+from numpy.typing import NDArray
 from support import MODEL, MODELS, near, random_windows, raw_inference
+from vinocast import errors
+from vinocast.errors import VinocastError
 
 NAMES = {
-    "Forecaster",
-    "InvalidRequestError",
-    "InvalidShapeError",
-    "InvalidValueError",
-    "ModelRefusedError",
-    "RequestError",
-    "SetupError",
-    "UnknownTargetError",
-    "VinocastError",
-    "__version__",
-    "load",
-}
+    *(each.__name__ for each in vars(errors).values() if isinstance(each, type) and issubclass(each, VinocastError)),
+    *("AsyncClient", "Candidate", "Child", "Client", "Forecast", "Forecaster", "Forgotten", "Observed", "Recognized"),
+    *("ServiceTerms", "Terms", "__version__", "connect", "connect_async", "load", "spawn"),
+} - {"RasterError", "RasterSizeError"}
 TYPED = """
 import numpy as np
 import vinocast
 from numpy.typing import NDArray
-from typing import assert_type
+from collections.abc import Mapping
+from typing import Any, assert_type
 
 model = vinocast.load("patchtst-etth1", profile="native", strict=True)
 assert_type(model, vinocast.Forecaster)
-assert_type(model.forecast(np.zeros((512, 7)), targets=["OT", 0]), NDArray[np.float32])
+forecast = model.forecast(np.zeros((512, 7)), targets=["OT", 0])
+assert_type(forecast, vinocast.Forecast)
+assert_type(forecast.predictions, NDArray[np.float32])
+assert_type(forecast.quantiles, Mapping[float, NDArray[np.float32]])
+assert_type(forecast.channels, tuple[str, ...])
+assert_type(np.asarray(forecast), NDArray[Any])
+assert_type(forecast.shape, tuple[int, ...])
+forecast.prediction  # type: ignore[attr-defined]
 assert_type(model.context, int)
 assert_type(model.channels, tuple[str, ...])
 assert_type(model.warnings, list[str])
 error: vinocast.VinocastError = vinocast.SetupError("no")
+
+with vinocast.spawn("models", default_model="patchtst-etth1", timeout=3, retries=2) as child:
+    assert_type(child, vinocast.Child)
+    assert_type(child.forecast(stream="a", targets=[0], model="b", deadline_ms=20), vinocast.Forecast)
+    child.forecast(np.zeros((512, 1)), channels=["a"], short="padded")  # type: ignore[arg-type]
+    child.forecast(np.zeros((512, 1)), chanels=["a"])  # type: ignore[call-arg]
+    assert_type(child.stats(), Mapping[str, Any])
+
+with vinocast.connect("http://127.0.0.1:8000", token="secret") as client:
+    assert_type(client, vinocast.Client)
+    assert_type(client.observe("a", [[1, 2, 3]], timestamp_ms=4), vinocast.Observed)
+    assert_type(client.forget("a"), vinocast.Forgotten)
+    assert_type(client.glyphs([b"png"], topk=2).results[0][0].prob, float)
+    assert_type(client.ping(), Mapping[str, Any])
+
+async def ask() -> None:
+    async with vinocast.connect_async("http://127.0.0.1:8000") as service:
+        assert_type(service, vinocast.AsyncClient)
+        assert_type(await service.forecast([[1.0]], quantile_levels=(0.1, 0.9)), vinocast.Forecast)
 """
 
 
@@ -56,10 +80,21 @@ def test_what_is_exported_is_listed_and_there() -> None:
         _ = vinocast.nothing
 
 
-def test_importing_it_loads_neither_openvino_nor_numpy() -> None:
-    program = "import sys, vinocast; print({'numpy', 'openvino', 'pydantic'} & sys.modules.keys())"
+LAZY = {"httpx", "narwhals", "numpy", "openvino", "orjson", "pandas", "plotly", "polars", "pydantic", "tenacity"}
+
+
+@pytest.mark.parametrize(
+    ("program", "loaded"),
+    [
+        ("import vinocast", set()),
+        ("import vinocast; vinocast.spawn", {"numpy", "orjson"}),
+        ("import vinocast; vinocast.connect('http://localhost')", {"httpx", "numpy", "orjson"}),
+    ],
+)
+def test_importing_it_loads_what_is_used_alone(program: str, loaded: set[str]) -> None:
+    program = f"import sys; {program}; print(sorted({LAZY} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    assert done.stdout.strip() == str(sorted(loaded))
 
 
 @pytest.mark.slow
@@ -82,6 +117,61 @@ def test_a_window_or_several_and_some_of_the_channels(model: vinocast.Forecaster
     assert all(near(*each) for each in zip(several, expected, windows, strict=True))
 
 
+def test_a_forecast_can_be_used_as_the_array_that_it_was(model: vinocast.Forecaster) -> None:
+    forecast = model.forecast(random_windows(1)[0], ["OT", 2])
+    array = forecast.predictions
+    assert (forecast.channels, forecast.model, forecast.quantiles, forecast.timestamps) == (
+        ("OT", "MUFL"),
+        MODEL,
+        {},
+        None,
+    )
+    assert forecast.inference_time_ms > 0
+    assert type(array) is np.ndarray
+    assert (forecast.shape, forecast.ndim, forecast.dtype.name, len(forecast)) == ((96, 2), 2, "float32", 96)
+    assert forecast[3, 1] == array[3, 1]
+    assert [row.tolist() for row in forecast] == forecast.tolist() == array.tolist()  # type: ignore[attr-defined]
+    assert forecast.T.shape == (2, 96)  # type: ignore[attr-defined]
+    assert forecast.astype(np.float64).mean(axis=0).tolist() == np.mean(array.astype(np.float64), axis=0).tolist()  # type: ignore[attr-defined]
+    reckoned: list[NDArray[np.float32]] = [
+        forecast * 2 - 1,
+        2 * forecast - 1,
+        np.add(forecast, array) - 1,
+        np.stack([forecast, forecast]).sum(axis=0) - 1,
+        forecast + forecast - np.ones_like(forecast),
+        np.concatenate([forecast, array])[:96] * 2 - 1,
+    ]
+    for each in reckoned:
+        assert type(each) is np.ndarray
+        assert each.dtype == np.float32
+        assert (each == 2 * array - 1).all()
+    assert np.array_equal(forecast, array)
+    assert (forecast == array).all()
+    assert np.shares_memory(np.asarray(forecast), array)
+    assert not np.shares_memory(np.array(forecast), array)
+    assert np.asarray(forecast, np.float64).dtype == np.float64
+    again = pickle.loads(pickle.dumps(forecast))
+    assert np.array_equal(again, array)
+    assert np.array_equal(copy.deepcopy(forecast), array)
+    assert again.channels == forecast.channels
+    forecast[0] = 0
+    forecast[1:] += 1
+    before = array.copy()
+    forecast -= 1
+    assert (array == before - 1).all()
+    with pytest.raises(AttributeError, match="prediction"):
+        _ = forecast.prediction  # type: ignore[attr-defined]
+
+
+def test_a_forecast_says_in_a_line_what_it_holds() -> None:
+    points = np.zeros((2, 1), np.float32)
+    forecast = vinocast.Forecast(points, ("OT",), "m", {0.1: points}, ["2026-01-01", "2026-01-02"], filled=3)
+    assert repr(forecast) == (
+        "Forecast(model='m', predictions=float32 [2, 1], channels=('OT',), quantiles=[0.1], "
+        "timestamps='2026-01-01' to '2026-01-02', filled=3)"
+    )
+
+
 def test_what_is_wrong_is_said_with_its_kind(model: vinocast.Forecaster, tmp_path: Path) -> None:
     window = np.zeros((512, 7))
     with pytest.raises(
@@ -93,8 +183,11 @@ def test_what_is_wrong_is_said_with_its_kind(model: vinocast.Forecaster, tmp_pat
     swinging = np.where(np.sin(np.arange(512)) > 0, 3.4e38, -3.4e38)
     with pytest.raises(vinocast.InvalidValueError, match="spread too far"):
         model.forecast(np.repeat(swinging[:, None], 7, axis=1))
+    for stranger in ("a", "1", True, b"1", 1j):
+        with pytest.raises(vinocast.InvalidValueError, match="numbers"):
+            model.forecast([[stranger] * 7] * 512)
     with pytest.raises(vinocast.InvalidValueError, match="numbers"):
-        model.forecast([["a"] * 7] * 512)
+        model.forecast([[1.0] * 7] * 511 + [[1.0] * 6])
     with pytest.raises(vinocast.UnknownTargetError, match=r"targets\[1\]"):
         model.forecast(window, ["OT", "TO"])
     with pytest.raises(vinocast.InvalidRequestError, match="empty"):
@@ -113,7 +206,7 @@ def test_what_is_wrong_is_said_with_its_kind(model: vinocast.Forecaster, tmp_pat
 def test_eight_threads_get_ten_thousand_forecasts_each_its_own(model: vinocast.Forecaster) -> None:
     windows = [window[:, :1].repeat(7, axis=1) for window in random_windows(16, seed=3)]
     expected = [model.forecast(window, [0]) for window in windows]
-    assert len({each.tobytes() for each in expected}) == len(windows)
+    assert len({each.predictions.tobytes() for each in expected}) == len(windows)
 
     def ask(number: int) -> bool:
         # One shape, so that the bits are those of the first answer.

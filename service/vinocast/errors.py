@@ -5,6 +5,7 @@ VinocastError
 │   └── ModelRefusedError       a model folder that is damaged, incomplete or fails its self-test
 ├── RasterError                 one raster cannot be read; who asked for it knows its name and goes on without it
 │   └── RasterSizeError         a PNG of another size
+├── ServiceUnreachableError     a client has no answer: the service was not reached, is gone, or took too long
 └── RequestError                one request is refused; both transports read code, status and retryable here
     ├── InvalidJsonError        invalid_json          400
     ├── InvalidRequestError     invalid_request       422
@@ -37,7 +38,10 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # Of an error's message and of the path in it: more would be what a client sent, or a file holds.
 MOST_MESSAGE, MOST_FIELD = 2000, 200
@@ -82,6 +86,18 @@ class RasterError(VinocastError):
 
 class RasterSizeError(RasterError):
     """A PNG of another size than 128x128 pixels."""
+
+
+class ServiceUnreachableError(VinocastError):
+    """A client has no answer: the service was not reached, is gone, took too long, or does not speak this protocol.
+
+    Attributes:
+        unsent: whether it is certain that the service has not taken the request.
+    """
+
+    def __init__(self, message: str, *, unsent: bool = False) -> None:
+        super().__init__(printable(message[:MOST_MESSAGE]))
+        self.unsent = unsent
 
 
 class RequestError(VinocastError):
@@ -272,6 +288,19 @@ class InternalError(RequestError):
         incident = uuid.uuid4().hex[:12]
         log.error("internal error %s", incident, exc_info=cause)
         return cls(f"an internal error; the log explains it under {incident}")
+
+
+def from_body(body: Mapping[str, Any], retry_after: int = 0) -> RequestError:
+    """Return the error that an ``error`` object of a reply was made of; of an unknown code an InternalError.
+
+    ``retry_after`` is what the service said beside it; 0 for nothing.
+    """
+    code, message = str(body.get("code")), str(body.get("message"))
+    field = body.get("field")
+    kinds = {kind.code: kind for kind in RequestError.__subclasses__()}
+    error = kinds[code](message, field) if code in kinds else InternalError(f"{code}: {message}", field)
+    error.retry_after = retry_after
+    return error
 
 
 def shorten(text: str) -> str:

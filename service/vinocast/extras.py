@@ -1,4 +1,4 @@
-"""What a command may need beyond what serving does, and the one line that installs it."""
+"""What a command or a function may need beyond what serving does, and the one line that installs it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Literal
 from vinocast import __version__
 from vinocast.errors import SetupError
 
-Extra = Literal["convert", "train", "bench", "files", "plot"]
+Extra = Literal["convert", "train", "bench", "files", "client", "frames", "plot"]
 
 
 def missing_extra(extra: Extra, error: ModuleNotFoundError) -> SetupError:
-    """Return the error of a command that cannot import what an extra brings: what is missing, and how to install it."""
+    """Return the error of what cannot import what an extra brings: what is missing, and how to install it."""
     return SetupError(f"the extra '{extra}' is not installed ({error}): {install_line(extra)}")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vinocast.data.bundled import bundled_models
+from vinocast.data.given import as_array
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
 from vinocast.engine.profiles import DEFAULT_PROFILE
@@ -15,12 +16,13 @@ from vinocast.errors import InvalidShapeError, InvalidValueError
 from vinocast.forecast.engine import ForecastEngine
 from vinocast.forecast.manifest import find_forecaster
 from vinocast.forecast.targets import choose_targets
+from vinocast.results import Forecast
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from vinocast.engine.in_force import Property
 
@@ -51,7 +53,7 @@ class Forecaster:
         self.in_force: dict[str, Property] = engine.in_force
         self.warnings: list[str] = engine.warnings
 
-    def forecast(self, window: ArrayLike, targets: Sequence[str | int] | None = None) -> NDArray[np.float32]:
+    def forecast(self, window: ArrayLike, targets: Sequence[str | int] | None = None) -> Forecast:
         """Forecast one window or several.
 
         Args:
@@ -59,7 +61,7 @@ class Forecaster:
             targets: names or indices of the channels that are wanted, each once; only those are computed. None for all.
 
         Returns:
-            float32 [horizon, targets] or [n, horizon, targets], in the units of the input, in the order of ``targets``.
+            The forecast, [horizon, targets] or [n, horizon, targets]; to numpy it is that array.
 
         Raises:
             InvalidShapeError: a window of another shape.
@@ -67,11 +69,7 @@ class Forecaster:
             UnknownTargetError: a target that is neither a channel's name nor its index.
             InvalidRequestError: no target, or one that is named twice.
         """
-        with np.errstate(over="ignore"):  # what becomes infinite is refused below
-            try:
-                windows = np.asarray(window, np.float32)
-            except (TypeError, ValueError) as error:
-                raise InvalidValueError(f"window: expected numbers: {error}", "window") from None
+        windows = as_array(window, "window")
         shape = (self.context, len(self.channels))
         if windows.ndim not in (2, 3) or windows.shape[-2:] != shape:
             raise InvalidShapeError(
@@ -82,11 +80,18 @@ class Forecaster:
         wanted = choose_targets(targets, self._manifest)
         batch = windows.reshape(-1, *shape)
         forecasts = np.empty((len(batch), self.horizon, len(wanted)), np.float32)
+        seconds = 0.0
         for index, each in enumerate(batch):
-            forecasts[index], _ = self._engine.forecast(each, wanted)
+            forecasts[index], taken = self._engine.forecast(each, wanted)
+            seconds += taken
         if not np.isfinite(forecasts).all():
             raise InvalidValueError("window: its values spread too far for a forecast in float32", "window")
-        return forecasts if windows.ndim == 3 else forecasts[0]
+        return Forecast(
+            forecasts if windows.ndim == 3 else forecasts[0],
+            tuple(self.channels[index] for index in wanted),
+            self.name,
+            inference_time_ms=round(seconds * 1e3, 4),
+        )
 
 
 def load(

@@ -1,0 +1,181 @@
+"""What a client can be asked, whatever the way to its service: the same methods, sync and async."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from vinocast.client import calls
+from vinocast.client.retries import retrying, retrying_async
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Unpack
+
+    from numpy.typing import ArrayLike
+
+    from vinocast.client.calls import Call
+    from vinocast.data.given import ServiceTerms
+    from vinocast.requests import Forgotten, Observed, Recognized
+    from vinocast.results import Forecast
+
+T = TypeVar("T")
+
+
+class Service(ABC):
+    """A service that answers from wherever it runs. For any thread, and for several at once.
+
+    Every method raises the exception that the service's error stands for, a subclass of ``RequestError``, and
+    ``ServiceUnreachableError`` where there is no answer.
+    """
+
+    def __init__(self, retries: int, *, reconnects: bool = True) -> None:
+        """Set how often to ask again, and whether that may help where the service has not been reached."""
+        self._retries = retries
+        self._reconnects = reconnects
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """End what leads to the service; safe to repeat."""
+
+    @abstractmethod
+    def _ask(self, call: Call[T], after: float) -> T:
+        """Ask once, so many seconds after the request was first made."""
+
+    def forecast(
+        self,
+        window: ArrayLike | None = None,
+        targets: Sequence[str | int] | None = None,
+        *,
+        stream: str | None = None,
+        **terms: Unpack[ServiceTerms],
+    ) -> Forecast:
+        """Forecast a window, or that of a stream.
+
+        Args:
+            window: [rows, channels], oldest row first, or a frame of pandas or polars.
+            targets: names or indices of the channels that are wanted; None for all.
+            stream: the name of a stream, instead of a window.
+            terms: see ``ServiceTerms``.
+        """
+        return self._do(calls.forecast(window, targets, stream, terms))
+
+    def observe(
+        self, stream: str, values: ArrayLike, *, timestamp_ms: int | None = None, model: str | None = None
+    ) -> Observed:
+        """Append a row, [channels], or several, [rows, channels], oldest first, to a stream.
+
+        ``timestamp_ms`` is that of the last row. It is asked again only where it is certain that the service has not
+        taken it.
+        """
+        return self._do(calls.observe(stream, values, timestamp_ms, model))
+
+    def forget(self, stream: str) -> Forgotten:
+        """Drop a stream."""
+        return self._do(calls.forget(stream))
+
+    def glyphs(
+        self,
+        rasters: Sequence[bytes] | None = None,
+        *,
+        grids: ArrayLike | None = None,
+        topk: int | None = None,
+        normalize: bool | None = None,
+        model: str | None = None,
+    ) -> Recognized:
+        """Recognize glyphs: PNGs of 128x128 pixels, or grids [n, 16, 16] of primitive ids."""
+        return self._do(calls.glyphs(rasters, grids, topk, normalize, model))
+
+    def ping(self) -> Mapping[str, Any]:
+        """Return version, models and readiness."""
+        return self._do(calls.ping())
+
+    def _do(self, call: Call[T]) -> T:
+        """Ask, and again where it may help."""
+        if not self._retries:
+            return self._ask(call, 0.0)
+        begun = time.monotonic()
+        return retrying(call, self._retries, reconnects=self._reconnects)(
+            lambda: self._ask(call, time.monotonic() - begun)
+        )
+
+
+class AsyncService(ABC):
+    """The same for ``asyncio``: each method is a coroutine. For one event loop, and for many tasks at once."""
+
+    def __init__(self, retries: int) -> None:
+        self._retries = retries
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @abstractmethod
+    async def close(self) -> None:
+        """End what leads to the service; safe to repeat."""
+
+    @abstractmethod
+    async def _ask(self, call: Call[T], after: float) -> T:
+        """Ask once, so many seconds after the request was first made."""
+
+    async def forecast(
+        self,
+        window: ArrayLike | None = None,
+        targets: Sequence[str | int] | None = None,
+        *,
+        stream: str | None = None,
+        **terms: Unpack[ServiceTerms],
+    ) -> Forecast:
+        """Forecast a window, or that of a stream; see :meth:`Service.forecast`."""
+        return await self._do(calls.forecast(window, targets, stream, terms))
+
+    async def observe(
+        self, stream: str, values: ArrayLike, *, timestamp_ms: int | None = None, model: str | None = None
+    ) -> Observed:
+        """Append rows to a stream; see :meth:`Service.observe`."""
+        return await self._do(calls.observe(stream, values, timestamp_ms, model))
+
+    async def forget(self, stream: str) -> Forgotten:
+        """Drop a stream."""
+        return await self._do(calls.forget(stream))
+
+    async def glyphs(
+        self,
+        rasters: Sequence[bytes] | None = None,
+        *,
+        grids: ArrayLike | None = None,
+        topk: int | None = None,
+        normalize: bool | None = None,
+        model: str | None = None,
+    ) -> Recognized:
+        """Recognize glyphs; see :meth:`Service.glyphs`."""
+        return await self._do(calls.glyphs(rasters, grids, topk, normalize, model))
+
+    async def ping(self) -> Mapping[str, Any]:
+        """Return version, models and readiness."""
+        return await self._do(calls.ping())
+
+    async def _do(self, call: Call[T]) -> T:
+        """Ask, and again where it may help."""
+        if not self._retries:
+            return await self._ask(call, 0.0)
+        begun = time.monotonic()
+
+        async def ask() -> T:
+            return await self._ask(call, time.monotonic() - begun)
+
+        return await retrying_async(call, self._retries)(ask)

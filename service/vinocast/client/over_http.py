@@ -1,0 +1,127 @@
+"""Clients over HTTP, by httpx."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+from vinocast.client.calls import Call, read_answer, read_reply
+from vinocast.client.faces import AsyncService, Service
+from vinocast.errors import ServiceUnreachableError, SetupError, in_one_line
+from vinocast.extras import missing_extra
+
+try:
+    import httpx
+except ModuleNotFoundError as error:
+    raise missing_extra("client", error) from error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+# Method and path of each op; what stands in braces is a field of the request.
+ROUTES = {
+    "forecast": ("POST", "/forecast"),
+    "glyphs": ("POST", "/glyphs"),
+    "observe": ("POST", "/streams/{stream}/observations"),
+    "forget": ("DELETE", "/streams/{stream}"),
+    "ping": ("GET", "/readyz"),
+}
+# What says of a failed request that nothing of it was sent.
+UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+
+class Client(Service):
+    """A service over HTTP; :func:`vinocast.connect` makes one."""
+
+    def __init__(self, url: str, token: str | None, timeout: float, retries: int) -> None:
+        super().__init__(retries)
+        self._http = httpx.Client(**_options(url, token, timeout))
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._http.close()
+
+    def _ask(self, call: Call[T], after: float) -> T:
+        request = _request(self._http.build_request, call, after)
+        try:
+            response = self._http.send(request)
+        except (httpx.HTTPError, RuntimeError) as error:
+            raise _fault(request.url, error) from error
+        return _answer(call, response)
+
+
+class AsyncClient(AsyncService):
+    """A service over HTTP, for asyncio; :func:`vinocast.connect_async` makes one."""
+
+    def __init__(self, url: str, token: str | None, timeout: float, retries: int) -> None:
+        super().__init__(retries)
+        self._http = httpx.AsyncClient(**_options(url, token, timeout))
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._http.aclose()
+
+    async def _ask(self, call: Call[T], after: float) -> T:
+        request = _request(self._http.build_request, call, after)
+        try:
+            response = await self._http.send(request)
+        except (httpx.HTTPError, RuntimeError) as error:
+            raise _fault(request.url, error) from error
+        return _answer(call, response)
+
+
+def connect(url: str, *, token: str | None = None, timeout: float = 30.0, retries: int = 0) -> Client:
+    """Return a client of a service over HTTP. Nothing is sent before the first request.
+
+    Args:
+        url: of the service, such as ``http://127.0.0.1:8000``; a path in it goes before each route.
+        token: where the service asks for one.
+        timeout: seconds that a request may stand still, in connecting, in sending and in waiting for its answer.
+        retries: how often a request is made again whose error is ``retryable``, or that was lost on its way and can be
+            repeated: after what ``Retry-After`` says and a random time besides, within its ``deadline_ms``.
+
+    Raises:
+        SetupError: the extra ``client`` is not installed, or the URL is none of HTTP.
+    """
+    return Client(url, token, timeout, retries)
+
+
+def connect_async(url: str, *, token: str | None = None, timeout: float = 30.0, retries: int = 0) -> AsyncClient:
+    """Return a client for asyncio; see :func:`connect`."""
+    return AsyncClient(url, token, timeout, retries)
+
+
+def _options(url: str, token: str | None, timeout: float) -> dict[str, Any]:
+    try:
+        base = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError) as error:
+        raise SetupError(f"url: expected one such as http://127.0.0.1:8000: {error}") from None
+    if base.scheme not in ("http", "https") or not base.host:
+        raise SetupError(f"url: expected one such as http://127.0.0.1:8000, got {url}")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return {"base_url": base, "headers": headers, "timeout": timeout}
+
+
+def _request(build: Callable[..., httpx.Request], call: Call[Any], after: float) -> httpx.Request:
+    method, path = ROUTES[call.op]
+    if "{" in path:
+        path = path.format(stream=quote(str(call.fields["stream"]), safe=""))
+    if method != "POST":
+        return build(method, path)
+    return build(method, path, content=call.text(after), headers={"Content-Type": "application/json"})
+
+
+def _answer(call: Call[T], response: httpx.Response) -> T:
+    source = f"{response.url} ({response.status_code})"
+    after = response.headers.get("Retry-After", "")
+    reply = read_reply(response.content, source)
+    return read_answer(call, reply, source, int(after) if after.isdecimal() else 0)
+
+
+def _fault(url: httpx.URL, error: Exception) -> ServiceUnreachableError:
+    if isinstance(error, RuntimeError) and not isinstance(error, httpx.HTTPError):
+        # What httpx says of a client that is closed.
+        return ServiceUnreachableError(f"{url}: {in_one_line(error)}", unsent=True)
+    return ServiceUnreachableError(f"{url}: no answer: {in_one_line(error)}", unsent=isinstance(error, UNSENT))
