@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vinocast.data.bundled import bundled_models
-from vinocast.data.given import as_array
+from vinocast.data.given import as_array, as_fields
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
 from vinocast.engine.profiles import DEFAULT_PROFILE
@@ -77,7 +77,7 @@ class Forecaster:
             )
         if not np.isfinite(windows).all():
             raise InvalidValueError("window: expected finite numbers within float32", "window")
-        wanted = choose_targets(targets, self._manifest)
+        wanted = choose_targets(as_fields({"targets": targets}).get("targets"), self._manifest)
         batch = windows.reshape(-1, *shape)
         forecasts = np.empty((len(batch), self.horizon, len(wanted)), np.float32)
         seconds = 0.0
