@@ -1,30 +1,55 @@
-"""Forecasts from Python, in the process that asks for them."""
+"""Forecasts from Python, in the process that asks for them: by the handler, and so by the rules, of the services."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import numpy as np
 
+from vinocast import handlers
 from vinocast.data.bundled import bundled_models
-from vinocast.data.given import as_array, as_fields
+from vinocast.data.frames import Columns, inputs_of, is_frame, window_of
+from vinocast.data.given import Terms, as_array, as_fields, as_inputs
+from vinocast.engine.budget import Budget, Claim
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
+from vinocast.engine.kinds import ServedModel
 from vinocast.engine.profiles import DEFAULT_PROFILE
+from vinocast.engine.statistics import Statistics
+from vinocast.engine.ticket import Ticket
 from vinocast.engine.tuned import find_profile
-from vinocast.errors import InvalidShapeError, InvalidValueError
-from vinocast.forecast.engine import ForecastEngine
+from vinocast.errors import InvalidRequestError, InvalidShapeError, InvalidValueError, RequestError
+from vinocast.forecast.kind import FORECASTER
 from vinocast.forecast.manifest import find_forecaster
-from vinocast.forecast.targets import choose_targets
+from vinocast.forecast.streams import NoStreams
+from vinocast.protocols.json import validate
+from vinocast.protocols.schemas import ForecastRequest
+from vinocast.protocols.series import series_of
+from vinocast.requests import Computed, Forecasted, ForecastedSeries
 from vinocast.results import Forecast
+from vinocast.settings import Settings
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Unpack
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
+    from vinocast import requests
+    from vinocast.data.given import Frame, OneOfMany
+    from vinocast.dataplane import DataPlane
     from vinocast.engine.in_force import Property
+    from vinocast.engine.lane import Job, LongJob
+    from vinocast.forecast.kind import ServedForecaster
+
+Answer = TypeVar("Answer", bound=Computed)
+
+# What is about a service, and not about one model in this process.
+OF_A_SERVICE = ForecastRequest.model_fields.keys() - Terms.__annotations__.keys() - {"targets"}
 
 
 class Forecaster:
@@ -41,57 +66,112 @@ class Forecaster:
         warnings: how that differs from what the profile asks for; logged as well.
     """
 
-    def __init__(self, engine: ForecastEngine) -> None:
-        """Wrap a loaded engine; :func:`vinocast.load` makes one."""
-        manifest = engine.manifest
-        self._engine = engine
-        self._manifest = manifest
-        self.name: str = engine.folder.path.name
+    def __init__(self, model: ServedForecaster) -> None:
+        """Wrap a loaded model; :func:`vinocast.load` makes one."""
+        engine, manifest = model.loaded(), model.manifest
+        self._plane = _OneModel(model)
+        self.name: str = model.name
         self.context: int = manifest.context
         self.horizon: int = manifest.horizon
         self.channels: tuple[str, ...] = tuple(manifest.channels)
         self.in_force: dict[str, Property] = engine.in_force
         self.warnings: list[str] = engine.warnings
 
-    def forecast(self, window: ArrayLike, targets: Sequence[str | int] | None = None) -> Forecast:
+    def forecast(
+        self,
+        window: ArrayLike | Frame,
+        targets: Sequence[str | int] | None = None,
+        **terms: Unpack[Terms],
+    ) -> Forecast:
         """Forecast one window or several.
 
         Args:
-            window: [context, channels] or [n, context, channels], oldest row first, in any unit.
+            window: [context, channels] or [n, context, channels], oldest row first, in any unit; or a frame of pandas
+                or polars with a column a channel, and perhaps one of dates or times.
             targets: names or indices of the channels that are wanted, each once; only those are computed. None for all.
+            terms: see ``Terms``. By ``channels`` a window may have other columns than the model, by ``short="pad"``
+                fewer rows, by ``missing="interpolate"`` gaps.
 
         Returns:
-            The forecast, [horizon, targets] or [n, horizon, targets]; to numpy it is that array.
+            The forecast, [steps, targets] or [n, steps, targets]; to numpy it is that array.
 
         Raises:
             InvalidShapeError: a window of another shape.
             InvalidValueError: a value that is no finite float32, or a forecast that came out beyond float32.
             UnknownTargetError: a target that is neither a channel's name nor its index.
-            InvalidRequestError: no target, or one that is named twice.
+            InvalidRequestError: no target, one that is named twice, or terms that are not right, or do not go together.
         """
+        asked: Mapping[str, Any] = terms
+        if is_frame(window):
+            window, asked = window_of(window, terms, lambda: self.channels)
         windows = as_array(window, "window")
-        shape = (self.context, len(self.channels))
-        if windows.ndim not in (2, 3) or windows.shape[-2:] != shape:
-            raise InvalidShapeError(
-                f"window: expected {list(shape)} or [n, …] of it, got {list(windows.shape)}", "window"
+        if windows.ndim not in (2, 3):
+            raise InvalidShapeError(_expected([self.context, len(self.channels)], windows), "window")
+        request = _request({**asked, "targets": targets}, {"past_values": [[]]})
+        if windows.ndim == 2:
+            return _of_window(self._ask(request, _Window(windows), Forecasted))
+        answers = [self._ask(request, _Window(each), Forecasted) for each in windows]
+        if not answers:
+            raise InvalidShapeError("window: expected one at least, got none", "window")
+        return _of_windows(list(map(_of_window, answers)))
+
+    def forecast_series(
+        self,
+        inputs: Mapping[Any, ArrayLike] | Sequence[OneOfMany] | Frame,
+        *,
+        id_column: str = Columns.item_id,
+        time_column: str = Columns.timestamp,
+        target_column: str = Columns.target,
+        **terms: Unpack[Terms],
+    ) -> list[Forecast]:
+        """Forecast single series, each of its own length, of which the latest points count.
+
+        Args:
+            inputs: arrays of numbers, oldest first; or such by their ``item_id``; or mappings of ``item_id``,
+                ``target`` and ``start``; or a long frame of pandas or polars.
+            id_column: of a frame: what tells the series apart; without it the frame is one.
+            time_column: of a frame: dates or times; without it the order of rows counts.
+            target_column: of a frame: the numbers.
+            terms: see ``Terms``; ``channels`` and ``start`` are for windows.
+
+        Returns:
+            One forecast for each series, [steps], in their order.
+
+        Raises as :meth:`forecast` does, with the path of the series, such as ``inputs[17].target[3]``.
+        """
+        asked: Mapping[str, Any] = terms
+        if is_frame(inputs):
+            items, asked = inputs_of(inputs, Columns(id_column, time_column, target_column), terms)
+        else:
+            items = as_inputs(inputs)
+        request = _request(asked, {"inputs": [{}] * len(items)})
+        answer = self._ask(request, _Inputs(items), ForecastedSeries)
+        return [
+            Forecast(
+                output.points,
+                (),
+                answer.model,
+                output.quantiles or {},
+                output.timestamps,
+                output.item_id,
+                output.filled,
+                output.padded,
+                answer.rollout,
+                round(answer.inference_seconds * 1e3, 4),
             )
-        if not np.isfinite(windows).all():
-            raise InvalidValueError("window: expected finite numbers within float32", "window")
-        wanted = choose_targets(as_fields({"targets": targets}).get("targets"), self._manifest)
-        batch = windows.reshape(-1, *shape)
-        forecasts = np.empty((len(batch), self.horizon, len(wanted)), np.float32)
-        seconds = 0.0
-        for index, each in enumerate(batch):
-            forecasts[index], taken = self._engine.forecast(each, wanted)
-            seconds += taken
-        if not np.isfinite(forecasts).all():
-            raise InvalidValueError("window: its values spread too far for a forecast in float32", "window")
-        return Forecast(
-            forecasts if windows.ndim == 3 else forecasts[0],
-            tuple(self.channels[index] for index in wanted),
-            self.name,
-            inference_time_ms=round(seconds * 1e3, 4),
-        )
+            for output in answer.outputs
+        ]
+
+    def _ask(self, request: requests.Forecast, source: _Window | _Inputs, kind: type[Answer]) -> Answer:
+        """Put what was given in its place, and compute."""
+        if isinstance(source, _Window):
+            request.source = source
+        else:
+            request.series = source
+        answer = self._plane.answer(request)
+        if not isinstance(answer, kind):
+            raise TypeError(f"expected {kind}, got {type(answer)}")
+        return answer
 
 
 def load(
@@ -111,8 +191,145 @@ def load(
         SetupError: there is no such model, or no such profile.
         ModelRefusedError: the model is damaged, or fails its self-test; with ``strict``, a difference.
     """
-    engine = ForecastEngine(find_forecaster(model, bundled_models()))
+    served = ServedModel(FORECASTER, find_forecaster(model, bundled_models()))
     compiler = Compiler(find_profile(profile), cpu_budget(), strict=strict)
-    engine.load(compiler)
-    engine.load_rest(compiler)
-    return Forecaster(engine)
+    served.expect()
+    served.load(compiler)
+    served.loaded().load_rest(compiler)
+    return Forecaster(served)
+
+
+class _OneModel:
+    """What the handler of forecasts asks of a data plane, where there is one model, and who asks computes.
+
+    Attributes:
+        lane, repository: this itself.
+        max_missing_share: as services have it, unless a setting says otherwise.
+        queue_rows: nothing waits here.
+        streams: none.
+    """
+
+    max_missing_share = Settings.max_missing_share
+    queue_rows = sys.maxsize
+
+    def __init__(self, model: ServedForecaster) -> None:
+        self._model = model
+        self.repository = self.lane = self
+        self.streams = NoStreams()
+
+    def find(self, kind: object, name: str | None) -> ServedForecaster:  # noqa: ARG002 - the signature of a repository
+        return self._model
+
+    def submit(self, job: Job) -> None:
+        job.run([job])
+
+    def submit_long(self, job: LongJob) -> None:
+        while not job.run_part():
+            pass
+
+    def answer(self, request: requests.Forecast) -> object:
+        """Return what is answered, or raise what is refused."""
+        outcome: list[object] = []
+        # Of its own, as several threads may ask: nobody adds them up.
+        ticket = Ticket("forecast", outcome.append, Statistics(["forecast"]), Claim(Budget(sys.maxsize)), patient=True)
+        handlers.forecast(cast("DataPlane", self), request, ticket)
+        (answer,) = outcome
+        if isinstance(answer, RequestError):
+            raise answer
+        return answer
+
+
+@dataclass(slots=True)
+class _Window:
+    """An array as a request's window."""
+
+    field: ClassVar[str] = "window"
+    values: NDArray[np.float32]
+
+    def window(self, context: int, channels: int, *, fewer: bool = False, gaps: bool = False) -> NDArray[np.float32]:
+        """Return [context, channels]; see ``requests.WindowSource``."""
+        rows, columns = self.values.shape
+        if columns != channels or not (rows == context or (fewer and 1 <= rows <= context)):
+            raise InvalidShapeError(_expected([context, channels], self.values), "window")
+        _check(self.values, "window", gaps=gaps)
+        return self.values
+
+
+class _Inputs:
+    """Arrays as a request's series; see ``requests.SeriesSource``."""
+
+    nbytes = 0
+
+    def __init__(self, items: Sequence[Mapping[str, Any]]) -> None:
+        self._items = items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def path(self, index: int) -> str:
+        """Return the path of the numbers of one."""
+        return f"inputs[{index}].target"
+
+    def read(self, *, gaps: bool = False) -> Iterator[requests.Series]:
+        """Return the series."""
+        for index, item in enumerate(self._items):
+            series = series_of(item, f"inputs[{index}]", gaps=gaps)
+            if not len(series.values):
+                raise InvalidShapeError(f"{self.path(index)}: expected one number at least, got none", self.path(index))
+            _check(series.values, self.path(index), gaps=gaps)
+            yield series
+
+
+def _request(terms: Mapping[str, Any], place: Mapping[str, Any]) -> requests.Forecast:
+    """Return what is asked, as the schema of requests has it, with something in the place of what is forecast."""
+    fields = as_fields(terms)
+    if strangers := fields.keys() & OF_A_SERVICE:
+        name = min(strangers)
+        raise InvalidRequestError(f"{name}: expected none of a model in this process", name)
+    request: requests.Forecast = validate(ForecastRequest, {**fields, **place}).ask(b"", time.monotonic())
+    return request
+
+
+def _expected(shape: list[int], values: NDArray[np.float32]) -> str:
+    return f"window: expected {shape} or [n, …] of it, got {list(values.shape)}"
+
+
+def _check(values: NDArray[np.float32], path: str, *, gaps: bool) -> None:
+    """Raise InvalidValueError for the first value that is infinite, or missing where none may be."""
+    wrong = np.isinf(values) if gaps else ~np.isfinite(values)
+    if wrong.any():
+        place = tuple(np.argwhere(wrong)[0].tolist())
+        path += "".join(f"[{index}]" for index in place)
+        raise InvalidValueError(f"{path}: expected a finite number within float32, got {values[place]}", path)
+
+
+def _of_window(answer: Forecasted) -> Forecast:
+    return Forecast(
+        answer.points,
+        tuple(answer.channels),
+        answer.model,
+        answer.quantiles or {},
+        answer.timestamps,
+        None,
+        answer.filled,
+        answer.padded,
+        answer.rollout,
+        round(answer.inference_seconds * 1e3, 4),
+    )
+
+
+def _of_windows(forecasts: Sequence[Forecast]) -> Forecast:
+    """Return the forecasts of several windows as one."""
+    first = forecasts[0]
+    return Forecast(
+        np.stack([each.predictions for each in forecasts]),
+        first.channels,
+        first.model,
+        {level: np.stack([each.quantiles[level] for each in forecasts]) for level in first.quantiles},
+        first.timestamps,
+        None,
+        sum(each.filled for each in forecasts),
+        sum(each.padded for each in forecasts),
+        first.rollout,
+        round(sum(each.inference_time_ms for each in forecasts), 4),
+    )

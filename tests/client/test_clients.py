@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
+import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import orjson
+import polars as pl
 import pytest
 import vinocast
 from support import CHANNELS, MODEL, ROOT, HttpService, near, random_windows, raw_inference
@@ -36,24 +39,34 @@ def model() -> vinocast.Forecaster:
     return vinocast.load(MODEL)
 
 
-@pytest.fixture(scope="module", params=["in process", "http", "async", "lines"])
-def forecast(
-    request: pytest.FixtureRequest,
-    http: HttpService,
-    model: vinocast.Forecaster,
-    client: vinocast.Client,
-    child: vinocast.Child,
-) -> Forecasts:
-    """The same method of each face."""
+@pytest.fixture(scope="module")
+def faces(
+    http: HttpService, model: vinocast.Forecaster, client: vinocast.Client, child: vinocast.Child
+) -> dict[str, Callable[..., Any]]:
+    """What asks each face by the name of a method."""
 
-    def ask(*arguments: Any, **terms: Any) -> vinocast.Forecast:
-        async def go() -> vinocast.Forecast:
+    def ask(method: str, *arguments: Any, **terms: Any) -> Any:
+        async def go() -> Any:
             async with vinocast.connect_async(http.url) as service:
-                return await service.forecast(*arguments, **terms)
+                return await getattr(service, method)(*arguments, **terms)
 
         return asyncio.run(go())
 
-    return {"in process": model.forecast, "http": client.forecast, "async": ask, "lines": child.forecast}[request.param]
+    def of(service: object) -> Callable[..., Any]:
+        return lambda method, *arguments, **terms: getattr(service, method)(*arguments, **terms)
+
+    return {"in process": of(model), "http": of(client), "async": ask, "lines": of(child)}
+
+
+@pytest.fixture(scope="module", params=["in process", "http", "async", "lines"])
+def ask(request: pytest.FixtureRequest, faces: dict[str, Callable[..., Any]]) -> Callable[..., Any]:
+    """A method of one face."""
+    return faces[request.param]
+
+
+@pytest.fixture(scope="module")
+def forecast(ask: Callable[..., Any]) -> Forecasts:
+    return functools.partial(ask, "forecast")
 
 
 def test_a_forecast_is_the_same_however_it_is_asked_for(forecast: Forecasts) -> None:
@@ -94,6 +107,59 @@ BAD: list[tuple[type[vinocast.VinocastError], tuple[Any, ...], dict[str, Any]]] 
     (vinocast.UnknownTargetError, (np.ones((512, 7)), [7]), {}),
     (vinocast.UnknownTargetError, (np.ones((512, 7)), [-1]), {}),
     (vinocast.InvalidRequestError, (np.ones((512, 7)), [0, "HUFL"]), {}),
+    (vinocast.InvalidRequestError, (np.ones((512, 7)), []), {}),
+    (vinocast.InvalidRequestError, (np.ones((512, 7)), "OT"), {}),
+    (vinocast.InvalidRequestError, (np.ones((512, 7)),), {"chanels": ["a"]}),
+    (vinocast.InvalidRequestError, (np.ones((512, 7)),), {"start": object()}),
+    *(
+        (vinocast.InvalidRequestError, (np.ones((512, 7)),), {name: value})
+        for name, values in {
+            "channels": ([], "OT", [1] * 7, [""] * 7, ["a"] * 7),
+            "prediction_length": (0, -1, 97, 1.5, "5", True),
+            "rollout": (1, "true"),
+            "quantile_levels": ([], [1.5], [-0.1], ["0.5"], [0.1, 0.1], 0.5, [float("nan")]),
+            "missing": ("pad", True),
+            "short": ("interpolate", 1),
+            "start": ("2026-01-01", 5),
+            "freq": ("h", "m"),
+            "step_ms": (60000, 0),
+        }.items()
+        for value in values
+    ),
+    (vinocast.InvalidRequestError, (np.ones((512, 7)),), {"start": "2026-01-01", "freq": "m"}),
+    (vinocast.InvalidRequestError, (np.ones((512, 7)),), {"start": "once", "freq": "h"}),
+    (vinocast.InvalidRequestError, (np.ones((512, 7)),), {"timestamp_ms": 1.5, "step_ms": 1}),
+    (vinocast.InvalidRequestError, (np.ones((512, 7)),), {"prediction_length": 10_000, "rollout": True}),
+    (vinocast.InvalidShapeError, (np.ones((512, 7)),), {"channels": ["a", "b"]}),
+    (vinocast.InvalidShapeError, (np.ones((513, 7)),), {"short": "pad"}),
+    (vinocast.InvalidShapeError, (np.ones((0, 7)),), {"short": "pad"}),
+    (vinocast.InvalidValueError, (np.full((512, 7), np.nan),), {"missing": "interpolate"}),
+    (vinocast.InvalidValueError, (np.full((512, 7), np.inf),), {"missing": "interpolate"}),
+    (vinocast.UnknownTargetError, (np.ones((512, 1)), ["OT"]), {"channels": ["a"]}),
+]
+LINE = np.ones(512, np.float32)
+BAD_SERIES: list[tuple[type[vinocast.VinocastError], Any, dict[str, Any]]] = [
+    (vinocast.InvalidRequestError, [], {}),
+    (vinocast.InvalidRequestError, {}, {}),
+    (vinocast.InvalidRequestError, 5, {}),
+    (vinocast.InvalidRequestError, [{"item_id": 1}], {}),
+    (vinocast.InvalidRequestError, [{"target": LINE, "item": 1}], {}),
+    (vinocast.InvalidRequestError, [{"target": LINE, "item_id": [1]}], {}),
+    (vinocast.InvalidRequestError, [{"target": LINE, "start": 5}], {}),
+    (vinocast.InvalidRequestError, [{"target": LINE, "start": "2026-01-01"}], {}),
+    (vinocast.InvalidRequestError, [LINE], {"freq": "h"}),
+    (vinocast.InvalidRequestError, [LINE], {"start": "2026-01-01", "freq": "h"}),
+    (vinocast.InvalidRequestError, [LINE], {"channels": ["a"]}),
+    (vinocast.InvalidRequestError, [LINE], {"targets": [0]}),
+    (vinocast.InvalidRequestError, [LINE], {"prediction_length": 97}),
+    (vinocast.InvalidShapeError, [LINE, LINE[1:]], {}),
+    (vinocast.InvalidShapeError, [LINE, []], {"short": "pad"}),
+    (vinocast.InvalidShapeError, [np.ones((512, 7))], {}),
+    (vinocast.InvalidShapeError, [5.0], {}),
+    (vinocast.InvalidValueError, [LINE, np.where(np.arange(512) == 5, np.nan, LINE)], {}),
+    (vinocast.InvalidValueError, [LINE, np.where(np.arange(512) == 5, np.inf, LINE)], {"missing": "interpolate"}),
+    (vinocast.InvalidValueError, [np.where(np.arange(512) % 2, np.nan, LINE)], {"missing": "interpolate"}),
+    (vinocast.InvalidValueError, [["1"] * 512], {}),
 ]
 
 
@@ -108,6 +174,108 @@ def test_what_is_wrong_is_the_same_exception_of_every_face(
         forecast(*arguments, **terms)
     assert type(caught.value) is error
     assert caught.value.message
+
+
+@pytest.mark.parametrize(("error", "inputs", "terms"), BAD_SERIES, ids=lambda value: str(value)[:24].replace("\n", ""))
+def test_what_is_wrong_with_series_is_the_same_exception_of_every_face(
+    ask: Callable[..., Any], error: type[vinocast.RequestError], inputs: Any, terms: dict[str, Any]
+) -> None:
+    with pytest.raises(vinocast.RequestError) as caught:
+        ask("forecast_series", inputs, **terms)
+    assert type(caught.value) is error
+
+
+TERMS: dict[str, Any] = {
+    "targets": [1, 0],
+    "channels": ["a", "b"],
+    "prediction_length": 100,
+    "rollout": True,
+    "quantile_levels": [0.9, 0.1],
+    "missing": "interpolate",
+    "short": "pad",
+    "start": "2026-01-31T00:00:00Z",
+    "freq": "D",
+    "timestamp_ms": 1_700_000_000_000,
+    "step_ms": 60_000,
+}
+
+
+def described(answers: vinocast.Forecast | list[vinocast.Forecast]) -> list[Any]:
+    """What an answer says beside its numbers and times."""
+    return [
+        [
+            *(each.shape, each.channels, list(each.quantiles), each.timestamps),
+            *(each.item_id, each.filled, each.padded, each.rollout),
+        ]
+        for each in ([answers] if isinstance(answers, vinocast.Forecast) else answers)
+    ]
+
+
+@pytest.mark.parametrize("method", ["forecast", "forecast_series"])
+@pytest.mark.parametrize("kind", ["whole", "gaps", "short"])
+def test_each_term_beside_each_is_honoured_or_refused_alike(
+    faces: dict[str, Callable[..., Any]], method: str, kind: str
+) -> None:
+    (window,) = random_windows(1)
+    window = window[:, :2]
+    if kind == "gaps":
+        window[7:9, 0] = np.nan
+    if kind == "short":
+        window = window[12:]
+    given: Any = window if method == "forecast" else {"one": window[:, 0], 2: window[:, 1]}
+    honoured = 0
+    for names in [
+        *itertools.combinations(TERMS, 2),
+        ("start", "freq", "short"),
+        ("timestamp_ms", "step_ms", "missing"),
+    ]:
+        terms = {name: TERMS[name] for name in names}
+        if method == "forecast" and "channels" not in terms:
+            terms["channels"] = ["b", "c"]
+        outcomes: dict[str, Any] = {}
+        for face in ("in process", "http", "lines"):
+            try:
+                outcomes[face] = faces[face](method, given, **terms)
+            except vinocast.RequestError as error:
+                outcomes[face] = type(error)
+        first = outcomes["in process"]
+        if isinstance(first, type):
+            assert set(outcomes.values()) == {first}, names
+            continue
+        honoured += 1
+        for face, outcome in outcomes.items():
+            assert not isinstance(outcome, type), (names, face)
+            assert described(outcome) == described(first), (names, face)
+            for mine, its in zip(
+                *((each,) if method == "forecast" else each for each in (outcome, first)), strict=True
+            ):
+                np.testing.assert_allclose(mine, its, atol=1e-4 * float(np.nanstd(window)))
+                for level, values in its.quantiles.items():
+                    np.testing.assert_allclose(mine.quantiles[level], values, atol=1e-4 * float(np.nanstd(window)))
+    assert honoured >= 3
+
+
+def test_what_was_asked_for_beside_the_window_is_answered(forecast: Forecasts, ask: Callable[..., Any]) -> None:
+    (window,) = random_windows(1)
+    plain = forecast(window)
+    other = forecast(window[:, [3, 1]], channels=["wind", "price"], prediction_length=5, start="2026-01-31", freq="D")
+    assert other.channels == ("wind", "price")
+    assert other.timestamps == ["2027-06-27", "2027-06-28", "2027-06-29", "2027-06-30", "2027-07-01"]
+    assert near(other, plain.predictions[:5, [3, 1]], window[:, [3, 1]])
+    timed = forecast(window, ["OT"], timestamp_ms=1_000_000, step_ms=1000, prediction_length=np.int64(2))
+    assert timed.timestamps == [1_001_000, 1_002_000]
+    gaps = window.copy()
+    gaps[100:103, 2] = np.nan
+    filled = forecast(gaps, missing="interpolate")
+    assert (filled.filled, filled.padded, filled.rollout) == (3, 0, False)
+    far = forecast(window[400:], short="pad", prediction_length=100, rollout=True)
+    assert (far.filled, far.padded, far.rollout, far.shape) == (0, 400, True, (100, 7))
+    one, two = ask(
+        "forecast_series", [window[:, 3], {"item_id": "x", "target": window[:, 1], "start": "2026-01"}], freq="MS"
+    )
+    assert (one.item_id, one.channels, one.timestamps, one.shape) == (None, (), None, (96,))
+    assert (two.item_id, two.timestamps[0], two.model) == ("x", "2068-09", MODEL)
+    assert near(np.stack([one, two], axis=1), plain.predictions[:, [3, 1]], window[:, [3, 1]])
 
 
 @pytest.mark.parametrize("way", ["http", "lines"])
@@ -180,6 +348,8 @@ def test_a_hundred_tasks_get_answers_of_their_own(http: HttpService, client: vin
             assert await service.observe("tasks", windows[0]) == vinocast.Observed("tasks", 512, 0)
             assert (await service.forget("tasks")).rows == 512
             assert (await service.ping())["ready"]
+            frame = pl.DataFrame(dict(zip(reversed(CHANNELS), windows[0].T[::-1], strict=True)))
+            assert np.array_equal(await service.forecast(frame, [0]), expected[0])
             assert (await service.glyphs(grids=np.zeros((1, 16, 16), int), topk=1)).results
             return await asyncio.gather(*map(one, range(100)))
 

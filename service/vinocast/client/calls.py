@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 import orjson
 
-from vinocast.data.given import as_array, as_fields
-from vinocast.errors import InvalidShapeError, ServiceUnreachableError, from_body, quote
+from vinocast.data.frames import Columns, inputs_of, is_frame
+from vinocast.data.given import as_array, as_fields, as_inputs
+from vinocast.errors import InvalidShapeError, ServiceUnreachableError, UnknownModelError, from_body, quote
 from vinocast.requests import Candidate, Forgotten, Observed, Recognized
 from vinocast.results import Forecast
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+    from vinocast.data.given import Frame, OneOfMany
 
 T = TypeVar("T")
 
@@ -66,6 +69,28 @@ def forecast(
         fields["past_values_b64"] = base64.b64encode(values.astype("<f4", copy=False).data).decode()
         fields["shape"] = list(values.shape)
     return Call("forecast", _forecast, fields)
+
+
+def series(
+    many: Mapping[Any, ArrayLike] | Sequence[OneOfMany] | Frame, columns: Columns, terms: Mapping[str, Any]
+) -> Call[list[Forecast]]:
+    """Ask for the forecasts of single series; raises RequestError for what is none."""
+    if is_frame(many):
+        inputs, terms = inputs_of(many, columns, terms)
+    else:
+        inputs = as_inputs(many)
+    # In front, where the service looks for it.
+    return Call("forecast", _outputs, {"inputs": inputs, **as_fields(terms)})
+
+
+def channels_of(pong: Mapping[str, Any], model: str | None) -> Sequence[str]:
+    """Return the channels of a model by what a ping has said; raises UnknownModelError."""
+    name = model or pong["default_model"]
+    for each in pong["models"]:
+        if each["name"] == name and "channels" in each:
+            channels: Sequence[str] = each["channels"]
+            return channels
+    raise UnknownModelError(f"model: expected a forecaster that is served, got {quote(name)}", "model")
 
 
 def observe(stream: str, values: ArrayLike, timestamp_ms: int | None, model: str | None) -> Call[Observed]:
@@ -141,6 +166,10 @@ def read_answer(call: Call[T], reply: Mapping[str, Any], source: str, retry_afte
 
 def _forecast(reply: Mapping[str, Any]) -> Forecast:
     return _output(reply, reply, tuple(reply["channels"]))
+
+
+def _outputs(reply: Mapping[str, Any]) -> list[Forecast]:
+    return [_output(output, reply, ()) for output in reply["outputs"]]
 
 
 def _output(output: Mapping[str, Any], reply: Mapping[str, Any], channels: tuple[str, ...]) -> Forecast:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from vinocast.client import calls
 from vinocast.client.retries import retrying, retrying_async
+from vinocast.data.frames import Columns, is_frame, window_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from vinocast.client.calls import Call
-    from vinocast.data.given import ServiceTerms
+    from vinocast.data.given import Frame, OneOfMany, ServiceTerms
     from vinocast.requests import Forgotten, Observed, Recognized
     from vinocast.results import Forecast
 
@@ -54,7 +55,7 @@ class Service(ABC):
 
     def forecast(
         self,
-        window: ArrayLike | None = None,
+        window: ArrayLike | Frame | None = None,
         targets: Sequence[str | int] | None = None,
         *,
         stream: str | None = None,
@@ -68,7 +69,34 @@ class Service(ABC):
             stream: the name of a stream, instead of a window.
             terms: see ``ServiceTerms``.
         """
-        return self._do(calls.forecast(window, targets, stream, terms))
+        asked: Mapping[str, Any] = terms
+        if is_frame(window):
+            window, asked = window_of(window, terms, lambda: calls.channels_of(self.ping(), terms.get("model")))
+        return self._do(calls.forecast(window, targets, stream, asked))
+
+    def forecast_series(
+        self,
+        inputs: Mapping[Any, ArrayLike] | Sequence[OneOfMany] | Frame,
+        *,
+        id_column: str = Columns.item_id,
+        time_column: str = Columns.timestamp,
+        target_column: str = Columns.target,
+        **terms: Unpack[ServiceTerms],
+    ) -> list[Forecast]:
+        """Forecast single series, each of its own length, of which the latest points count.
+
+        Args:
+            inputs: arrays of numbers, oldest first; or such by their ``item_id``; or mappings of ``item_id``,
+                ``target`` and ``start``; or a long frame of pandas or polars.
+            id_column: of a frame: what tells the series apart; without it the frame is one.
+            time_column: of a frame: dates or times; without it the order of rows counts.
+            target_column: of a frame: the numbers.
+            terms: see ``ServiceTerms``; ``channels`` and ``start`` are for windows.
+
+        Returns:
+            One forecast for each series, [steps], in their order.
+        """
+        return self._do(calls.series(inputs, Columns(id_column, time_column, target_column), terms))
 
     def observe(
         self, stream: str, values: ArrayLike, *, timestamp_ms: int | None = None, model: str | None = None
@@ -134,14 +162,32 @@ class AsyncService(ABC):
 
     async def forecast(
         self,
-        window: ArrayLike | None = None,
+        window: ArrayLike | Frame | None = None,
         targets: Sequence[str | int] | None = None,
         *,
         stream: str | None = None,
         **terms: Unpack[ServiceTerms],
     ) -> Forecast:
         """Forecast a window, or that of a stream; see :meth:`Service.forecast`."""
-        return await self._do(calls.forecast(window, targets, stream, terms))
+        asked: Mapping[str, Any] = terms
+        if is_frame(window):
+            known: Sequence[str] = ()
+            if terms.get("channels") is None:
+                known = calls.channels_of(await self.ping(), terms.get("model"))
+            window, asked = window_of(window, terms, lambda: known)
+        return await self._do(calls.forecast(window, targets, stream, asked))
+
+    async def forecast_series(
+        self,
+        inputs: Mapping[Any, ArrayLike] | Sequence[OneOfMany] | Frame,
+        *,
+        id_column: str = Columns.item_id,
+        time_column: str = Columns.timestamp,
+        target_column: str = Columns.target,
+        **terms: Unpack[ServiceTerms],
+    ) -> list[Forecast]:
+        """Forecast single series; see :meth:`Service.forecast_series`."""
+        return await self._do(calls.series(inputs, Columns(id_column, time_column, target_column), terms))
 
     async def observe(
         self, stream: str, values: ArrayLike, *, timestamp_ms: int | None = None, model: str | None = None

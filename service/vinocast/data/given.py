@@ -1,17 +1,23 @@
-"""What a caller in Python may give: windows and series as arrays or frames, and the terms of a forecast."""
+"""What a caller in Python may give: windows and series as arrays, and the terms of a forecast."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 import numpy as np
 import orjson
 
-from vinocast.errors import InvalidRequestError, InvalidValueError
+from vinocast.errors import InvalidRequestError, InvalidShapeError, InvalidValueError, describe
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
     from numpy.typing import ArrayLike, NDArray
+
+    Frame: TypeAlias = pd.DataFrame | pl.DataFrame
+    # Numbers, or {"item_id": …, "target": numbers, "start": …}, of which target is required.
+    OneOfMany: TypeAlias = ArrayLike | Mapping[str, Any]
 
 
 class Terms(TypedDict, total=False):
@@ -84,3 +90,38 @@ def as_fields(terms: Mapping[str, Any]) -> dict[str, Any]:
     except (TypeError, orjson.JSONEncodeError) as error:
         raise InvalidRequestError(f"expected terms that JSON can hold: {error}") from None
     return fields
+
+
+def as_inputs(many: Any) -> list[dict[str, Any]]:
+    """Return series as a request has them, ``{"item_id", "target", "start"}``, each target as :func:`as_series` has it.
+
+    Args:
+        many: numbers by item_id, or an array of numbers or of such objects.
+
+    Raises InvalidRequestError, InvalidShapeError or InvalidValueError with a path.
+    """
+    if isinstance(many, Mapping):
+        items: list[Any] = [{"item_id": key, "target": values} for key, values in many.items()]
+    else:
+        try:
+            items = [each if isinstance(each, Mapping) else {"target": each} for each in many]
+        except TypeError:
+            raise InvalidRequestError(f"inputs: expected an array of series, got {describe(many)}", "inputs") from None
+    inputs = []
+    for index, item in enumerate(items):
+        fields = as_fields({str(name): value for name, value in item.items() if name != "target"})
+        if "target" in item:
+            fields["target"] = as_series(item["target"], f"inputs[{index}].target")
+        inputs.append(fields)
+    return inputs
+
+
+def as_series(values: ArrayLike, path: str) -> NDArray[np.float32]:
+    """Return float32 [points], of which one that is missing is NaN; raises InvalidShapeError or InvalidValueError."""
+    series = as_array(values, path)
+    if series.ndim != 1:
+        raise InvalidShapeError(f"{path}: expected an array of numbers, got one of shape {list(series.shape)}", path)
+    if np.isinf(series).any():  # which JSON has not
+        place = f"{path}[{int(np.isinf(series).argmax())}]"
+        raise InvalidValueError(f"{place}: expected a number within float32", place)
+    return series
