@@ -39,6 +39,8 @@ assert_type(forecast.quantiles, Mapping[float, NDArray[np.float32]])
 assert_type(forecast.channels, tuple[str, ...])
 assert_type(np.asarray(forecast), NDArray[Any])
 assert_type(forecast.shape, tuple[int, ...])
+assert_type(model.forecast_series([[1.0, 2.0]], short="pad"), list[vinocast.Forecast])
+model.forecast(np.zeros((512, 7)), model="another")  # type: ignore[call-arg]
 forecast.prediction  # type: ignore[attr-defined]
 assert_type(model.context, int)
 assert_type(model.channels, tuple[str, ...])
@@ -50,6 +52,7 @@ with vinocast.spawn("models", default_model="patchtst-etth1", timeout=3, retries
     assert_type(child.forecast(stream="a", targets=[0], model="b", deadline_ms=20), vinocast.Forecast)
     child.forecast(np.zeros((512, 1)), channels=["a"], short="padded")  # type: ignore[arg-type]
     child.forecast(np.zeros((512, 1)), chanels=["a"])  # type: ignore[call-arg]
+    assert_type(child.forecast_series({"a": [1.0]}, deadline_ms=3), list[vinocast.Forecast])
     assert_type(child.stats(), Mapping[str, Any])
 
 with vinocast.connect("http://127.0.0.1:8000", token="secret") as client:
@@ -160,7 +163,9 @@ def test_a_forecast_can_be_used_as_the_array_that_it_was(model: vinocast.Forecas
     forecast -= 1
     assert (array == before - 1).all()
     with pytest.raises(AttributeError, match="prediction"):
-        _ = forecast.prediction  # type: ignore[attr-defined]
+        _ = assert_type(model.forecast_series([[1.0, 2.0]], short="pad"), list[vinocast.Forecast])
+model.forecast(np.zeros((512, 7)), model="another")  # type: ignore[call-arg]
+forecast.prediction  # type: ignore[attr-defined]
 
 
 def test_a_forecast_says_in_a_line_what_it_holds() -> None:
