@@ -163,9 +163,7 @@ def test_a_forecast_can_be_used_as_the_array_that_it_was(model: vinocast.Forecas
     forecast -= 1
     assert (array == before - 1).all()
     with pytest.raises(AttributeError, match="prediction"):
-        _ = assert_type(model.forecast_series([[1.0, 2.0]], short="pad"), list[vinocast.Forecast])
-model.forecast(np.zeros((512, 7)), model="another")  # type: ignore[call-arg]
-forecast.prediction  # type: ignore[attr-defined]
+        _ = forecast.prediction  # type: ignore[attr-defined]
 
 
 def test_a_forecast_says_in_a_line_what_it_holds() -> None:

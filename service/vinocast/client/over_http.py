@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from vinocast.client.calls import Call, read_answer, read_reply
@@ -14,9 +14,6 @@ try:
     import httpx
 except ModuleNotFoundError as error:
     raise missing_extra("client", error) from error
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 T = TypeVar("T")
 
@@ -32,19 +29,53 @@ ROUTES = {
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
 
+class _Requests:
+    """Makes requests of calls, ready to be sent: what httpx would add to each costs a tenth of a millisecond.
+
+    Raises SetupError for an address that is none.
+    """
+
+    def __init__(self, url: str, token: str | None, timeout: float) -> None:
+        try:
+            base = httpx.URL(url)
+        except (httpx.InvalidURL, TypeError) as error:
+            raise SetupError(f"url: expected one such as http://127.0.0.1:8000: {error}") from None
+        if base.scheme not in ("http", "https") or not base.host:
+            raise SetupError(f"url: expected one such as http://127.0.0.1:8000, got {url}")
+        self._base = str(base).rstrip("/")
+        self._urls = {path: httpx.URL(self._base + path) for _, path in ROUTES.values() if "{" not in path}
+        authorized = {"Authorization": f"Bearer {token}"} if token else {}
+        # No other coding is read here.
+        self._headers = httpx.Headers({"Host": base.netloc.decode(), "Accept-Encoding": "identity", **authorized})
+        self._with_body = httpx.Headers([*self._headers.items(), ("Content-Type", "application/json")])
+        self._extensions = {"timeout": httpx.Timeout(timeout).as_dict()}
+
+    def of(self, call: Call[Any], after: float) -> httpx.Request:
+        """Return the request of a call, so many seconds after it was first made."""
+        method, path = ROUTES[call.op]
+        url = self._urls.get(path) or httpx.URL(
+            self._base + path.format(stream=quote(str(call.fields["stream"]), safe=""))
+        )
+        if method == "POST":
+            body = call.text(after)
+            return httpx.Request(method, url, headers=self._with_body, content=body, extensions=self._extensions)
+        return httpx.Request(method, url, headers=self._headers, extensions=self._extensions)
+
+
 class Client(Service):
     """A service over HTTP; :func:`vinocast.connect` makes one."""
 
     def __init__(self, url: str, token: str | None, timeout: float, retries: int) -> None:
         super().__init__(retries)
-        self._http = httpx.Client(**_options(url, token, timeout))
+        self._requests = _Requests(url, token, timeout)
+        self._http = httpx.Client()
 
     def close(self) -> None:
         """Close its connections."""
         self._http.close()
 
     def _ask(self, call: Call[T], after: float) -> T:
-        request = _request(self._http.build_request, call, after)
+        request = self._requests.of(call, after)
         try:
             response = self._http.send(request)
         except (httpx.HTTPError, RuntimeError) as error:
@@ -57,14 +88,15 @@ class AsyncClient(AsyncService):
 
     def __init__(self, url: str, token: str | None, timeout: float, retries: int) -> None:
         super().__init__(retries)
-        self._http = httpx.AsyncClient(**_options(url, token, timeout))
+        self._requests = _Requests(url, token, timeout)
+        self._http = httpx.AsyncClient()
 
     async def close(self) -> None:
         """Close its connections."""
         await self._http.aclose()
 
     async def _ask(self, call: Call[T], after: float) -> T:
-        request = _request(self._http.build_request, call, after)
+        request = self._requests.of(call, after)
         try:
             response = await self._http.send(request)
         except (httpx.HTTPError, RuntimeError) as error:
@@ -91,26 +123,6 @@ def connect(url: str, *, token: str | None = None, timeout: float = 30.0, retrie
 def connect_async(url: str, *, token: str | None = None, timeout: float = 30.0, retries: int = 0) -> AsyncClient:
     """Return a client for asyncio; see :func:`connect`."""
     return AsyncClient(url, token, timeout, retries)
-
-
-def _options(url: str, token: str | None, timeout: float) -> dict[str, Any]:
-    try:
-        base = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError) as error:
-        raise SetupError(f"url: expected one such as http://127.0.0.1:8000: {error}") from None
-    if base.scheme not in ("http", "https") or not base.host:
-        raise SetupError(f"url: expected one such as http://127.0.0.1:8000, got {url}")
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return {"base_url": base, "headers": headers, "timeout": timeout}
-
-
-def _request(build: Callable[..., httpx.Request], call: Call[Any], after: float) -> httpx.Request:
-    method, path = ROUTES[call.op]
-    if "{" in path:
-        path = path.format(stream=quote(str(call.fields["stream"]), safe=""))
-    if method != "POST":
-        return build(method, path)
-    return build(method, path, content=call.text(after), headers={"Content-Type": "application/json"})
 
 
 def _answer(call: Call[T], response: httpx.Response) -> T:
