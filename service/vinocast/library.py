@@ -266,7 +266,8 @@ class _Inputs:
     def __len__(self) -> int:
         return len(self._items)
 
-    def path(self, index: int) -> str:
+    @staticmethod
+    def path(index: int) -> str:
         """Return the path of the numbers of one."""
         return f"inputs[{index}].target"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -62,9 +62,9 @@ class SeriesSource(Protocol):
     def __len__(self) -> int:
         """Return how many there are."""
 
-    @staticmethod
-    def path(index: int) -> str:
-        """Return the path of the numbers of one."""
+    @property
+    def path(self) -> Callable[[int], str]:
+        """What returns the path of the numbers of one, and keeps nothing of the request."""
 
     def read(self, *, gaps: bool = False) -> Iterator[Series]:
         """Return the series in their order, each read when it is asked for.

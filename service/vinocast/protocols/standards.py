@@ -202,15 +202,12 @@ class ListedSeries:
 
     def __init__(self, text: bytes, paths: Sequence[str], read: Callable[[], Iterator[NDArray[np.float32]]]) -> None:
         self.nbytes = parsed_bytes(text)
-        self._paths = paths
+        self.path = paths.__getitem__
+        self._count = len(paths)
         self._read = read
 
     def __len__(self) -> int:
-        return len(self._paths)
-
-    def path(self, index: int) -> str:
-        """Return the path of the numbers of one."""
-        return self._paths[index]
+        return self._count
 
     def read(self, *, gaps: bool = False) -> Iterator[Series]:  # noqa: ARG002 - in these protocols always
         """Return the series."""
