@@ -17,7 +17,7 @@ from urllib.parse import quote
 import h11
 from fuzz.oracle import ONLY_HTTP, STATUSES, Answers, Expected, expect
 from fuzz.report import Report
-from fuzz.requests_of import MOST_BYTES, bend, garbage, good, keep_stream, tear, text_of
+from fuzz.requests_of import MOST_BYTES, OPTIONS, bend, drops_the_kept, garbage, good, keep_stream, tear, text_of
 from support import HttpService
 from vinocast.progress import progress
 
@@ -125,7 +125,10 @@ def run(count: int, seed: int) -> Report:
     """Send so many requests and return what came of them."""
     report = Report("requests")
     rng, answers = random.Random(seed), Answers()
-    with HttpService("--max-request-bytes", str(MOST_BYTES)) as service, progress(count, "requests") as bar:
+    with (
+        HttpService(*OPTIONS) as service,
+        progress(count, "requests") as bar,
+    ):
         client = Client(service.port)
         kept = keep_stream()
         host = f"127.0.0.1:{service.port}"
@@ -176,6 +179,7 @@ def _body(rng: random.Random, host: str, number: int) -> Sent:
         case kind:
             text = text_of(rng, bend(rng, request.fields))
             text = tear(rng, text) if kind == 4 else text
+            text = garbage(rng) if drops_the_kept(text) else text
     return _whole(host, request.op, request.stream, text, good=right, chunks=rng if rng.random() < 0.2 else None)
 
 

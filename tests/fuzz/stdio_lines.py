@@ -7,7 +7,7 @@ import random
 
 from fuzz.oracle import Answers, Expected, expect
 from fuzz.report import Report
-from fuzz.requests_of import MOST_BYTES, any_text, keep_stream
+from fuzz.requests_of import MOST_BYTES, OPTIONS, any_text, keep_stream
 from support import StdioService
 from vinocast.progress import progress
 
@@ -26,7 +26,10 @@ def run(count: int, seed: int) -> Report:
     """Send so many texts, each as a line, and return what came of them."""
     report = Report("lines")
     rng, answers = random.Random(seed), Answers()
-    with StdioService("--max-request-bytes", str(MOST_BYTES)) as service, progress(count, "lines") as bar:
+    with (
+        StdioService(*OPTIONS) as service,
+        progress(count, "lines") as bar,
+    ):
         assert service.ask({"op": "ping"})["ready"]
         assert service.ask(keep_stream().line())["success"]
         number = 0
