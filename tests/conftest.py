@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -14,15 +13,13 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
-from support import MODEL, ROOT, VINOCAST, Gate, HttpService, RunVinocast, StdioService, wait_until
+from support import MODEL, SHARED_DATA, VINOCAST, Gate, HttpService, RunVinocast, StdioService, wait_until
 
 # In the background of a shell it is ignored, which services would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # An example takes as long as the machine is busy.
 settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")
-
-SHARED_DATA = Path(os.environ.get("VINOCAST_SHARED_DATA", ROOT.parent / "shared" / "data"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

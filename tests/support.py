@@ -30,6 +30,8 @@ from vinocast.engine.profiles import ISA_CAP_VARIABLES
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "models"
+# What a test that is marked shared_data needs.
+SHARED_DATA = Path(os.environ.get("VINOCAST_SHARED_DATA", ROOT.parent / "shared" / "data"))
 MODEL = "patchtst-etth1"
 CHANNELS = ["HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"]
 VINOCAST = Path(sys.executable).parent / "vinocast"

@@ -18,7 +18,6 @@ from vinocast.data.windows import windows
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
-SHARED_DATA = ROOT.parent / "shared" / "data"
 VINOCAST = str(Path(sys.executable).parent / "vinocast")
 CONTEXT, HORIZON, WINDOWS = 512, 96, 2785
 

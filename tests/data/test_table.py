@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow
 import pytest
-from conftest import SHARED_DATA
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
+from support import SHARED_DATA
 from vinocast.data import cells
 from vinocast.data.table import Table, TableOptions, read_table
 from vinocast.errors import SetupError

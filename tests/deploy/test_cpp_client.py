@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import MODEL, MODELS, ROOT, VINOCAST, StdioService, packed, random_windows
+from support import MODEL, MODELS, ROOT, SHARED_DATA, VINOCAST, StdioService, packed, random_windows
 
 from scripts.inference_openvino import PatchTSTOpenVINOInference
 
 CLIENT = ROOT / "deploy" / "cpp"
 PAGE = (ROOT / "docs" / "cpp.md").read_text()
-COINBASE = Path(os.environ.get("VINOCAST_SHARED_DATA", ROOT.parent / "shared" / "data")) / "coinbase"
+COINBASE = SHARED_DATA / "coinbase"
 PACKAGES = "g++ cmake make libsimdjson-dev doctest-dev clang clang-format"
 HEADERS = {"simdjson.h": "libsimdjson-dev", "doctest/doctest.h": "doctest-dev"}
 CHANNELS = 7

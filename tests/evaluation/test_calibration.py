@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from support import MODEL, MODELS, ROOT, change_manifest, copy_model
+from support import MODEL, MODELS, SHARED_DATA, change_manifest, copy_model
 from vinocast.data.etth1 import CHANNELS, read_etth1
 from vinocast.data.windows import windows
 from vinocast.engine.compile import Compiler
@@ -27,9 +26,6 @@ from vinocast.forecast.manifest import QUANTILES_FILE, open_forecaster
 from vinocast.forecast.quantiles import deviations, read_table
 
 PROFILE = find_profile("epyc-7763")
-
-
-SHARED_DATA = Path(os.environ.get("VINOCAST_SHARED_DATA", ROOT.parent / "shared" / "data"))
 
 
 def load(folder: Path) -> ForecastEngine:

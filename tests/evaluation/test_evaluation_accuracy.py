@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -13,6 +12,7 @@ import numpy as np
 import openvino as ov
 import pytest
 from openvino import opset13 as op
+from support import SHARED_DATA
 from vinocast.data import etth1
 from vinocast.data.regular import sha256_file
 from vinocast.data.windows import windows
@@ -22,7 +22,6 @@ from vinocast.forecast.manifest import ForecasterManifest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SHARED_DATA = Path(os.environ.get("VINOCAST_SHARED_DATA", ROOT.parent / "shared" / "data"))
 HORIZON = 96
 
 Vinocast = Callable[..., "CompletedProcess[str]"]

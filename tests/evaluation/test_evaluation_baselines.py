@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from conftest import SHARED_DATA
+from support import SHARED_DATA
 from vinocast.data.table import read_table
 from vinocast.evaluation.baselines import drift, find_season, last_value, residual_quantiles, seasonal_naive
 

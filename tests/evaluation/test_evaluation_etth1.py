@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support import SHARED_DATA
 from vinocast.data import etth1
 from vinocast.data.windows import windows
 from vinocast.errors import SetupError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SHARED_DATA = Path(os.environ.get("VINOCAST_SHARED_DATA", ROOT.parent / "shared" / "data"))
 HEADER = "date,HUFL,HULL,MUFL,MULL,LUFL,LULL,OT"
 
 

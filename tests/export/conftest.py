@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from support import SHARED_DATA
 from transformers import PatchTSTConfig, PatchTSTForPrediction
 
 torch.set_num_threads(1)  # models of a few hundred weights: a second thread only waits
@@ -63,8 +63,7 @@ def make_checkpoint(tmp_path: Path) -> MakeCheckpoint:
 
 @pytest.fixture(scope="session")
 def granite() -> Path:
-    root = os.environ.get("VINOCAST_SHARED_DATA", str(Path(__file__).parents[3] / "shared" / "data"))
-    folder = Path(root) / "granite-timeseries-patchtst"
+    folder = SHARED_DATA / "granite-timeseries-patchtst"
     if not folder.is_dir():
         pytest.skip(f"no {folder}: name the folder of the shared data with VINOCAST_SHARED_DATA")
     return folder

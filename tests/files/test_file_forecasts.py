@@ -16,13 +16,12 @@ import orjson
 import pyarrow
 import pytest
 import vinocast
-from conftest import SHARED_DATA
 from file_support import TABLE, walk, write_long, write_models, write_wide
 from forecast_toys import RESIDUALS, linear, make_linear
 from numpy.typing import NDArray
 from PIL import Image
 from pyarrow import parquet
-from support import MODEL, MODELS, ROOT, VINOCAST, RunVinocast
+from support import MODEL, MODELS, ROOT, SHARED_DATA, VINOCAST, RunVinocast
 from vinocast.data.times import read_frequency, read_moment
 from vinocast.forecast.quantiles import deviations
 

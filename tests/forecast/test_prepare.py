@@ -34,8 +34,8 @@ def test_a_series_without_a_value_is_refused_whatever_the_share() -> None:
         fill_gaps(np.full((3, 1), NAN, np.float32), 1, "x")
 
 
-def test_the_first_row_is_repeated_in_front() -> None:
-    assert pad_front(np.array([[1, 2], [3, 4]], np.float32), 4).tolist() == [[1, 2], [1, 2], [1, 2], [3, 4]]
+def test_the_mean_of_each_series_stands_in_front() -> None:
+    assert pad_front(np.array([[1, 2], [3, 8]], np.float32), 4).tolist() == [[2, 5], [2, 5], [1, 2], [3, 8]]
 
 
 def test_times_follow_the_points_in_the_form_of_the_start() -> None:

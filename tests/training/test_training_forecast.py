@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -17,6 +16,7 @@ from subprocess import CompletedProcess
 import numpy as np
 import pytest
 import torch
+from support import SHARED_DATA
 from transformers import PatchTSTForPrediction
 from vinocast.data import etth1
 from vinocast.data.windows import windows
@@ -27,7 +27,6 @@ from vinocast.training.recipe import Recipe
 from vinocast.training.regress import ForecasterLearner, Windows
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SHARED_DATA = Path(os.environ.get("VINOCAST_SHARED_DATA", ROOT.parent / "shared" / "data"))
 RECIPE = Recipe(steps=4, batch=4, evaluate_every=2, validation_stride=500)
 
 Vinocast = Callable[..., "CompletedProcess[str]"]

@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 
 # What bf16 may add to the difference from golden vectors: seen are 0.02 of a deviation in f32 weights, 0.09 in int8.
 BF16_TOLERANCE = 0.2
+# Series of a request of many that go through a model of fewer channels together: alone each takes two and a half times
+# as long, and beyond these hardly anything is gained.
+SERIES_TOGETHER = 7
 # Of each number of series, for the summary.
 TIMED_RUNS = 50
 
@@ -44,12 +47,13 @@ def series_counts(channels: int) -> list[int]:
 
     All channels and a single target are what clients ask for. Between them every count up to eight has its own shape,
     as a row of padding costs as much as a wanted one; above eight each is at most a quarter more than the one before.
+    A model of few channels has SERIES_TOGETHER for the series of others.
     """
     channels = min(channels, SERIES_PER_PART)
     between = list(range(2, min(channels, 9)))
     while between and between[-1] * 5 // 4 < channels and between[-1] >= 8:
         between.append(between[-1] * 5 // 4)
-    return list(dict.fromkeys([channels, 1, *between]))
+    return list(dict.fromkeys([channels, 1, *between, max(channels, SERIES_TOGETHER)]))
 
 
 class ForecastEngine:
