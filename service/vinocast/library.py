@@ -99,7 +99,7 @@ class Forecaster:
             InvalidShapeError: a window of another shape.
             InvalidValueError: a value that is no finite float32, or a forecast that came out beyond float32.
             UnknownTargetError: a target that is neither a channel's name nor its index.
-            InvalidRequestError: no target, one that is named twice, or terms that are not right, or do not go together.
+            InvalidRequestError: no target, or one that is named twice; terms that are wrong, or do not go together.
         """
         asked: Mapping[str, Any] = terms
         if is_frame(window):

@@ -268,6 +268,10 @@ def test_what_was_asked_for_beside_the_window_is_answered(forecast: Forecasts, a
     gaps[100:103, 2] = np.nan
     filled = forecast(gaps, missing="interpolate")
     assert (filled.filled, filled.padded, filled.rollout) == (3, 0, False)
+    sure = forecast(window, ["OT"], quantile_levels=(0.9, 0.1), prediction_length=5)
+    assert list(sure.quantiles) == [0.1, 0.9]
+    assert {values.shape for values in sure.quantiles.values()} == {(5, 1)}
+    assert (sure.quantiles[0.1] < sure.quantiles[0.9]).all()
     far = forecast(window[400:], short="pad", prediction_length=100, rollout=True)
     assert (far.filled, far.padded, far.rollout, far.shape) == (0, 400, True, (100, 7))
     one, two = ask(
@@ -312,6 +316,14 @@ def test_rows_glyphs_and_pings_travel_both_ways(way: str, client: vinocast.Clien
     pong = service.ping()
     assert pong["ready"]
     assert pong["default_model"] == MODEL
+
+
+def test_a_streams_quantiles_say_whose_they_are() -> None:
+    (window,) = random_windows(1)
+    with vinocast.spawn(arguments=["--stream-residuals", "100"]) as child:
+        child.observe("a", window)
+        assert child.forecast(stream="a", quantile_levels=[0.5]).quantiles_from == "model"
+        assert child.forecast(window, quantile_levels=[0.5]).quantiles_from is None
 
 
 @pytest.mark.slow

@@ -189,6 +189,7 @@ def _output(output: Mapping[str, Any], reply: Mapping[str, Any], channels: tuple
         reply["queue_time_ms"],
         reply.get("newest_timestamp_ms"),
         reply.get("rows_since_newest"),
+        reply.get("quantiles_from"),
     )
 
 
