@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 import pytest
 from numpy.typing import NDArray
+from support import SHARED_DATA
 from vinocast.data.etth1 import read_etth1
 from vinocast.data.windows import windows
 
