@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from support import SHARED_DATA
 from vinocast.data import etth1
+from vinocast.data.splits import Split
 from vinocast.data.windows import windows
 from vinocast.errors import SetupError
 
@@ -49,7 +50,7 @@ def test_values_are_standardised_with_the_train_rows_and_a_biased_deviation(
 def test_splits_hold_the_published_windows() -> None:
     values = np.arange(17_420 * 7, dtype=np.float32).reshape(17_420, 7)
     data = etth1.Etth1(values, "")
-    expected: dict[etth1.Split, tuple[int, int, int]] = {
+    expected: dict[Split, tuple[int, int, int]] = {
         "train": (8033, 0, 8640),
         "validation": (2785, 8640 - 512, 11520),
         "test": (2785, 11520 - 512, 14400),

@@ -12,7 +12,7 @@ from vinocast.engine.tuned import find_profile
 from vinocast.settings import Settings
 
 if TYPE_CHECKING:
-    from vinocast.data.etth1 import Split
+    from vinocast.data.splits import Split
 
 
 @click.command(cls=Command)

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vinocast.data.regular import read_input
+from vinocast.data.splits import Dataset, Split
 from vinocast.errors import SetupError, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = get_args(Split)
 
 NAME = "ETTh1"
 CHANNELS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
@@ -36,31 +35,27 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Etth1:
-    """The data set, or one of its form, in the unit of the protocol.
+class Etth1(Dataset):
+    """The data set, or one of its form; ``values`` are float32 [17420, 7] in the unit of the protocol, standardised.
 
-    Attributes:
-        values: float32 [17420, 7], standardised, oldest row first.
-        sha256: hash of the file they were read from.
-        name: ``ETTh1`` where that is the published file's, else the file's name and that it is not.
+    Its name is ``ETTh1`` where that is the published file's, else the file's name and that it is not.
     """
 
     values: NDArray[np.float32]
     sha256: str
     name: str = NAME
+    columns: Sequence[str] = CHANNELS
+    targets: Mapping[Split, tuple[int, int]] = field(default_factory=lambda: TARGET_ROWS)
+    mean: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(CHANNELS)))
+    deviation: NDArray[np.float64] = field(default_factory=lambda: np.ones(len(CHANNELS)))
+    division: str = "12, 4 and 4 months of 30 days, as is usual for ETTh1"
+    options: Sequence[str] = ("--data", "ETTh1.csv")
+    season: int = 24
 
-    def rows(self, split: Split, context: int) -> NDArray[np.float32]:
-        """Return the rows [rows, 7] that the windows of a split are cut from.
-
-        Validation and test begin with ``context`` rows of the split before, so that their first target row is the
-        first that no earlier split has seen as a target. Raises SetupError when there are not so many.
-        """
-        start, end = TARGET_ROWS[split]
-        if split != "train":
-            start -= context
-        if start < 0:
-            raise SetupError(f"{NAME}: a context of {context} rows is longer than all that precedes the {split} split")
-        return self.values[start:end]
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides a run that trains on it, as JSON: the rest is the protocol's."""
+        return {"name": self.name, "sha256": self.sha256}
 
 
 def read_etth1(path: Path) -> Etth1:

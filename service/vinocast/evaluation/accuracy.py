@@ -16,6 +16,7 @@ from vinocast.forecast.manifest import ForecasterFolder, Metric
 from vinocast.progress import progress
 
 if TYPE_CHECKING:
+    from vinocast.data.splits import Split
     from vinocast.engine.profiles import Profile
 
 PROTOCOL = (
@@ -24,7 +25,7 @@ PROTOCOL = (
 )
 
 
-def evaluate(folder: ForecasterFolder, data: etth1.Etth1, split: etth1.Split, profile: Profile) -> Metric:
+def evaluate(folder: ForecasterFolder, data: etth1.Etth1, split: Split, profile: Profile) -> Metric:
     """Forecast every window of a split and return the errors, in standardised units.
 
     A window's channels go through the model together, as a client's would: a larger batch is hardly faster, and what

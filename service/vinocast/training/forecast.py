@@ -1,4 +1,4 @@
-"""Train a forecaster on ETTh1 and write it as a Hugging Face folder."""
+"""Train a forecaster and write it as a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import platform
 import shlex
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from tqdm import tqdm
@@ -17,19 +19,19 @@ from transformers import PatchTSTForPrediction
 from transformers.utils.logging import disable_progress_bar
 
 from vinocast import __version__
-from vinocast.data import etth1
 from vinocast.data.atomic import whole_file
 from vinocast.data.regular import sha256_file
 from vinocast.data.windows import windows
 from vinocast.errors import SetupError
 from vinocast.training import checkpoint
-from vinocast.training.patchtst import CONTEXT, HORIZON, new_model
+from vinocast.training.patchtst import MINIMUM_VARIANCE
 from vinocast.training.regress import ForecasterLearner, Windows, validate
+from vinocast.training.start import SCRATCH, Start, source_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    from vinocast.data.splits import Dataset, Split
     from vinocast.training.recipe import Recipe
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -41,7 +43,12 @@ log = logging.getLogger(__name__)
 
 
 def train_forecaster(
-    data: etth1.Etth1, output: Path, recipe: Recipe, threads: int, teacher_models: Sequence[Path] = ()
+    data: Dataset,
+    output: Path,
+    recipe: Recipe,
+    threads: int,
+    teacher_models: Sequence[Path] = (),
+    start: Start = SCRATCH,
 ) -> dict[str, Any]:
     """Train on the train rows, choose by the validation rows, and never look at the test rows.
 
@@ -49,21 +56,22 @@ def train_forecaster(
     training.json. After each validation it writes a checkpoint there, from which the same call goes on after an
     interruption; the end removes it. A call after the end trains nothing. Shows progress on standard error.
 
-    ``teacher_models`` are the folders of earlier runs, for the recipe's teacher to consult.
+    ``teacher_models`` are the folders of earlier runs, for the recipe's teacher to consult. A model that training
+    begins with is validated first, and stays the best until training beats it.
 
     Returns:
         What training.json holds: the command, the recipe, how far training went, the errors on validation in float32.
 
     Raises:
-        SetupError: the folder holds another run or another model, the teacher cannot be read or is not asked for, or
-            training diverged.
+        SetupError: the folder holds another run or another model, the teacher cannot be read or is not asked for, a
+            split has too few rows, or training diverged.
     """
     torch.set_num_threads(threads)
     disable_progress_bar()
     if teacher_models and not recipe.teacher:
         raise SetupError("--teacher-model is given, but --teacher takes no part of the loss from it")
-    identity = {"data": {"name": data.name, "sha256": data.sha256}, "recipe": asdict(recipe)}
-    teachers = [_read_teacher(folder) for folder in teacher_models]
+    identity = {"data": data.identity, "recipe": asdict(recipe), **start.identity}
+    teachers = [_read_teacher(folder, start) for folder in teacher_models]
     if teachers:
         identity["data"]["teacher_models_sha256"] = [sha256 for _, sha256 in teachers]
     try:
@@ -71,14 +79,15 @@ def train_forecaster(
         finished = _finished(output, identity)
         if finished:
             return finished
-        train = Windows(*windows(data.rows("train", CONTEXT), CONTEXT, HORIZON))
-        rows = data.rows("validation", CONTEXT)
-        validation = Windows(*windows(rows, CONTEXT, HORIZON, recipe.validation_stride))
-        run = ForecasterLearner(recipe, train, validation, [model for model, _ in teachers])
+        train = split_windows(data, "train", start)
+        validation = split_windows(data, "validation", start, recipe.validation_stride)
+        run = ForecasterLearner(recipe, train, validation, [model for model, _ in teachers], start)
         _resume(run, output / CHECKPOINT_FILE, identity)
+        if start.weights is not None and not run.progress.history:
+            run.begin()
         _train(run, output / CHECKPOINT_FILE, identity)
-        record = {"command": _command(recipe, output, threads, teacher_models), **identity}
-        record |= _write_model(run, output, validation)
+        record = {"command": _command(data, recipe, output, threads, teacher_models, start), **identity}
+        record |= _write_model(run, output, data, validation, start)
         with whole_file(output / RECORD_FILE) as part:
             part.write_text(json.dumps(record, indent=2) + "\n")
         (output / CHECKPOINT_FILE).unlink()
@@ -87,12 +96,26 @@ def train_forecaster(
     return record
 
 
-def _read_teacher(folder: Path) -> tuple[PatchTSTForPrediction, str]:
+def split_windows(data: Dataset, split: Split, start: Start, stride: int = 1) -> Windows:
+    """Return the windows of a split, or every ``stride``-th; raises SetupError where it holds none."""
+    try:
+        return Windows(*windows(data.rows(split, start.context), start.context, start.horizon, stride))
+    except SetupError as error:
+        raise SetupError(
+            f"{data.name}, {split} split: {error}; give it more rows, or begin with shorter windows"
+        ) from error
+
+
+def _read_teacher(folder: Path, start: Start) -> tuple[PatchTSTForPrediction, str]:
     """Return an earlier run's model, and the hash of its weights."""
     try:
-        return PatchTSTForPrediction.from_pretrained(folder), sha256_file(folder / MODEL_FILE)
+        source = Path(source_folder(str(folder), folder.parent))
+        model, sha256 = PatchTSTForPrediction.from_pretrained(source), sha256_file(source / MODEL_FILE)
     except (OSError, ValueError) as error:
         raise SetupError(f"{folder} is no model to learn from: {error}") from error
+    if (model.config.context_length, model.config.prediction_length) != (start.context, start.horizon):
+        raise SetupError(f"{folder} has windows of other lengths than {start.context} and {start.horizon}")
+    return model, sha256
 
 
 def _finished(output: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
@@ -127,6 +150,7 @@ def _compare(path: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
         if theirs["recipe"].get(name) != value
     ]
     differences += ["other data"] * (theirs["data"] != ours["data"])
+    differences += ["another model to begin with"] * (theirs.get("init") != ours.get("init"))
     if differences:
         raise SetupError(f"{path} is of another run ({', '.join(differences)}): name another --output, or remove this")
 
@@ -148,14 +172,22 @@ def _train(run: ForecasterLearner, path: Path, identity: dict[str, Any]) -> None
                     )
 
 
-def _write_model(run: ForecasterLearner, output: Path, validation: Windows) -> dict[str, Any]:
+def _write_model(
+    run: ForecasterLearner, output: Path, data: Dataset, validation: Windows, start: Start
+) -> dict[str, Any]:
     """Write the best weights and return how they came about and how they do."""
-    model = new_model(run.recipe, channels=len(etth1.CHANNELS)).eval()
+    run.averaged.load_state_dict(run.best)
+    mse, mae = validate(run.averaged, validation, bf16=False)
+    model = start.model(run.recipe, channels=len(data.columns)).eval()
     model.load_state_dict(run.best)
+    # Trained on values of deviation 1, asked with those of the file: what the scaler adds to a variance stays as small
+    # beside them. Never more than the model began with, which would blur series smaller than these.
+    floor = MINIMUM_VARIANCE * float(np.square(data.deviation).min())
+    if floor < start.floor:
+        model.config.minimum_scale = floor
     model.save_pretrained(output)
     # safetensors makes files that nobody but their owner can read.
     (output / MODEL_FILE).chmod((output / "config.json").stat().st_mode)
-    mse, mae = validate(model, validation, bf16=False)
     return {
         "steps": run.progress.step,
         "best": asdict(run.progress.best),
@@ -166,9 +198,15 @@ def _write_model(run: ForecasterLearner, output: Path, validation: Windows) -> d
     }
 
 
-def _command(recipe: Recipe, output: Path, threads: int, teacher_models: Sequence[Path]) -> str:
+def _command(
+    data: Dataset, recipe: Recipe, output: Path, threads: int, teacher_models: Sequence[Path], start: Start
+) -> str:
     """Return the command with every option written out, so that it means the same whatever the defaults become."""
-    words = ["vinocast", "train", "forecast", "--data", "ETTh1.csv", "--output", output.name, "--threads", str(threads)]
+    words = ["vinocast", "train", "forecast", *data.options, "--output", output.name, "--threads", str(threads)]
+    if start.weights is not None:
+        words += ["--init", str(start.name)]
+    else:
+        words += ["--context-length", str(start.context), "--prediction-length", str(start.horizon)]
     for folder in teacher_models:
         words += ["--teacher-model", folder.name]
     for name, value in asdict(recipe).items():

@@ -6,7 +6,7 @@ series; the head reads only the CLS token, so the last layer is computed for tha
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from transformers import PatchTSTConfig, PatchTSTForPrediction
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor, nn
 
     from vinocast.training.recipe import Recipe
@@ -22,46 +24,50 @@ CONTEXT = 512
 HORIZON = 96
 # Added to the variance by the scaler of transformers.
 MINIMUM_VARIANCE = 1e-5
+# The architecture of ibm-granite/granite-timeseries-patchtst.
+GRANITE: dict[str, Any] = {
+    "context_length": CONTEXT,
+    "prediction_length": HORIZON,
+    "patch_length": 12,
+    "patch_stride": 12,
+    "d_model": 128,
+    "num_attention_heads": 16,
+    "num_hidden_layers": 3,
+    "ffn_dim": 512,
+    "activation_function": "gelu",
+    "norm_type": "batchnorm",
+    "norm_eps": 1e-5,
+    "pre_norm": True,
+    "bias": True,
+    "positional_encoding_type": "sincos",
+    "use_cls_token": True,
+    "pooling_type": None,
+    "share_embedding": True,
+    "share_projection": True,
+    "channel_attention": False,
+    "scaling": "std",
+    "loss": "mse",
+    "init_std": 0.02,
+    "attention_dropout": 0.0,
+}
+# What the forward below is written for.
+LIKE_GRANITE = ("activation_function", "norm_type", "pre_norm", "use_cls_token", "attention_dropout")
 
 
-def new_model(recipe: Recipe, channels: int = 1) -> PatchTSTForPrediction:
-    """Return a model of ibm-granite/granite-timeseries-patchtst's architecture with first weights from the seed.
+def new_model(recipe: Recipe, channels: int = 1, config: Mapping[str, Any] = GRANITE) -> PatchTSTForPrediction:
+    """Return a model of an architecture with first weights from the seed.
 
-    Only what regularizes differs from Granite's ``config.json``. The weights do not depend on the number of channels.
+    Only what regularizes differs from its config. The weights do not depend on the number of channels, as
+    :func:`vinocast.training.start.read_start` takes no model of which they do.
     """
     torch.manual_seed(recipe.seed)
-    return PatchTSTForPrediction(
-        PatchTSTConfig(
-            num_input_channels=channels,
-            context_length=CONTEXT,
-            prediction_length=HORIZON,
-            patch_length=12,
-            patch_stride=12,
-            d_model=128,
-            num_attention_heads=16,
-            num_hidden_layers=3,
-            ffn_dim=512,
-            activation_function="gelu",
-            norm_type="batchnorm",
-            norm_eps=1e-5,
-            pre_norm=True,
-            bias=True,
-            positional_encoding_type="sincos",
-            use_cls_token=True,
-            pooling_type=None,
-            share_embedding=True,
-            share_projection=True,
-            channel_attention=False,
-            scaling="std",
-            loss="mse",
-            init_std=0.02,
-            attention_dropout=0.0,
-            positional_dropout=recipe.position_dropout,
-            ff_dropout=recipe.ffn_dropout,
-            head_dropout=recipe.head_dropout,
-            path_dropout=recipe.path_dropout,
-        )
-    )
+    rates = {
+        "positional_dropout": recipe.position_dropout,
+        "ff_dropout": recipe.ffn_dropout,
+        "head_dropout": recipe.head_dropout,
+        "path_dropout": recipe.path_dropout,
+    }
+    return PatchTSTForPrediction(PatchTSTConfig.from_dict({**config, **rates, "num_input_channels": channels}))
 
 
 def standardise(past: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -79,6 +85,11 @@ class Dropout:
 
     def __init__(self, generator: np.random.Generator | None = None) -> None:
         self._generator = generator
+
+    def seed(self) -> None:
+        """Have torch's own masks follow from the generator too."""
+        if self._generator is not None:
+            torch.manual_seed(int(self._generator.integers(2**63)))
 
     def elements(self, x: Tensor, rate: float) -> Tensor:
         """Drop single elements."""
@@ -102,9 +113,15 @@ def forward(model: PatchTSTForPrediction, series: Tensor, dropout: Dropout) -> T
     """Forecast standardised series [n, context]; returns standardised [n, horizon].
 
     Drops at the model's own rates. Batchnorm goes by ``model.training``; in training the last one sees the CLS token
-    alone, which is what it is for at inference.
+    alone, which is what it is for at inference. An architecture unlike Granite's is computed by transformers itself.
     """
     config, encoder = model.config, model.model.encoder
+    if any(getattr(config, name) != GRANITE[name] for name in LIKE_GRANITE) or (
+        config.patch_stride != config.patch_length
+    ):
+        dropout.seed()
+        answer: Tensor = model(past_values=series[..., None]).prediction_outputs[..., 0]
+        return answer
     n, heads = len(series), config.num_attention_heads
     patches = config.context_length // config.patch_length
     h = encoder.embedder.input_embedding(series[:, -patches * config.patch_length :].reshape(n, patches, -1))

@@ -11,7 +11,8 @@ import torch
 
 from vinocast.errors import SetupError
 from vinocast.training.learner import Evaluation, Learner
-from vinocast.training.patchtst import Dropout, forward, new_model, standardise
+from vinocast.training.patchtst import Dropout, forward, standardise
+from vinocast.training.start import SCRATCH, Start
 from vinocast.training.teacher import Teacher, fit_ridge
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ class ForecasterEvaluation(Evaluation):
 class ForecasterLearner(Learner["PatchTSTForPrediction", ForecasterEvaluation]):
     """A model in training on series drawn from windows, its averaged weights, and the best of these so far.
 
-    ``teacher_models`` are forecasters that the recipe's teacher consults. Raises SetupError when there are fewer
-    series than a batch takes.
+    ``start`` says what the run begins with, and ``teacher_models`` are forecasters that the recipe's teacher consults.
+    Raises SetupError when there are fewer series than a batch takes.
     """
 
     def __init__(
@@ -60,14 +61,23 @@ class ForecasterLearner(Learner["PatchTSTForPrediction", ForecasterEvaluation]):
         train: Windows,
         validation: Windows,
         teacher_models: Sequence[PatchTSTForPrediction] = (),
+        start: Start = SCRATCH,
     ) -> None:
-        super().__init__(new_model(recipe), recipe, ForecasterEvaluation)
+        super().__init__(start.model(recipe), recipe, ForecasterEvaluation)
         self.recipe = recipe
         self._train, self._validation = train, validation
         self._series = len(train.pasts) * train.pasts.shape[1]
         if self._series < recipe.batch:
             raise SetupError(f"a batch of {recipe.batch} series cannot be drawn from {self._series}: lower --batch")
         self._teacher = Teacher(fit_ridge(*train, recipe.ridge), teacher_models) if recipe.teacher else None
+
+    def begin(self) -> None:
+        """Make what the run begins with its first evaluation, so that it stays the best until training beats it.
+
+        Its training loss, of which there is none yet, is the error on validation.
+        """
+        mse, mae = self.validate()
+        self.progress.history.append(ForecasterEvaluation(0, mae, mse, mae))
 
     @property
     def finished(self) -> bool:
@@ -142,14 +152,19 @@ def one_cycle(recipe: Recipe, step: int) -> tuple[float, float]:
 
 
 @torch.no_grad()
+def forecast_series(model: PatchTSTForPrediction, past: Tensor, *, bf16: bool = False) -> Tensor:
+    """Forecast series [n, context] by a model in eval mode; returns [n, horizon], float32 in their unit."""
+    series, mean, deviation = standardise(past)
+    with _autocast(bf16):
+        forecast = forward(model, series, Dropout())
+    return forecast.float() * deviation + mean
+
+
 def validate(model: PatchTSTForPrediction, windows: Windows, *, bf16: bool) -> tuple[float, float]:
     """Return MSE and MAE of a model in eval mode over all windows, steps and channels."""
     squared = absolute = 0.0
     for past, future in _batches(windows):
-        series, mean, deviation = standardise(past)
-        with _autocast(bf16):
-            forecast = forward(model, series, Dropout())
-        error = forecast.float() * deviation + mean - future
+        error = forecast_series(model, past, bf16=bf16) - future
         squared += error.square().sum(dtype=torch.float64).item()
         absolute += error.abs().sum(dtype=torch.float64).item()
     return squared / windows.futures.size, absolute / windows.futures.size
