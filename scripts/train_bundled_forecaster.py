@@ -73,7 +73,7 @@ def make(data_file: Path, runs: Path, output: Path) -> None:
     source, profile = str(runs / "student"), find_profile(DEFAULT_PROFILE)
     convert_forecaster(source, output, channels=list(CHANNELS), keep_source=True, command=COMMAND)
     model = open_forecaster(output)
-    metrics = [evaluate(model, data, split, profile) for split in ("validation", "test")]
+    metrics = [evaluate(model, data, split, profile).metric for split in ("validation", "test")]
     convert_forecaster(source, output, channels=list(CHANNELS), keep_source=True, command=COMMAND, metrics=metrics)
     for metric in metrics:
         print(f"{metric.split}: MSE {metric.mse:.4f}, MAE {metric.mae:.4f} over {metric.windows} windows")

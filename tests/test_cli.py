@@ -272,7 +272,8 @@ def test_a_message_is_the_same_in_a_locale_of_another_encoding(run_vinocast: Run
     (tmp_path / "café.csv").write_text("Zeit,größer,…\n")
     environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     environment["PYTHONIOENCODING"] = "utf-8"
-    done = run_vinocast("evaluate", MODEL, "--data", "café.csv", env=environment, cwd=tmp_path, encoding="utf-8")
+    options = ("--data", "café.csv", "--protocol", "etth1")
+    done = run_vinocast("evaluate", MODEL, *options, env=environment, cwd=tmp_path, encoding="utf-8")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("vinocast: café.csv is not ETTh1: its first line is 'Zeit,größer,…'")

@@ -24,7 +24,7 @@ from vinocast.errors import SetupError
 from vinocast.training import checkpoint
 from vinocast.training.forecast import CHECKPOINT_FILE, train_forecaster
 from vinocast.training.recipe import Recipe
-from vinocast.training.regress import ForecasterLearner, Windows
+from vinocast.training.regress import ForecasterLearner
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RECIPE = Recipe(steps=4, batch=4, evaluate_every=2, validation_stride=500)
@@ -53,8 +53,8 @@ def begin(data: etth1.Etth1, recipe: Recipe) -> ForecasterLearner:
     train, validation = (data.rows(split, 512) for split in ("train", "validation"))
     return ForecasterLearner(
         recipe,
-        Windows(*windows(train, 512, 96)),
-        Windows(*windows(validation, 512, 96, recipe.validation_stride)),
+        windows(train, 512, 96),
+        windows(validation, 512, 96, recipe.validation_stride),
     )
 
 

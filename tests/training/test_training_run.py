@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from vinocast.data.windows import windows
+from vinocast.data.windows import Windows, windows
 from vinocast.errors import SetupError
 from vinocast.training import checkpoint
 from vinocast.training.learner import Progress
 from vinocast.training.patchtst import new_model, standardise
 from vinocast.training.recipe import Recipe
-from vinocast.training.regress import ForecasterEvaluation, ForecasterLearner, Windows, one_cycle, validate
+from vinocast.training.regress import ForecasterEvaluation, ForecasterLearner, one_cycle, validate
 from vinocast.training.teacher import Teacher, fit_ridge
 
 # In f32: a CPU without bf16 takes ten times as long to compute in it.
@@ -35,7 +35,7 @@ def waves(rows: int, seed: int) -> Windows:
     steps = np.arange(rows)[:, None]
     noise = np.random.default_rng(seed).standard_normal((rows, 3))
     values = np.sin(2 * np.pi * steps / [12, 24, 48]) + 0.1 * noise
-    return Windows(*windows(values.astype(np.float32), 512, 96))
+    return windows(values.astype(np.float32), 512, 96)
 
 
 def finish(run: ForecasterLearner, path: Path | None = None, steps: int | None = None) -> ForecasterLearner:

@@ -21,7 +21,7 @@ from vinocast.training import checkpoint
 from vinocast.training.forecast import CHECKPOINT_FILE, split_windows, train_forecaster
 from vinocast.training.patchtst import Dropout, forward, new_model, standardise
 from vinocast.training.recipe import Recipe
-from vinocast.training.regress import ForecasterLearner, Windows
+from vinocast.training.regress import ForecasterLearner
 from vinocast.training.start import SCRATCH, from_scratch, read_start
 
 BUNDLED = ROOT / "models"
@@ -233,4 +233,3 @@ def test_windows_are_drawn_from_standardised_rows(waves: NDArray[np.float64]) ->
     train = data.standardised[:360]
     np.testing.assert_allclose(train.mean(axis=0), 0, atol=1e-6)
     np.testing.assert_allclose(train.std(axis=0), 1, atol=1e-6)
-    assert Windows(*([train] * 2)).pasts is train

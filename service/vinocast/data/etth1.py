@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vinocast.data.regular import read_input
+from vinocast.data.regular import open_regular, read_input
 from vinocast.data.splits import Dataset, Split
 from vinocast.errors import SetupError, shown
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 NAME = "ETTh1"
 CHANNELS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
+HEADER = ",".join(("date", *CHANNELS))
 ROWS = 17_420
 SHA256 = "f18de3ad269cef59bb07b5438d79bb3042d3be49bdeecf01c1cd6d29695ee066"
 # Rows to forecast, by split; the rows after the test split are used by nobody.
@@ -48,7 +49,7 @@ class Etth1(Dataset):
     targets: Mapping[Split, tuple[int, int]] = field(default_factory=lambda: TARGET_ROWS)
     mean: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(CHANNELS)))
     deviation: NDArray[np.float64] = field(default_factory=lambda: np.ones(len(CHANNELS)))
-    division: str = "12, 4 and 4 months of 30 days, as is usual for ETTh1"
+    division: str = ""
     options: Sequence[str] = ("--data", "ETTh1.csv")
     season: int = 24
 
@@ -56,6 +57,20 @@ class Etth1(Dataset):
     def identity(self) -> dict[str, Any]:
         """What decides a run that trains on it, as JSON: the rest is the protocol's."""
         return {"name": self.name, "sha256": self.sha256}
+
+
+def has_its_form(path: Path) -> bool:
+    """Whether a file has the header and the number of rows of ETTh1; a pipe, which can be read once, has not.
+
+    Raises SetupError where it cannot be read.
+    """
+    try:
+        if not path.is_file():
+            return False
+        with open_regular(path) as file:
+            return file.readline(len(HEADER) + 3).rstrip(b"\r\n") == HEADER.encode() and sum(1 for _ in file) == ROWS
+    except OSError as error:
+        raise SetupError(f"{shown(path)}: {error.strerror}") from error
 
 
 def read_etth1(path: Path) -> Etth1:
@@ -68,9 +83,8 @@ def read_etth1(path: Path) -> Etth1:
         raise SetupError(f"{path}: {error.strerror}; {mend}") from error
     except UnicodeDecodeError:
         raise SetupError(f"{path} is not {NAME}: it is not text; {mend}") from None
-    expected = ",".join(("date", *CHANNELS))
-    if header.strip() != expected:
-        raise SetupError(f"{path} is not {NAME}: its first line is {header.strip()[:80]!r}, not {expected!r}; {mend}")
+    if header.strip() != HEADER:
+        raise SetupError(f"{path} is not {NAME}: its first line is {header.strip()[:80]!r}, not {HEADER!r}; {mend}")
     lines = body.splitlines()
     if len(lines) != ROWS:
         raise SetupError(f"{path} is not {NAME}: it has {len(lines)} rows, not {ROWS}; {mend}")

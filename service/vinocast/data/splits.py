@@ -35,7 +35,7 @@ class Dataset:
         targets: the first row and the one behind the last to forecast, by split.
         mean: float64 [columns], of the training rows; errors are taken from it in units of ``deviation``.
         deviation: float64 [columns], the biased deviation of the training rows.
-        division: how the rows were divided, in words.
+        division: how the rows were divided, in words; empty where that goes without saying.
         options: the words of a command that reads and divides the file so.
         season: rows after which the series begin anew.
         spans: the times of the first and the last target row, by split, where the rows have times.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -13,13 +13,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def windows(
-    rows: NDArray[np.float32], context: int, horizon: int, stride: int = 1
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+class Windows(NamedTuple):
+    """Pasts [n, channels, context] and futures [n, channels, horizon], float32, the oldest step first."""
+
+    pasts: NDArray[np.float32]
+    futures: NDArray[np.float32]
+
+
+def windows(rows: NDArray[np.float32], context: int, horizon: int, stride: int = 1) -> Windows:
     """Cut rows [rows, channels] into every window there is, or every ``stride``-th.
 
-    Returns:
-        The pasts [n, channels, context] and the futures [n, channels, horizon], views of the rows, oldest step first.
+    What is returned are views of the rows.
 
     Raises:
         SetupError: the rows are fewer than one window needs.
@@ -27,4 +31,4 @@ def windows(
     if len(rows) < context + horizon:
         raise SetupError(f"{len(rows)} rows hold no window of {context} and {horizon} steps")
     cut = sliding_window_view(rows, context + horizon, axis=0)[::stride]
-    return cut[..., :context], cut[..., context:]
+    return Windows(cut[..., :context], cut[..., context:])

@@ -25,13 +25,14 @@ from vinocast.data.windows import windows
 from vinocast.errors import SetupError
 from vinocast.training import checkpoint
 from vinocast.training.patchtst import MINIMUM_VARIANCE
-from vinocast.training.regress import ForecasterLearner, Windows, validate
+from vinocast.training.regress import ForecasterLearner, validate
 from vinocast.training.start import SCRATCH, Start, source_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vinocast.data.splits import Dataset, Split
+    from vinocast.data.windows import Windows
     from vinocast.training.recipe import Recipe
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -99,7 +100,7 @@ def train_forecaster(
 def split_windows(data: Dataset, split: Split, start: Start, stride: int = 1) -> Windows:
     """Return the windows of a split, or every ``stride``-th; raises SetupError where it holds none."""
     try:
-        return Windows(*windows(data.rows(split, start.context), start.context, start.horizon, stride))
+        return windows(data.rows(split, start.context), start.context, start.horizon, stride)
     except SetupError as error:
         raise SetupError(
             f"{data.name}, {split} split: {error}; give it more rows, or begin with shorter windows"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,17 +22,11 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PatchTSTForPrediction
 
+    from vinocast.data.windows import Windows
     from vinocast.training.recipe import Recipe
 
 # Series per batch of validation; of more, the activations no longer fit a cache and it takes half as long again.
 VALIDATION_BATCH = 128
-
-
-class Windows(NamedTuple):
-    """Windows of a split: pasts [n, channels, context] and futures [n, channels, horizon], float32."""
-
-    pasts: NDArray[np.float32]
-    futures: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -158,6 +152,12 @@ def forecast_series(model: PatchTSTForPrediction, past: Tensor, *, bf16: bool = 
     with _autocast(bf16):
         forecast = forward(model, series, Dropout())
     return forecast.float() * deviation + mean
+
+
+def forecast_windows(model: PatchTSTForPrediction, windows: Windows) -> NDArray[np.float32]:
+    """Forecast windows by a model in eval mode; returns [n, channels, horizon], float32 in their unit."""
+    forecasts = torch.cat([forecast_series(model, past) for past, _ in _batches(windows)])
+    return forecasts.view(windows.futures.shape).numpy()
 
 
 def validate(model: PatchTSTForPrediction, windows: Windows, *, bf16: bool) -> tuple[float, float]:
