@@ -21,6 +21,7 @@ from transformers import PatchTSTForPrediction
 from vinocast.data import etth1
 from vinocast.data.windows import windows
 from vinocast.errors import SetupError
+from vinocast.forecast.manifest import open_forecaster
 from vinocast.training import checkpoint
 from vinocast.training.forecast import CHECKPOINT_FILE, train_forecaster
 from vinocast.training.recipe import Recipe
@@ -134,13 +135,17 @@ def test_an_interrupted_training_ends_in_a_hugging_face_folder(data: etth1.Etth1
         train_forecaster(data, interrupted, replace(RECIPE, steps=5), threads=1)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.shared_data
 def test_the_command_trains_on_the_published_file(tmp_path: Path, run_vinocast: Vinocast) -> None:
     sizes = ["--steps", "2", "--batch", "4", "--evaluate-every", "1", "--validation-stride", "500", "--bf16", "false"]
     data, output = SHARED_DATA / "ETTh1.csv", tmp_path / "model"
-    done = run_vinocast("train", "forecast", "--data", data, "--output", output, "--threads", "1", *sizes)
+    options = ("--data", data, "--output", output, "--threads", "1", *sizes)
+    done = run_vinocast("train", "forecast", *options, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert re.fullmatch(rf"{output}: step \d of 2, validation MSE \S+, MAE \S+ over 6 windows\n", done.stdout)
+    assert re.match(rf"{output}: step \d of 2, validation MSE \S+, MAE \S+ over 6 windows\n", done.stdout)
+    assert [metric.windows for metric in open_forecaster(output).manifest.metrics] == [2785, 2785]
     assert "step 1: loss" in done.stderr
     record = json.loads((output / "training.json").read_text())
     assert record["data"] == {"name": "ETTh1", "sha256": etth1.SHA256}

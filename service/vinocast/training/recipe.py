@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import click
@@ -54,3 +54,22 @@ class Recipe:
     evaluate_every: int = choice(250, COUNT, "Steps between validations; each writes a checkpoint.")
     validation_stride: int = choice(3, COUNT, "Validate on every so many-th window.")
     patience: int = choice(8, COUNT, "Validations without a better one before training stops.")
+
+
+# What the recipe is, where it is not told otherwise, of a run that begins with a model: few steps, that go not far, and
+# most of the loss taken against a ridge regression of the same rows, which sees less of their noise. Fine-tuning the
+# bundled model on the log volume and volatility of bitcoin, it stands at 0.450 on validation, without the teacher at
+# 0.468.
+FINE_TUNING = replace(
+    Recipe(),
+    steps=400,
+    batch=64,
+    learning_rate=3e-4,
+    teacher=0.7,
+    position_dropout=0.1,
+    ffn_dropout=0.2,
+    head_dropout=0.1,
+    path_dropout=0.1,
+    evaluate_every=50,
+    patience=4,
+)
