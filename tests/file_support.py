@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from support import change_manifest, copy_model, fix_hashes
-from vinocast.data.times import read_frequency, read_moment
+from vinocast.data.times.moment import read_moment
+from vinocast.data.times.steps import read_frequency
 from vinocast.forecast.manifest import QUANTILES_FILE, open_forecaster
 from vinocast.forecast.quantiles import QuantileTable
 

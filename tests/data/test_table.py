@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow
@@ -14,9 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 from support import SHARED_DATA
-from vinocast.data import cells
-from vinocast.data.table import Table, TableOptions, read_table
+from vinocast.data.tables import csv, files
+from vinocast.data.tables import parquet as parquet_cells
+from vinocast.data.tables.read import read_table
+from vinocast.data.tables.table import Table, TableOptions
 from vinocast.errors import SetupError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Read = Callable[..., Table]
 NAN = float("nan")
@@ -299,10 +303,10 @@ def test_options_say_what_cannot_be_found(read: Read) -> None:
 def test_every_reading_is_bounded(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SetupError, match="10001 columns, more than the 10000"):
         read(",".join(["date", *(f"c{n}" for n in range(10_000))]) + "\n2024-01-01" + ",1" * 10_000 + "\n")
-    monkeypatch.setattr(cells, "MOST_CELLS", 100)
+    monkeypatch.setattr(csv, "MOST_CELLS", 100)
     with pytest.raises(SetupError, match="more than 100 cells"):
         read(daily(map(str, range(100))))
-    monkeypatch.setattr(cells, "MOST_BYTES", 100)
+    monkeypatch.setattr(files, "MOST_BYTES", 100)
     with pytest.raises(SetupError, match="more than 0 MiB"):
         read(daily(map(str, range(100))))
 
@@ -343,7 +347,7 @@ def test_a_long_parquet_of_days_and_numbers_for_names(tmp_path: Path) -> None:
 
 def test_a_parquet_file_beyond_the_bounds_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_parquet(tmp_path / "many.parquet", a=list(range(101)))
-    monkeypatch.setattr(cells, "MOST_CELLS", 100)
+    monkeypatch.setattr(parquet_cells, "MOST_CELLS", 100)
     with pytest.raises(SetupError, match="101 rows of 1 columns"):
         read_table(path)
     with pytest.raises(SetupError, match="no rows"):

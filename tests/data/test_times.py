@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vinocast.data.times import Frequency, Moment, infer_frequency, read_frequency, read_moment
+from vinocast.data.times.frequency import Frequency, infer_frequency
+from vinocast.data.times.moment import Moment, read_moment
+from vinocast.data.times.steps import read_frequency
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 OFFSETS = st.integers(-18 * 60, 18 * 60)

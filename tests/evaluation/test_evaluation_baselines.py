@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 from support import SHARED_DATA
-from vinocast.data.table import read_table
+from vinocast.data.tables.read import read_table
 from vinocast.evaluation.baselines import drift, find_season, last_value, residual_quantiles, seasonal_naive
 
 HISTORY = np.array([[1.0, 2, 4, 7], [0, 0, 0, 3]])

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from pyarrow import parquet
 from support import MODEL, MODELS, ROOT, SHARED_DATA, VINOCAST, RunVinocast
-from vinocast.data.times import read_frequency, read_moment
+from vinocast.data.times.moment import read_moment
+from vinocast.data.times.steps import read_frequency
 from vinocast.forecast.quantiles import deviations
 
 HOST = ROOT / "examples" / "host.csv"

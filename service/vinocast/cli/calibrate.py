@@ -56,7 +56,8 @@ def calibrate(
     other series. Says how well such a table covers values that it was not made of.
     """
     from vinocast.data.bundled import BUNDLED, bundled_models
-    from vinocast.data.table import TableOptions, read_table
+    from vinocast.data.tables.read import read_table
+    from vinocast.data.tables.table import TableOptions
     from vinocast.evaluation.calibration import Values, calibrate
     from vinocast.forecast.manifest import find_forecaster
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from vinocast.data.times import infer_frequency, read_frequency
+from vinocast.data.times.frequency import infer_frequency
+from vinocast.data.times.steps import read_frequency
 from vinocast.errors import InvalidRequestError, InvalidShapeError, InvalidValueError, quote
 from vinocast.extras import missing_extra
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vinocast.data.given import Frame
-    from vinocast.data.times import Frequency
+    from vinocast.data.times.frequency import Frequency
 
 # Columns that a message names.
 MOST_NAMED = 20

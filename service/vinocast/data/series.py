@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vinocast.data.bundled import bundled_examples
-from vinocast.data.table import read_table
+from vinocast.data.tables.read import read_table
 from vinocast.data.windows import windows
 from vinocast.errors import SetupError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from vinocast.data.table import Table
+    from vinocast.data.tables.table import Table
 
 # Of the rows, oldest first, those that calibrate; what comes after is held back to measure by.
 CALIBRATION_SHARE = 0.7
@@ -84,7 +84,8 @@ def read_series(path: Path, channels: Sequence[str], *, independent: bool) -> Se
     fewer than channels, they serve in turn if the channels are ``independent``.
 
     Raises:
-        SetupError: what :func:`vinocast.data.table.read_table` raises, a long table, too few columns, an empty cell.
+        SetupError: what :func:`vinocast.data.tables.read.read_table` raises, a long table, too few columns, an
+            empty cell.
     """
     table = read_table(path)
     if table.item is not None:

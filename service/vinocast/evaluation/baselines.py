@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vinocast.data.times import DAY
+from vinocast.data.times.days import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    from vinocast.data.times import Frequency
+    from vinocast.data.times.frequency import Frequency
 
 # Origins within a history at which a baseline is tried, to see how far off it is.
 ORIGINS = 60

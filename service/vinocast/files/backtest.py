@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from vinocast.data.table import Item
+    from vinocast.data.tables.table import Item
     from vinocast.files.forecasts import TableForecaster
 
     Baseline = Callable[[NDArray[np.float64], int], NDArray[np.float64]]

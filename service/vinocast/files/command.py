@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from vinocast.data.atomic import whole_file
-from vinocast.data.table import TableOptions, read_table
+from vinocast.data.tables.read import read_table
+from vinocast.data.tables.table import TableOptions
 from vinocast.errors import SetupError
 from vinocast.files import backtest, output, plot
 from vinocast.files.forecasts import TableForecaster, Wishes, load_forecaster
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Literal
 
-    from vinocast.data.figures import Decimal
-    from vinocast.data.moments import DayOrder
-    from vinocast.data.table import Duplicates, Table
+    from vinocast.data.tables.figures import Decimal
+    from vinocast.data.tables.moment_parts import DayOrder
+    from vinocast.data.tables.table import Duplicates, Table
     from vinocast.files.forecasts import ItemForecast
     from vinocast.files.output import Format
 

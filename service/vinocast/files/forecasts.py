@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from vinocast.data.table import Item, Table
+    from vinocast.data.tables.table import Item, Table
 
 # Series that are made ready, and forecast, before the next: more would only take memory.
 SERIES_TOGETHER = 1024

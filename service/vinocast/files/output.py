@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from vinocast.data.table import Table
-    from vinocast.data.times import Times
+    from vinocast.data.tables.table import Table
+    from vinocast.data.times.days import Times
     from vinocast.files.forecasts import ItemForecast
 
 Format = Literal["csv", "json", "parquet"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from vinocast.data.table import Table
+    from vinocast.data.tables.table import Table
     from vinocast.files.forecasts import ItemForecast
 
 MOST_PANELS = 24

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from vinocast.data.times import Frequency
+    from vinocast.data.times.frequency import Frequency
     from vinocast.engine.lane import Job
     from vinocast.engine.ticket import Ticket
     from vinocast.forecast.engine import ForecastEngine

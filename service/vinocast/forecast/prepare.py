@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from vinocast.data.times import Frequency
+    from vinocast.data.times.frequency import Frequency
     from vinocast.requests import Forecast
 
 # What JSON's readers in other languages hold exactly.
@@ -67,7 +67,7 @@ def step_of(freq: str | None) -> Frequency | None:
     """Return the step that ``freq`` says; raises InvalidRequestError."""
     if freq is None:
         return None
-    from vinocast.data.times import read_frequency  # noqa: PLC0415 - few ask for times, and a service starts fast
+    from vinocast.data.times.steps import read_frequency  # noqa: PLC0415 - few ask for times, and a service starts fast
 
     try:
         return read_frequency(freq)
@@ -80,7 +80,7 @@ def follow(start: str, freq: Frequency, points: int, steps: int, path: str) -> l
 
     Raises InvalidRequestError, with the path of ``start``, for what is no time or leads to none.
     """
-    from vinocast.data.times import read_moment  # noqa: PLC0415 - see above
+    from vinocast.data.times.moment import read_moment  # noqa: PLC0415 - see above
 
     try:
         return read_moment(start).after(freq, points, steps)

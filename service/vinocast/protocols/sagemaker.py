@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from vinocast.data.times import Frequency
+    from vinocast.data.times.frequency import Frequency
     from vinocast.errors import RequestError
     from vinocast.protocols.base import Asked
     from vinocast.requests import ForecastedSeries

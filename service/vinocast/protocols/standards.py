@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from vinocast.data.times import Frequency
+    from vinocast.data.times.frequency import Frequency
     from vinocast.dataplane import DataPlane, Op
     from vinocast.protocols.base import Outcome
 
@@ -229,7 +229,7 @@ def forecast_of(series: ListedSeries, steps: int, levels: Sequence[float] | None
 
 def read_step(text: str, path: str) -> Frequency:
     """Return the step that a text says; raises InvalidRequestError."""
-    from vinocast.data.times import read_frequency  # noqa: PLC0415 - few ask for times, and a service starts fast
+    from vinocast.data.times.steps import read_frequency  # noqa: PLC0415 - few ask for times, and a service starts fast
 
     try:
         return read_frequency(text)
@@ -250,7 +250,7 @@ def time_after(start: str, step: Frequency, points: int, path: str) -> str:
 
 @lru_cache(maxsize=16)  # the series of a request mostly begin together
 def _time_after(start: str, step: Frequency, points: int) -> str:
-    from vinocast.data.times import read_moment  # noqa: PLC0415 - see above
+    from vinocast.data.times.moment import read_moment  # noqa: PLC0415 - see above
 
     (time,) = read_moment(start).after(step, points, 1)
     return time

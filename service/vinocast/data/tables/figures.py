@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from vinocast.data.cells import EMPTY
+from vinocast.data.tables.cells import EMPTY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

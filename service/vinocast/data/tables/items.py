@@ -1,0 +1,75 @@
+"""Which column of a table names the series that a row belongs to, if any."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vinocast.data.tables.figures import read_plain
+from vinocast.data.tables.reading import Reading, TimeColumn, plain_name, texts_of
+from vinocast.errors import printable
+
+if TYPE_CHECKING:
+    from vinocast.data.tables.cells import Column
+    from vinocast.data.times.days import Steps
+
+MOST_ITEMS = 100_000
+ITEM_NAMES = frozenset(
+    ("itemid", "uniqueid", "seriesid", "tsid", "id", "item", "series", "key", "ticker", "symbol", "sensor", "meter",
+     "sku")
+)  # fmt: skip
+
+
+def has_items(reading: Reading) -> bool:
+    """Whether a column is named, or has a name, as one that says which series a row belongs to."""
+    return reading.options.item is not None or any(plain_name(name) in ITEM_NAMES for name in reading.left)
+
+
+def find_items(reading: Reading, time: TimeColumn | None) -> tuple[str | None, list[str | None], Steps]:
+    """Return the column of the items, their names in order, and of each row [rows] which it is."""
+    if reading.options.item is not None:
+        return _group(reading, reading.columns[reading.options.item])
+    together = time is not None and not (np.diff(np.sort(time.times)) > np.timedelta64(0)).all()
+    if time is None or together:
+        for column in reading.left.values():
+            if plain_name(column.name) in ITEM_NAMES and _repeats(reading, column):
+                return _group(reading, column)
+    if together and time is not None:
+        apart = [column for column in reading.left.values() if _sets_apart(reading, column, time)]
+        if len(apart) == 1:
+            reading.notes.append(f"a long table: its series are named by '{printable(apart[0].name)}'")
+            return _group(reading, apart[0])
+        if len(apart) > 1:
+            names = " or ".join(f"'{column.name}'" for column in apart)
+            raise reading.cells.fault(
+                f"several rows for each time: say with --id which of {printable(names)} names them"
+            )
+    return None, [None], np.zeros(reading.rows, np.int64)
+
+
+def _repeats(reading: Reading, column: Column) -> bool:
+    return 1 < len(set(texts_of(column))) < reading.rows
+
+
+def _sets_apart(reading: Reading, column: Column, time: TimeColumn) -> bool:
+    """Whether a column of texts names, of the rows of each time, a different one each."""
+    if column.texts is None or _is_numeric(column) or not _repeats(reading, column):
+        return False
+    return len(set(zip(column.texts, time.times.astype(np.int64).tolist(), strict=True))) == reading.rows
+
+
+def _is_numeric(column: Column) -> bool:
+    return column.texts is None or read_plain(column.texts) is not None
+
+
+def _group(reading: Reading, column: Column) -> tuple[str, list[str | None], Steps]:
+    reading.left.pop(column.name, None)
+    texts = texts_of(column)
+    places: dict[str, int] = {}
+    codes = np.fromiter((places.setdefault(text, len(places)) for text in texts), np.int64, reading.rows)
+    if "" in places:
+        raise reading.cells.fault("no name of a series", texts.index(""), column.name)
+    if len(places) > MOST_ITEMS:
+        raise reading.cells.fault(f"{len(places)} series, more than the {MOST_ITEMS} that are read", column=column.name)
+    return column.name, list(places), codes

@@ -1,0 +1,74 @@
+"""The cells of a Parquet file."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vinocast.data.tables.cells import MOST_CELLS, MOST_COLUMNS, Cells, Column, cut, own_names
+from vinocast.errors import SetupError, printable
+from vinocast.extras import missing_extra
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def read_parquet(source: str, data: bytes) -> Cells:
+    """Return the cells of a Parquet file's bytes; raises SetupError where they are none, or the extra is missing."""
+    try:
+        import pyarrow  # noqa: PLC0415 - of an extra, and slow to import
+        from pyarrow import parquet  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise missing_extra("files", error) from error
+
+    try:
+        file = parquet.ParquetFile(io.BytesIO(data))
+        rows, count = file.metadata.num_rows, file.metadata.num_columns
+        if count > MOST_COLUMNS or rows * count > MOST_CELLS:
+            raise SetupError(
+                f"{source}: {rows} rows of {count} columns: at most {MOST_COLUMNS} columns and {MOST_CELLS} cells are "
+                "read; leave out columns or older rows"
+            )
+        table = file.read(use_threads=False)
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise SetupError(f"{source}: no Parquet file that can be read: {cut(printable(str(error)), 200)}") from None
+    cells = Cells(source, hashlib.sha256(data).hexdigest(), [], np.arange(1, rows + 1), word="row")
+    if not rows:
+        raise cells.fault("no rows")
+    names = own_names(table.column_names, cells.notes)
+    for name, values in zip(names, table.columns, strict=True):
+        column = _typed(name, values)
+        if column is None:
+            cells.notes.append(f"column '{printable(name)}' left out: {values.type} is no number, time or text")
+        else:
+            cells.columns.append(column)
+    return cells
+
+
+def _typed(name: str, values: Any) -> Column | None:
+    import pyarrow  # noqa: PLC0415 - as above
+    from pyarrow import types  # noqa: PLC0415
+
+    kind = values.type
+    if types.is_dictionary(kind):
+        values = values.cast(kind.value_type)
+        kind = values.type
+    if types.is_string(kind) or types.is_large_string(kind):
+        return Column(name, [(text or "").strip() for text in values.to_pylist()])
+    if types.is_timestamp(kind) or types.is_date(kind):
+        try:
+            moments = values.cast(pyarrow.timestamp("ns", getattr(kind, "tz", None)))
+        except pyarrow.ArrowInvalid:
+            return None
+        return Column(name, times=_numpy(moments, "datetime64[ns]"), utc=getattr(kind, "tz", None) is not None)
+    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+        return Column(name, numbers=_numpy(values.cast(pyarrow.float64(), safe=False), "float64"))
+    return None
+
+
+def _numpy(values: Any, dtype: str) -> NDArray[Any]:
+    array: NDArray[Any] = values.combine_chunks().to_numpy(zero_copy_only=False).astype(dtype)
+    return array

@@ -1,0 +1,162 @@
+"""Which column of a table holds the times, if any, and what they are."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vinocast.data.tables.cells import Column, first_of
+from vinocast.data.tables.figures import read_numbers
+from vinocast.data.tables.items import has_items
+from vinocast.data.tables.moment_parts import MomentError
+from vinocast.data.tables.moment_texts import looks_like_time
+from vinocast.data.tables.moments import Moments, read_moments
+from vinocast.data.tables.reading import Reading, TimeColumn, numbers_of, plain_name
+from vinocast.data.times.days import FIRST_YEAR, LAST_YEAR, SECOND
+from vinocast.data.times.form import Form
+from vinocast.errors import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Names of columns, in small letters and digits alone.
+TIME_NAMES = frozenset(
+    ("date", "datetime", "dateandtime", "timestamp", "timestamps", "time", "times", "ds", "ts", "dt", "t", "day",
+     "hour", "month", "quarter", "year", "week", "period", "opentime", "starttime", "datum", "zeit", "zeitstempel",
+     "utc", "timeutc", "datetimeutc", "unix", "unixtime", "epoch", "step", "index", "second", "seconds")
+)  # fmt: skip
+CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?: ?[AaPp][Mm])?", re.ASCII)
+# The first second that a number counts in nanoseconds, microseconds, milliseconds and seconds since 1970.
+EPOCHS = ((1e17, 1), (1e14, 10**3), (1e11, 10**6), (1e8, SECOND))
+
+
+def find_time(reading: Reading) -> TimeColumn | None:
+    """Return the column of the times; None where there is none.
+
+    Raises:
+        SetupError: the column that the user names holds no times, or one holds some that cannot be read.
+    """
+    if reading.options.time is not None:
+        column = reading.columns[reading.options.time]
+        found = _as_time(reading, column, named=True) or _as_numbers_of_time(reading, column)
+        if found is None:
+            raise reading.cells.fault("no times: expected dates, times, or numbers that rise", column=column.name)
+        return found
+    named = [column for column in reading.left.values() if plain_name(column.name) in TIME_NAMES]
+    others = [column for column in reading.left.values() if plain_name(column.name) not in TIME_NAMES]
+    for column in (*named, *others):
+        first = column is reading.cells.columns[0]
+        if found := _as_time(reading, column, named=plain_name(column.name) in TIME_NAMES or first):
+            return found
+    for column in named:
+        if found := _as_numbers_of_time(reading, column):
+            return found
+    _check_names_of_time(reading, named)
+    first_column = reading.cells.columns[0]
+    if len(reading.left) > 1 and first_column.name in reading.left and _counts_rows(first_column):
+        return _as_numbers_of_time(reading, first_column)
+    return None
+
+
+def _check_names_of_time(reading: Reading, named: Sequence[Column]) -> None:
+    """Raise SetupError for texts that should be times, by their column's name: else steps would only be counted."""
+    for column in named:
+        for row, text in enumerate(column.texts or []):
+            if text and read_numbers([text], ".")[1][0]:
+                raise reading.cells.fault(
+                    f"'{printable(text[:40])}' is no date or time that can be read: write 2026-01-31 12:00, or "
+                    "take the column out and steps are counted",
+                    row,
+                    column.name,
+                )
+
+
+def _as_time(reading: Reading, column: Column, *, named: bool) -> TimeColumn | None:
+    if column.times is not None:
+        if (bad := first_of(np.isnat(column.times))) is not None:
+            raise reading.cells.fault("no time", bad, column.name)
+        outside = (column.times.astype("datetime64[Y]").astype(np.int64) + 1970 < FIRST_YEAR) | (
+            column.times.astype("datetime64[Y]").astype(np.int64) + 1970 > LAST_YEAR
+        )
+        if (bad := first_of(outside)) is not None:
+            raise reading.cells.fault(f"a time outside the years {FIRST_YEAR} to {LAST_YEAR}", bad, column.name)
+        clock = "%H:%M:%S" if (column.times.astype("datetime64[D]") != column.times).any() else ""
+        zone = ("Z", 0) if column.utc else ("", None)
+        return TimeColumn(column.name, column.times, Form("%Y-%m-%d", "T" if zone[0] else " ", clock, 0, *zone))
+    texts = column.texts
+    if texts is None:
+        return None
+    example = next(filter(None, texts), "")
+    compact = named and len(example) == 8 and example.isdecimal() and all(len(text) == 8 for text in texts)
+    if not compact and not looks_like_time(example):
+        return None
+    try:
+        moments = _read_times(reading, texts)
+    except MomentError as error:
+        if compact or not named:
+            return None
+        raise reading.cells.fault(str(error), error.row, column.name) from None
+    name = column.name
+    if not moments.form.clock and (clock_column := _find_clock(reading)):
+        moments = _read_times(
+            reading, [f"{day} {clock}" for day, clock in zip(texts, clock_column.texts or [], strict=True)]
+        )
+        del reading.left[clock_column.name]
+        reading.left.pop(name, None)
+        reading.notes.append(f"times are of the columns '{printable(name)}' and '{printable(clock_column.name)}'")
+        name = f"{name} {clock_column.name}"
+    reading.notes += moments.notes
+    return TimeColumn(name, moments.times, moments.form)
+
+
+def _read_times(reading: Reading, texts: list[str]) -> Moments:
+    for row, text in enumerate(texts):
+        if not text:
+            raise MomentError("no time", row)
+    return read_moments(texts, reading.options.dates)
+
+
+def _find_clock(reading: Reading) -> Column | None:
+    for column in reading.left.values():
+        if column.texts is not None and CLOCK.fullmatch(column.texts[0]) and all(map(CLOCK.fullmatch, column.texts)):
+            return column
+    return None
+
+
+def _counts_rows(column: Column) -> bool:
+    numbers = numbers_of(column)
+    return numbers is not None and len(numbers) > 2 and bool((np.diff(numbers) == 1).all())
+
+
+def _as_numbers_of_time(reading: Reading, column: Column) -> TimeColumn | None:
+    numbers = numbers_of(column)
+    if numbers is None or np.isnan(numbers).any():
+        return None
+    most = float(np.abs(numbers).max())
+    whole = bool((numbers == np.round(numbers)).all())
+    if plain_name(column.name) == "year" and whole and FIRST_YEAR <= numbers.min() <= most <= LAST_YEAR:
+        years = (numbers.astype(np.int64) - 1970).astype("datetime64[Y]")
+        return TimeColumn(column.name, years.astype("datetime64[ns]"), Form("%Y"))
+    unit = next((unit for least, unit in EPOCHS if most >= least and numbers.min() > 0), None)
+    rises = bool((np.diff(numbers) > 0).all() or (np.diff(numbers) < 0).all())
+    if unit is None and not rises and reading.options.time is None and not has_items(reading):
+        return None
+    if most * (unit or SECOND) >= 2.0**63:
+        raise reading.cells.fault("a number too large to be a time", int(np.abs(numbers).argmax()), column.name)
+    exact = column.texts is not None and whole
+    integers = [int(float(text)) for text in column.texts or []] if exact else None
+    nanoseconds = (
+        np.array(integers, np.int64) * (unit or SECOND)
+        if integers is not None
+        else np.round(numbers * (unit or SECOND)).astype(np.int64)
+    )
+    if unit is not None:
+        words = {1: "nanoseconds", 10**3: "microseconds", 10**6: "milliseconds", SECOND: "seconds"}
+        reading.notes.append(f"'{printable(column.name)}' is read as {words[unit]} since 1970")
+    else:
+        reading.notes.append(f"'{printable(column.name)}' is read as a count of steps")
+    return TimeColumn(
+        column.name, nanoseconds.astype("datetime64[ns]"), Form(epoch=unit or SECOND), counted=unit is None
+    )
