@@ -15,7 +15,8 @@ import numpy as np
 from vinocast.data.bundled import BUNDLED_FORECASTER, bundled_models
 from vinocast.data.etth1 import CHANNELS, NAME, TARGET_ROWS, read_etth1
 from vinocast.engine.tuned import find_profile
-from vinocast.evaluation.calibration import Calibrated, Values, calibrate
+from vinocast.evaluation.calibration import Calibrated, calibrate
+from vinocast.evaluation.residuals import Values
 from vinocast.forecast.manifest import open_forecaster
 from vinocast.training.general.processes import unit
 from vinocast.training.general.series import series

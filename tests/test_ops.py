@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from support import MODEL, MODELS, ROOT, HttpService, StdioService, Window, rows
 from vinocast.forecast.manifest import open_forecaster
 from vinocast.ops import OPS, register
-from vinocast.protocols.schemas import ErrorReply
+from vinocast.protocols.replies import ErrorReply
 
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 # What an example leaves to the path of its route.

@@ -20,7 +20,8 @@ from vinocast.engine.manifest import Manifest, ModelFolder
 from vinocast.errors import RequestError
 from vinocast.kinds import register as register_kind
 from vinocast.ops import register as register_op
-from vinocast.protocols.schemas import Envelope, Reply
+from vinocast.protocols.replies import Reply
+from vinocast.protocols.schemas import Envelope
 from vinocast.requests import Computed
 
 FACTOR_FILE = "factor.json"

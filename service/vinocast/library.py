@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import numpy as np
 
-from vinocast import handlers
 from vinocast.data.bundled import bundled_models
 from vinocast.data.frames import Columns, inputs_of, is_frame, window_of
 from vinocast.data.given import Terms, as_array, as_fields, as_inputs
@@ -25,6 +24,7 @@ from vinocast.errors import InvalidRequestError, InvalidShapeError, InvalidValue
 from vinocast.forecast.kind import FORECASTER
 from vinocast.forecast.manifest import find_forecaster
 from vinocast.forecast.streams import NoStreams
+from vinocast.handlers.forecast import forecast
 from vinocast.protocols.json import validate
 from vinocast.protocols.schemas import ForecastRequest
 from vinocast.protocols.series import series_of
@@ -232,7 +232,7 @@ class _OneModel:
         outcome: list[object] = []
         # Of its own, as several threads may ask: nobody adds them up.
         ticket = Ticket("forecast", outcome.append, Statistics(["forecast"]), Claim(Budget(sys.maxsize)), patient=True)
-        handlers.forecast(cast("DataPlane", self), request, ticket)
+        forecast(cast("DataPlane", self), request, ticket)
         (answer,) = outcome
         if isinstance(answer, RequestError):
             raise answer

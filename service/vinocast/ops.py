@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from vinocast import handlers
 from vinocast.dataplane import Op, Route
 from vinocast.forecast.kind import FORECASTER
 from vinocast.glyphs.kind import GLYPHS
-from vinocast.protocols import examples, schemas
+from vinocast.handlers import forecast, glyphs, status, streams
+from vinocast.protocols import examples, replies, schemas
 
 OPS: Final[dict[str, Op]] = {}
 
@@ -24,8 +24,8 @@ for _op in (
     Op(
         "forecast",
         schemas.ForecastRequest,
-        schemas.ForecastReply,
-        handlers.forecast,
+        replies.ForecastReply,
+        forecast.forecast,
         waits=True,
         computes=True,
         kind=FORECASTER.name,
@@ -35,8 +35,8 @@ for _op in (
     Op(
         "glyphs",
         schemas.GlyphsRequest,
-        schemas.GlyphsReply,
-        handlers.glyphs,
+        replies.GlyphsReply,
+        glyphs.glyphs,
         waits=True,
         computes=True,
         kind=GLYPHS.name,
@@ -46,8 +46,8 @@ for _op in (
     Op(
         "observe",
         schemas.ObserveRequest,
-        schemas.ObserveReply,
-        handlers.observe,
+        replies.ObserveReply,
+        streams.observe,
         keeps=True,
         route=Route("POST", "/streams/{stream}/observations", "Append rows to a stream"),
         example=examples.observe,
@@ -55,12 +55,12 @@ for _op in (
     Op(
         "forget",
         schemas.ForgetRequest,
-        schemas.ForgetReply,
-        handlers.forget,
+        replies.ForgetReply,
+        streams.forget,
         keeps=True,
         route=Route("DELETE", "/streams/{stream}", "Drop a stream", may_lack_body=True),
     ),
-    Op("ping", schemas.PingRequest, schemas.PingReply, handlers.ping, waits=True),
-    Op("stats", schemas.StatsRequest, schemas.StatsReply, handlers.stats),
+    Op("ping", schemas.PingRequest, replies.PingReply, status.ping, waits=True),
+    Op("stats", schemas.StatsRequest, replies.StatsReply, status.stats),
 ):
     register(_op)

@@ -17,8 +17,9 @@ from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
 from vinocast.engine.tuned import find_profile
 from vinocast.errors import SetupError
-from vinocast.evaluation import calibration
-from vinocast.evaluation.calibration import GRID, LEVELS, Residuals, Values, calibrate, hold_back, quantiles_of
+from vinocast.evaluation import calibration, residuals
+from vinocast.evaluation.calibration import calibrate
+from vinocast.evaluation.residuals import GRID, LEVELS, Residuals, Values, hold_back, quantiles_of
 from vinocast.evaluation.scores import coverage, weighted_quantile_loss
 from vinocast.export.folder import is_current
 from vinocast.forecast.engine import ForecastEngine
@@ -34,7 +35,7 @@ def load(folder: Path) -> ForecastEngine:
     return engine
 
 
-def residuals(scaled: NDArray[Any], ages: NDArray[Any] | None = None) -> Residuals:
+def residuals_of(scaled: NDArray[Any], ages: NDArray[Any] | None = None) -> Residuals:
     """Residuals [n, horizon] of one column, by default all of one age."""
     nothing = np.zeros(len(scaled), np.int64)
     return Residuals(scaled.astype(np.float32), nothing, nothing, nothing, nothing if ages is None else ages)
@@ -64,7 +65,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 def test_quantiles_of_equal_weights_are_those_of_the_sample() -> None:
     sample = np.random.default_rng(0).standard_normal((4001, 2))
-    table = quantiles_of(residuals(sample), 0.9)
+    table = quantiles_of(residuals_of(sample), 0.9)
     assert table.shape == (2, len(GRID))
     assert np.allclose(table, np.quantile(sample, GRID, axis=0, method="hazen").T, atol=1e-5)
     assert (table[:, 0] == sample.min(axis=0).astype(np.float32)).all()
@@ -77,7 +78,7 @@ def test_what_is_older_counts_for_less() -> None:
     sample = random.standard_normal((20_000, 1))
     sample[10_000:] *= 3
     ages = np.arange(20_000)[::-1]
-    wide, even = (quantiles_of(residuals(sample, ages), decay)[0] for decay in (0.5 ** (1 / 2000), 1))
+    wide, even = (quantiles_of(residuals_of(sample, ages), decay)[0] for decay in (0.5 ** (1 / 2000), 1))
     ninety = list(GRID).index(0.9)
     assert wide[ninety] == pytest.approx(3 * 1.2816, rel=0.05)
     assert even[ninety] < 0.8 * wide[ninety]
@@ -85,7 +86,7 @@ def test_what_is_older_counts_for_less() -> None:
 
 def test_what_is_not_known_has_no_weight() -> None:
     sample = np.array([[1.0], [np.nan], [3.0]])
-    assert quantiles_of(residuals(sample), 1)[0, list(GRID).index(0.5)] == 2
+    assert quantiles_of(residuals_of(sample), 1)[0, list(GRID).index(0.5)] == 2
 
 
 def test_of_one_table_the_newest_windows_measure_and_share_no_target() -> None:
@@ -238,8 +239,8 @@ def test_gaps_cost_the_windows_that_they_lie_in(tmp_path: Path) -> None:
     table = whole.tables[0].copy()
     table[850, 0] = np.nan  # which is in no context, as the last begins at 292
     table[600, 1] = np.nan
-    found = calibration.find_residuals(engine, Values("x", "x", whole.columns, [table]), range(2))
-    clean = calibration.find_residuals(engine, whole, range(2))
+    found = residuals.find_residuals(engine, Values("x", "x", whole.columns, [table]), range(2))
+    clean = residuals.find_residuals(engine, whole, range(2))
     first = found.columns == 0
     known = np.isfinite(found.scaled[first])
     assert (~known).any()
@@ -252,8 +253,8 @@ def test_gaps_cost_the_windows_that_they_lie_in(tmp_path: Path) -> None:
 def test_more_windows_than_are_forecast_are_taken_at_even_distances(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calibration, "MOST_FORECASTS", 100)
-    found = calibration.find_residuals(load(bare_model(tmp_path)), values(2, rows=900), range(2))
+    monkeypatch.setattr(residuals, "MOST_FORECASTS", 100)
+    found = residuals.find_residuals(load(bare_model(tmp_path)), values(2, rows=900), range(2))
     assert 80 <= len(found.scaled) <= 100
     assert found.ages.min() == 0
     assert len(set(np.diff(np.unique(found.starts)))) == 1

@@ -12,11 +12,12 @@ import pytest
 from pydantic import Field, ValidationError, create_model
 from vinocast.dataplane import Op
 from vinocast.errors import MOST_FIELD, MOST_MESSAGE, InvalidRequestError, PayloadTooLargeError, RequestError
-from vinocast.handlers import NUMBER_BYTES
+from vinocast.handlers.forecast import NUMBER_BYTES
 from vinocast.ops import OPS
 from vinocast.protocols.bounded import check_bounded
+from vinocast.protocols.fields import MOST
 from vinocast.protocols.json import echo, parse_json, validate
-from vinocast.protocols.schemas import MOST, Envelope
+from vinocast.protocols.schemas import Envelope
 from vinocast.protocols.windows import rows_to_array
 from vinocast.settings import METADATA_BYTES
 

@@ -16,7 +16,7 @@ import pytest
 from forecast_toys import CONTEXT, HORIZON, NAMES, RESIDUALS, linear, make_linear
 from support import HttpService, Reply, StdioService, Window, error_of, packed, rows, wait_until
 from vinocast.ops import OPS
-from vinocast.protocols.schemas import ErrorReply, ForecastOfOne
+from vinocast.protocols.replies import ErrorReply, ForecastOfOne
 
 FORMS = ("past_values", "past_values_b64", "stream", "inputs")
 # Whole; with gaps; with fewer rows than the context.

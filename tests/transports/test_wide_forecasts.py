@@ -37,7 +37,7 @@ from vinocast.errors import RequestError
 from vinocast.forecast.engine import ForecastEngine
 from vinocast.forecast.job import WideForecastJob
 from vinocast.forecast.manifest import SERIES_PER_PART, open_forecaster
-from vinocast.handlers import pong
+from vinocast.handlers.status import pong
 from vinocast.ops import OPS
 from vinocast.protocols.json import JsonProtocol, Message
 from vinocast.settings import Settings

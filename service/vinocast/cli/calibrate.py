@@ -58,7 +58,8 @@ def calibrate(
     from vinocast.data.bundled import BUNDLED, bundled_models
     from vinocast.data.tables.read import read_table
     from vinocast.data.tables.table import TableOptions
-    from vinocast.evaluation.calibration import Values, calibrate
+    from vinocast.evaluation.calibration import calibrate
+    from vinocast.evaluation.residuals import Values
     from vinocast.forecast.manifest import find_forecaster
 
     folder = find_forecaster(model, bundled_models())

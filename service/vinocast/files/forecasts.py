@@ -13,8 +13,8 @@ from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
 from vinocast.engine.tuned import find_profile
 from vinocast.errors import RequestError, SetupError, printable, shown
+from vinocast.forecast.computation import Computation
 from vinocast.forecast.engine import ForecastEngine
-from vinocast.forecast.job import Computation
 from vinocast.forecast.manifest import find_forecaster
 from vinocast.forecast.prepare import fill_gaps, pad_front
 from vinocast.forecast.quantiles import deviations

@@ -30,8 +30,9 @@ from vinocast.errors import (
     shorten,
 )
 from vinocast.protocols.base import Asked, ByteProtocol, Outcome
+from vinocast.protocols.fields import MOST
 from vinocast.protocols.numbers import Numbers, take_numbers
-from vinocast.protocols.schemas import MOST, Envelope
+from vinocast.protocols.schemas import Envelope
 from vinocast.protocols.series import SeriesText, take_series
 from vinocast.protocols.sizes import check_counts
 from vinocast.requests import Computed, Forecasted, ForecastedSeries, ForecastOfOne, Recognized

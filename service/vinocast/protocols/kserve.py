@@ -18,7 +18,9 @@ import orjson
 from pydantic import Field, InstanceOf, StrictInt, StrictStr, WithJsonSchema
 
 from vinocast.errors import InvalidRequestError, InvalidShapeError, PayloadTooLargeError, RequestError, describe
-from vinocast.protocols.schemas import MOST, Described, ForecastRequest, Metadata
+from vinocast.protocols.fields import MOST, Metadata
+from vinocast.protocols.replies import Described
+from vinocast.protocols.schemas import ForecastRequest
 from vinocast.protocols.standards import (
     MOST_CHARACTERS,
     Level,

@@ -16,7 +16,8 @@ import numpy as np
 from pydantic import ConfigDict, Field, InstanceOf, StrictBool, StrictInt, StrictStr, WithJsonSchema
 
 from vinocast.errors import InvalidJsonError, InvalidRequestError, InvalidShapeError
-from vinocast.protocols.schemas import MOST, Described
+from vinocast.protocols.fields import MOST
+from vinocast.protocols.replies import Described
 from vinocast.protocols.standards import (
     MOST_CHARACTERS,
     Level,

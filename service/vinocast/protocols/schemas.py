@@ -1,82 +1,38 @@
-"""Requests and replies in JSON. Pydantic validates the envelope; a window's numbers pass through it untouched."""
+"""Requests in JSON. Pydantic validates the envelope; a window's numbers pass through it untouched."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-import orjson
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    InstanceOf,
-    StrictBool,
-    StrictInt,
-    StrictStr,
-    WithJsonSchema,
-)
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, StrictBool, StrictInt
 from pydantic_core import CoreSchema
 
 from vinocast import requests
 from vinocast.errors import InvalidRequestError
 from vinocast.protocols.bounded import check_bounded
+from vinocast.protocols.fields import (
+    MOST,
+    Base64,
+    Channels,
+    Grids,
+    Inputs,
+    Levels,
+    Metadata,
+    Rasters,
+    RequestId,
+    RowOrRows,
+    Shape,
+    StreamName,
+    Targets,
+    Text,
+    Time,
+    Window,
+)
 from vinocast.protocols.glyphs import JsonGlyphs
 from vinocast.protocols.numbers import Numbers
 from vinocast.protocols.series import MOST_CHARACTERS, JsonSeries, SeriesText
 from vinocast.protocols.windows import Base64Window, JsonRows, JsonWindow, may_hold_booleans
 from vinocast.settings import METADATA_BYTES, MIB
-
-# Of a text, in characters, and of an array that is looked into here, in elements.
-MOST = 1 << 16
-ROW = {"type": "array", "items": {"type": "number"}}
-# What holds numbers or pictures is not looked into here: who reads it knows the model's shape, and checks it in bulk.
-Window = Annotated[InstanceOf[list[Any]] | InstanceOf[Numbers], WithJsonSchema({"type": "array", "items": ROW})]
-RowOrRows = Annotated[InstanceOf[list[Any]], WithJsonSchema({"anyOf": [ROW, {"type": "array", "items": ROW}]})]
-Base64 = Annotated[InstanceOf[str], WithJsonSchema({"type": "string", "contentEncoding": "base64"})]
-Grids = Annotated[
-    InstanceOf[list[Any]],
-    WithJsonSchema(
-        {"type": "array", "items": {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}}}
-    ),
-]
-Rasters = Annotated[
-    InstanceOf[list[Any]],
-    WithJsonSchema({"type": "array", "items": {"type": "string", "contentEncoding": "base64"}}),
-]
-Text = Annotated[StrictStr, Field(max_length=MOST)]
-RequestId = Text | StrictInt
-# JSON text, which parse_json has put in the place of the value: any that can be written again.
-Metadata = Annotated[InstanceOf[orjson.Fragment], WithJsonSchema({})]
-StreamName = Annotated[StrictStr, Field(min_length=1, max_length=256)]
-Targets = Annotated[list[Text | StrictInt], Field(min_length=1, max_length=MOST, fail_fast=True)]
-Name = Annotated[StrictStr, Field(min_length=1, max_length=256)]
-Channels = Annotated[list[Name], Field(min_length=1, max_length=MOST, fail_fast=True)]
-Levels = Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1, max_length=99, fail_fast=True)]
-# A date or a time, or a step between two.
-Time = Annotated[StrictStr, Field(max_length=MOST_CHARACTERS)]
-Inputs = Annotated[
-    InstanceOf[list[Any]] | InstanceOf[SeriesText],
-    WithJsonSchema(
-        {
-            "type": "array",
-            "minItems": 1,
-            "items": {
-                "type": "object",
-                "properties": {
-                    "item_id": {"anyOf": [{"type": "string", "maxLength": MOST_CHARACTERS}, {"type": "integer"}]},
-                    "target": {"type": "array", "items": {"type": ["number", "null"]}, "minItems": 1},
-                    "start": {"type": "string", "maxLength": MOST_CHARACTERS},
-                },
-                "required": ["target"],
-                "additionalProperties": False,
-            },
-            "examples": [[{"item_id": "shop 1", "target": [3.5, 4, 5.25], "start": "2026-01-31"}]],
-        }
-    ),
-]
-Shape = Annotated[list[StrictInt], Field(min_length=2, max_length=2, fail_fast=True)]
-
 
 # What can be asked of a forecast beyond a window and its targets.
 TERMS = frozenset(
@@ -330,162 +286,3 @@ class GlyphsRequest(Envelope):
             )
         grids = JsonGlyphs("grids", self.grids or [], text, may_hold_booleans=may_hold_booleans(text))
         return requests.Glyphs(grids=grids, topk=self.topk, model=self.model)
-
-
-class Described(BaseModel):
-    """What a service sends, for those who describe or check it: it validates none, and builds no validator of any."""
-
-    model_config = ConfigDict(defer_build=True)
-
-
-class Reply(Described):
-    """What every reply carries."""
-
-    request_id: RequestId | None = Field(description="as sent; null when absent or unreadable")
-    timestamp_ms: int | None = Field(description="as sent; null when absent or unreadable")
-    metadata: Any = Field(default=None, description="as sent; absent when it was not sent")
-    success: bool
-
-
-class ForecastOfOne(Described):
-    """The forecast of one series, in the units of the input."""
-
-    item_id: str | int | None = Field(description="as sent; null where none was sent")
-    predictions: list[float] = Field(description="[steps]")
-    quantiles: dict[str, list[float]] | None = Field(default=None, description="[steps] by level, ascending")
-    timestamps: list[int] | list[str] | None = Field(default=None, description="of the steps")
-    filled: int = Field(default=0, description="values that were missing and are interpolated; absent when 0")
-    padded: int = Field(default=0, description="points that were missing and are made up; absent when 0")
-
-
-class ForecastReply(Reply):
-    """A forecast, in the units of the input: of a window predictions and channels, of inputs outputs."""
-
-    predictions: list[list[float]] | None = Field(
-        default=None, description="[steps][targets], in the order of targets; of a window"
-    )
-    channels: list[str] | None = Field(default=None, description="the names of the targets, in their order")
-    quantiles: dict[str, list[list[float]]] | None = Field(
-        default=None, description="by level, ascending, each [steps][targets]; where quantile_levels were given"
-    )
-    timestamps: list[int] | list[str] | None = Field(
-        default=None,
-        description="of the steps: in milliseconds with step_ms, in the form of start with start and freq",
-    )
-    filled: int = Field(default=0, description="values that were missing and are interpolated; absent when 0")
-    padded: int = Field(default=0, description="rows that were missing and are made up; absent when 0")
-    outputs: list[ForecastOfOne] | None = Field(default=None, description="of inputs, in their order")
-    rollout: bool = Field(default=False, description="true where forecasts were fed back; absent where not")
-    inference_time_ms: float = Field(description="the infer() calls alone")
-    queue_time_ms: float = Field(description="from the decoded request to its start")
-    model: str
-    newest_timestamp_ms: int | None = Field(
-        default=None, description="of a stream alone: the newest timestamp_ms observed; null where none came with one"
-    )
-    rows_since_newest: int | None = Field(
-        default=None, description="of a stream alone: rows observed since, which came without a timestamp_ms"
-    )
-    quantiles_from: Literal["stream", "model", "both"] | None = Field(
-        default=None,
-        description="of a stream alone, with --stream-residuals: whether quantiles are from its own outcomes, from the "
-        "model's table, or from both, as there are enough outcomes of some steps alone",
-    )
-
-
-class ObserveReply(Reply):
-    """What a stream holds after an observation."""
-
-    stream: str
-    rows: int = Field(description="rows held, at most the model's context")
-    missing: int = Field(description="rows still to come before the stream can be forecast")
-
-
-class ForgetReply(Reply):
-    """The stream that was dropped, and what it held."""
-
-    stream: str
-    rows: int = Field(description="rows it held")
-    newest_timestamp_ms: int | None = Field(description="the newest it had seen; null where none came with one")
-
-
-class StreamState(Described):
-    """What a stream holds."""
-
-    stream: str
-    rows: int
-    missing: int = Field(description="rows still to come before the stream can be forecast")
-    timestamp_ms: int | None = Field(description="the newest; null where no row came with one")
-
-
-class StreamsReply(Described):
-    """Every stream, the most recently observed last."""
-
-    streams: list[StreamState]
-
-
-class Candidate(Described):
-    """A label that a glyph may have."""
-
-    rank: int = Field(description="1 for the best")
-    label: str
-    base: str = Field(description="the label's base character")
-    prob: float = Field(description="its probability among all labels")
-
-
-class GlyphResult(Described):
-    """What a glyph may be."""
-
-    topk: list[Candidate]
-
-
-class GlyphsReply(Reply):
-    """Ranked labels of each glyph, in the order of the request."""
-
-    results: list[GlyphResult]
-    warnings: list[str] = Field(
-        default=[], description="what looks wrong with which raster, and the mend; absent when nothing does"
-    )
-    inference_time_ms: float = Field(description="the infer() calls of both nets alone")
-    queue_time_ms: float = Field(description="from the decoded request to its start")
-    model: str
-
-
-class PingReply(Reply):
-    """Version, models and readiness."""
-
-    version: str
-    ready: bool = Field(description="whether the default model answers")
-    degraded: list[dict[str, str]] = Field(description="the models that are there but not served, and why")
-    default_model: str
-    profile: str
-    max_request_bytes: int
-    max_waiting_bytes: int
-    models: list[dict[str, Any]] = Field(description="what is known of each: name, kind, state, error, shapes, …")
-
-
-class StatsReply(Reply):
-    """Counters since the start, and quantiles of the recent times; null before the first."""
-
-    model_config = ConfigDict(extra="allow")
-
-    answered: dict[str, int] = Field(description="how many were answered with success, by op")
-    failed: dict[str, int] = Field(description="how many were refused, by code")
-    inference_time_ms: dict[str, float] | None = Field(description="of forecasts")
-    queue_time_ms: dict[str, float] | None = Field(description="of forecasts")
-    queued_requests: int
-    queued_rows: int
-
-
-class ErrorBody(Described):
-    """What went wrong, where, and whether the same request may succeed later."""
-
-    code: str
-    message: str
-    field: str | None = Field(description="path of the fault, such as past_values[3][0]")
-    retryable: bool
-
-
-class ErrorReply(Reply):
-    """A refused request."""
-
-    error: ErrorBody

@@ -12,12 +12,12 @@ from starlette.routing import Route
 
 from vinocast import __version__
 from vinocast.errors import NotReadyError
-from vinocast.handlers import pong
+from vinocast.handlers.status import pong
 from vinocast.ops import OPS
 from vinocast.protocols.json import JsonProtocol
 from vinocast.protocols.kserve import KServeProtocol
+from vinocast.protocols.replies import StreamsReply
 from vinocast.protocols.sagemaker import SageMakerProtocol
-from vinocast.protocols.schemas import StreamsReply
 from vinocast.transports.http.endpoint import Endpoint, Endpoints
 from vinocast.transports.http.pages import SCHEMA, add_pages
 from vinocast.transports.http.reference import add_ops, add_standards

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic.json_schema import models_json_schema
 
 from vinocast.protocols import examples
-from vinocast.protocols.schemas import ErrorReply
+from vinocast.protocols.replies import ErrorReply
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

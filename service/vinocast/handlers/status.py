@@ -1,0 +1,111 @@
+"""What answers questions about the service: ``ping`` and ``stats``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vinocast import __version__
+from vinocast.engine.lifecycle import ModelState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vinocast.dataplane import DataPlane
+    from vinocast.engine.kinds import AnyServedModel
+    from vinocast.engine.lane import Job
+    from vinocast.engine.ticket import Ticket
+    from vinocast.errors import RequestError
+
+# What ping calls the states of a model.
+STATES = {
+    ModelState.REGISTERED: "not_loaded",
+    ModelState.LOADING: "loading",
+    ModelState.READY: "ready",
+    ModelState.DEGRADED: "ready",
+    ModelState.REFUSED: "failed",
+    ModelState.UNLOADING: "not_loaded",
+}
+
+
+def ping(plane: DataPlane, _request: object, ticket: Ticket) -> None:
+    """Say what is served, once the default model has settled."""
+    job = _PingJob(plane, ticket)
+    if job.runnable():
+        job.run([job])
+    else:
+        plane.lane.submit(job)
+
+
+def stats(plane: DataPlane, _request: object, ticket: Ticket) -> None:
+    """Say what was counted, and what waits."""
+    waiting = {
+        "queued_requests": plane.lane.computing,
+        "queued_rows": plane.lane.rows,
+        "waiting_bytes": plane.budget.taken - ticket.claim.nbytes,
+    }
+    ticket.succeed({**plane.statistics.summary(), **waiting})
+
+
+def pong(plane: DataPlane, *, whole: bool = False) -> dict[str, Any]:
+    """Return version, models, readiness, and which models are there but not served.
+
+    With ``whole`` the reasons name paths and hashes, which are for the process that has started the service, and not
+    for everyone who reaches it over a network.
+    """
+    refused = plane.repository.refused if whole else plane.repository.reasons
+    return {
+        "version": __version__,
+        "ready": plane.ready,
+        "degraded": [{"model": name, "error": error} for name, error in refused.items()],
+        "default_model": plane.repository.default,
+        "profile": plane.profile.name,
+        "max_request_bytes": plane.max_request_bytes,
+        "models": [_described(model, refused.get(model.name)) for model in plane.repository.models],
+        "max_waiting_bytes": plane.budget.most,
+    }
+
+
+class _PingJob:
+    """A ping that waits in the lane until the default model has settled."""
+
+    rows = 0
+    deadline = None
+
+    def __init__(self, plane: DataPlane, ticket: Ticket) -> None:
+        self._plane = plane
+        self._ticket = ticket
+
+    def runnable(self) -> bool:
+        return self._plane.settled
+
+    def joins(self, first: Job, rows: int) -> bool:  # noqa: ARG002 - the signature of a job
+        return False
+
+    def run(self, together: Sequence[Job]) -> None:  # noqa: ARG002 - the signature of a job
+        try:
+            answer = pong(self._plane, whole=True)
+        except Exception as error:  # noqa: BLE001 - one request must not end the service
+            self._ticket.fail(error)
+        else:
+            self._ticket.succeed(answer)
+
+    def fail(self, error: RequestError) -> None:
+        self._ticket.refuse(error)
+
+
+def _described(model: AnyServedModel, refused: str | None) -> dict[str, Any]:
+    """Return what ``ping`` says of a model; ``warnings`` where there are any."""
+    engine = model.engine
+    described: dict[str, Any] = {
+        "name": model.name,
+        "kind": model.kind.name,
+        "state": STATES[model.lifecycle.state],
+        "error": refused,
+        **model.manifest.described(),
+        "precision": engine.precision if engine else model.manifest.precision,
+        "batch_sizes": engine.compiled_counts if engine else [],
+        "in_force": engine.in_force if engine else None,
+    }
+    if engine and engine.warnings:
+        described["warnings"] = engine.warnings
+    return described
