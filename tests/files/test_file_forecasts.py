@@ -284,6 +284,19 @@ def test_every_form_of_output_says_the_same(run_vinocast: RunVinocast, models: P
         assert np.array(row[2:], np.float32).tolist() == typed[2:] == np.array(of_json, np.float32).tolist()
 
 
+def test_json_of_a_wide_table_is_as_the_service_answers(
+    run_vinocast: RunVinocast, models: Path, tmp_path: Path
+) -> None:
+    write_wide(tmp_path / "wide.csv", walk(520, 3))
+    options = ["--models", models, "--default-model", "sure", "--quantiles", "0.1,0.9", "--prediction-length", "5"]
+    done = run_vinocast("forecast", tmp_path / "wide.csv", *options, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    answer = orjson.loads(done.stdout)
+    made = np.concatenate([answer["predictions"], *(answer["quantiles"][level] for level in ("0.1", "0.9"))], axis=1)
+    _, rows = rows_of(run_vinocast("forecast", tmp_path / "wide.csv", *options).stdout)
+    np.testing.assert_array_equal(made.astype(np.float32), numbers(rows))
+
+
 def test_parquet_comes_back_as_it_went(run_vinocast: RunVinocast, tmp_path: Path) -> None:
     values = walk(520, 2)
     write_wide(tmp_path / "mine.csv", values)

@@ -81,7 +81,7 @@ def to_json(model: str, table: Table, levels: Sequence[float], forecasts: Sequen
     answer: dict[str, Any] = {"model": model}
     if table.item is None:
         (forecast,) = forecasts
-        answer |= {"channels": table.columns, **_described(table, levels, forecast, ...)}
+        answer |= {"channels": table.columns, **_described(table, levels, forecast, slice(None))}
     else:
         answer["outputs"] = list(_outputs(table, levels, forecasts))
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
