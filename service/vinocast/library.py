@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -20,7 +21,13 @@ from vinocast.engine.profiles import DEFAULT_PROFILE
 from vinocast.engine.statistics import Statistics
 from vinocast.engine.ticket import Ticket
 from vinocast.engine.tuned import find_profile
-from vinocast.errors import InvalidRequestError, InvalidShapeError, InvalidValueError, RequestError
+from vinocast.errors import (
+    InvalidRequestError,
+    InvalidShapeError,
+    InvalidValueError,
+    RequestError,
+    ServiceUnreachableError,
+)
 from vinocast.forecast.kind import FORECASTER
 from vinocast.forecast.manifest import find_forecaster
 from vinocast.forecast.streams import NoStreams
@@ -33,7 +40,6 @@ from vinocast.results import Forecast
 from vinocast.settings import Settings
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Unpack
 
@@ -55,7 +61,8 @@ OF_A_SERVICE = ForecastRequest.model_fields.keys() - Terms.__annotations__.keys(
 class Forecaster:
     """One forecast model in this process. For any thread: one computes, the others wait.
 
-    It does not outlive a fork, as the threads of OpenVINO stay in the parent: load it anew in the child.
+    It does not outlive a fork, as the threads of OpenVINO stay in the parent: a forked process is refused, and loads
+    one of its own.
 
     Attributes:
         name: of the model.
@@ -70,6 +77,7 @@ class Forecaster:
         """Wrap a loaded model; :func:`vinocast.load` makes one."""
         engine, manifest = model.loaded(), model.manifest
         self._plane = _OneModel(model)
+        self._owner = os.getpid()
         self.name: str = model.name
         self.context: int = manifest.context
         self.horizon: int = manifest.horizon
@@ -100,7 +108,9 @@ class Forecaster:
             InvalidValueError: a value that is no finite float32, or a forecast that came out beyond float32.
             UnknownTargetError: a target that is neither a channel's name nor its index.
             InvalidRequestError: no target, or one that is named twice; terms that are wrong, or do not go together.
+            ServiceUnreachableError: another process has loaded the model.
         """
+        self._check_owner()
         asked: Mapping[str, Any] = terms
         if is_frame(window):
             window, asked = window_of(window, terms, lambda: self.channels)
@@ -139,6 +149,7 @@ class Forecaster:
 
         Raises as :meth:`forecast` does, with the path of the series, such as ``inputs[17].target[3]``.
         """
+        self._check_owner()
         asked: Mapping[str, Any] = terms
         if is_frame(inputs):
             items, asked = inputs_of(inputs, Columns(id_column, time_column, target_column), terms)
@@ -161,6 +172,11 @@ class Forecaster:
             )
             for output in answer.outputs
         ]
+
+    def _check_owner(self) -> None:
+        """Refuse before anything is waited for that a thread of the parent held when this process was forked."""
+        if os.getpid() != self._owner:
+            raise ServiceUnreachableError("the model belongs to another process: load one here", unsent=True)
 
     def _ask(self, request: requests.Forecast, source: _Window | _Inputs, kind: type[Answer]) -> Answer:
         """Put what was given in its place, and compute."""

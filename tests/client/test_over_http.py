@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import vinocast
-from support import HttpService
+from support import PATIENCE, HttpService
 
 WINDOW = np.ones((512, 7), np.float32)
 TOKEN = "a-token-of-some-length"
@@ -117,6 +119,31 @@ def test_a_token_is_sent_and_a_foreign_host_refused(tmp_path: Path) -> None:
             client.forget("a")
         with pytest.raises(vinocast.NotFoundError), vinocast.connect(f"{service.url}/deeper/", token=TOKEN) as client:
             client.forecast(WINDOW)
+
+
+def test_a_forked_process_does_not_read_the_answers_of_its_parent(http: HttpService) -> None:
+    """On a connection that two processes share, one would get what the other has asked for."""
+    program = f"""
+import asyncio, os
+import numpy as np, vinocast
+client, other = vinocast.connect({http.url!r}, retries=3), vinocast.connect_async({http.url!r})
+window = np.cumsum(np.random.default_rng(0).standard_normal((512, 7)), axis=0)
+expected = client.forecast(window).predictions
+pid = os.fork()
+if not pid:
+    refused = 0
+    for ask in (lambda: client.forecast(window + 1000), lambda: asyncio.run(other.forecast(window + 1000))):
+        try:
+            ask()
+        except vinocast.ServiceUnreachableError as error:
+            refused += error.unsent and "another process" in str(error)
+    client.close()
+    os._exit(refused)
+assert all(np.array_equal(client.forecast(window), expected) for _ in range(100))
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 2
+assert np.array_equal(client.forecast(window), expected)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=PATIENCE)
 
 
 def test_a_client_that_is_closed_says_so(http: HttpService) -> None:

@@ -194,6 +194,32 @@ with vinocast.spawn(log=-3) as child:
     subprocess.run([sys.executable, "-c", program], check=True, timeout=PATIENCE)
 
 
+def test_a_forked_process_does_not_wait_for_a_model_of_its_parent() -> None:
+    """While others compute: what they hold is held in the fork for ever."""
+    program = """
+import os, threading
+import numpy as np, vinocast
+model, window, done = vinocast.load(), np.ones((512, 7)), threading.Event()
+def compute():
+    while not done.is_set():
+        model.forecast(window)
+threads = [threading.Thread(target=compute) for _ in range(2)]
+for thread in threads:
+    thread.start()
+pid = os.fork()
+if not pid:
+    try:
+        model.forecast(window)
+    except vinocast.ServiceUnreachableError as error:
+        os._exit(7 if "another process" in str(error) and error.unsent else 1)
+    os._exit(1)
+code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+done.set()
+assert code == 7, code
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=PATIENCE)
+
+
 def test_a_child_ends_with_a_program_that_has_not_closed_it() -> None:
     program = "import vinocast; child = vinocast.spawn(log=-3); print(child.pid, flush=True)"
     started = time.monotonic()

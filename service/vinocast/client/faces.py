@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from vinocast.client import calls
 from vinocast.client.retries import retrying, retrying_async
 from vinocast.data.frames import Columns, is_frame, window_of
+from vinocast.errors import ServiceUnreachableError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -25,7 +27,21 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Service(ABC):
+class _Owned:
+    """What belongs to the process that made it: a forked one shares its connections, and would read other's answers."""
+
+    def __init__(self) -> None:
+        self._owner = os.getpid()
+
+    def _is_owned(self) -> bool:
+        return os.getpid() == self._owner
+
+    def _check_owner(self) -> None:
+        if not self._is_owned():
+            raise ServiceUnreachableError("the client belongs to another process: make one here", unsent=True)
+
+
+class Service(_Owned, ABC):
     """A service that answers from wherever it runs. For any thread, and for several at once.
 
     Every method raises the exception that the service's error stands for, a subclass of ``RequestError``, and
@@ -34,6 +50,7 @@ class Service(ABC):
 
     def __init__(self, retries: int, *, reconnects: bool = True) -> None:
         """Set how often to ask again, and whether that may help where the service has not been reached."""
+        super().__init__()
         self._retries = retries
         self._reconnects = reconnects
 
@@ -130,6 +147,7 @@ class Service(ABC):
 
     def _do(self, call: Call[T]) -> T:
         """Ask, and again where it may help."""
+        self._check_owner()
         if not self._retries:
             return self._ask(call, 0.0)
         begun = time.monotonic()
@@ -138,10 +156,11 @@ class Service(ABC):
         )
 
 
-class AsyncService(ABC):
+class AsyncService(_Owned, ABC):
     """The same for ``asyncio``: each method is a coroutine. For one event loop, and for many tasks at once."""
 
     def __init__(self, retries: int) -> None:
+        super().__init__()
         self._retries = retries
 
     async def __aenter__(self) -> Self:
@@ -217,6 +236,7 @@ class AsyncService(ABC):
 
     async def _do(self, call: Call[T]) -> T:
         """Ask, and again where it may help."""
+        self._check_owner()
         if not self._retries:
             return await self._ask(call, 0.0)
         begun = time.monotonic()

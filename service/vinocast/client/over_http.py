@@ -71,8 +71,9 @@ class Client(Service):
         self._http = httpx.Client()
 
     def close(self) -> None:
-        """Close its connections."""
-        self._http.close()
+        """Close its connections, in the process that made them: to end one of TLS is to write to it."""
+        if self._is_owned():
+            self._http.close()
 
     def _ask(self, call: Call[T], after: float) -> T:
         request = self._requests.of(call, after)
@@ -92,8 +93,9 @@ class AsyncClient(AsyncService):
         self._http = httpx.AsyncClient()
 
     async def close(self) -> None:
-        """Close its connections."""
-        await self._http.aclose()
+        """Close its connections, in the process that made them."""
+        if self._is_owned():
+            await self._http.aclose()
 
     async def _ask(self, call: Call[T], after: float) -> T:
         request = self._requests.of(call, after)

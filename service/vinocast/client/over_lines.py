@@ -55,7 +55,6 @@ class Child(Service):
     ) -> None:
         super().__init__(retries, reconnects=False)
         self._timeout = timeout
-        self._owner = os.getpid()
         self._lock = threading.Lock()
         self._room = threading.BoundedSemaphore(MOST_IN_FLIGHT)
         self._numbers = itertools.count(1)
@@ -91,7 +90,7 @@ class Child(Service):
 
         One that has not ended after ten seconds gets SIGTERM, and is killed six seconds later.
         """
-        if os.getpid() != self._owner:
+        if not self._is_owned():
             return
         with self._lock:
             self._closing = True
@@ -124,8 +123,6 @@ class Child(Service):
             raise LineTooLongError(f"expected a line of at most {self._most_bytes} bytes, got {len(line) - 1}")
         limit = time.monotonic() + timeout
         future: Future[dict[str, Any]] = Future()
-        if os.getpid() != self._owner:
-            raise ServiceUnreachableError("the child process belongs to another process: make one here", unsent=True)
         if not self._room.acquire(timeout=timeout):
             raise ServiceUnreachableError(f"{SOURCE} has owed {MOST_IN_FLIGHT} answers for {timeout:g} s", unsent=True)
         self._send(number, line, future)
