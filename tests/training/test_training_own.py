@@ -19,8 +19,13 @@ from numpy.typing import NDArray
 from support import ROOT, VINOCAST, HttpService, RunVinocast, wait_until
 from transformers import PatchTSTConfig, PatchTSTForPrediction
 from vinocast.data.windows import windows
+from vinocast.engine.compile import Compiler
+from vinocast.engine.cpu import cpu_budget
+from vinocast.engine.tuned import find_profile
 from vinocast.evaluation.dataset import Division, read_dataset
+from vinocast.forecast.engine import ForecastEngine
 from vinocast.forecast.manifest import open_forecaster
+from vinocast.forecast.quantiles import deviations
 
 SHARED_DATA = Path(os.environ.get("VINOCAST_SHARED_DATA", ROOT.parent / "shared" / "data"))
 
@@ -28,8 +33,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 # Of a training of seconds, on a machine that does much else.
 PATIENCE = 300
-CONTEXT, HORIZON, ROWS = 48, 12, 700
-TRAIN, VALIDATION = 490, 560
+CONTEXT, HORIZON, ROWS = 48, 12, 1600
+TRAIN, VALIDATION = 1120, 1280
 SIZES = ["--batch", "16", "--evaluate-every", "4", "--validation-stride", "4", "--threads", "1", "--bf16", "false"]
 
 
@@ -181,9 +186,10 @@ def test_evaluate_measures_what_the_card_says(own: Path, table: Path, run_vinoca
 def test_it_is_served_in_the_unit_of_the_file_as_it_was_trained_on_standardised_values(own: Path, table: Path) -> None:
     values = read_values(table)
     window = values[VALIDATION - CONTEXT : VALIDATION]
+    levels = {"quantile_levels": [0.05, 0.95]}
     with HttpService("--models", str(own.parent)) as service:
         wait_until(lambda: httpx.get(f"{service.url}/readyz").status_code == 200, "it is ready")
-        reply = httpx.post(f"{service.url}/forecast", json={"past_values": window.tolist()}).json()
+        reply = httpx.post(f"{service.url}/forecast", json={"past_values": window.tolist(), **levels}).json()
     assert reply["success"], reply
     assert reply["model"] == "own"
     model = PatchTSTForPrediction.from_pretrained(own / "source").eval()
@@ -194,6 +200,27 @@ def test_it_is_served_in_the_unit_of_the_file_as_it_was_trained_on_standardised_
     np.testing.assert_allclose(
         (answered - values[:TRAIN].mean(axis=0)) / values[:TRAIN].std(axis=0), expected, atol=1e-3
     )
+    # The bands too are of the size of each column.
+    low, high = (np.array(reply["quantiles"][level]) for level in ("0.05", "0.95"))
+    assert (low < high).all()
+    width = (high - low).mean(axis=0) / values[:TRAIN].std(axis=0)
+    assert (width > 0.05).all()
+    assert (width < 5).all()
+
+
+def test_the_cards_bands_are_those_of_the_models_quantiles(own: Path, table: Path) -> None:
+    values = read_values(table)
+    tested = windows(values[VALIDATION - CONTEXT :].astype(np.float32), CONTEXT, HORIZON)
+    engine = ForecastEngine(open_forecaster(own))
+    engine.load(Compiler(find_profile("native"), cpu_budget()))
+    inside = np.zeros(2)
+    for past, future in zip(*tested, strict=True):
+        points, _ = engine.forecast(past.T, range(2))
+        scales = deviations(past, engine.manifest.minimum_variance)
+        low, high = engine.quantiles([0.1, 0.9], points, scales, range(2))
+        inside += ((low <= future.T) & (high >= future.T)).mean(axis=0) / len(tested.pasts)
+    found = rows_of((own / "README.md").read_text(), "On the test rows")["**this model**"]
+    assert found[4] == f"{inside.mean():.1%}"
 
 
 def test_the_same_command_again_does_nothing(own: Path, source: Path, table: Path, run_vinocast: RunVinocast) -> None:
@@ -243,7 +270,11 @@ def test_from_scratch_in_windows_of_another_length(table: Path, tmp_path: Path, 
     [
         (["--init", "none"], 1, "no folder none"),
         (["--init", "patchtst-etth1", "--context-length", "48"], 2, "--init brings its own lengths"),
-        (["--init", "patchtst-etth1"], 1, "mine.csv, train split: 490 rows hold no window of 512 and 96 steps"),
+        (
+            ["--init", "patchtst-etth1", "--validation-share", "0.6"],
+            1,
+            "mine.csv, train split: 320 rows hold no window",
+        ),
         (["--context-length", "12", "--prediction-length", "1"], 1, "a context of 12 rows is too short"),
         (["--context-length", "100000"], 2, "100000"),
         (["--columns", "load,wind"], 1, "no column 'wind'"),

@@ -232,7 +232,8 @@ def _quantiles(
             block = slice(start, start + BLOCK)
             points, contexts = forecasts[block, index], windows.pasts[block, index]
             channels = [places[column]] * len(points) if known else None
-            answered = forecaster.quantiles(levels, points.T, deviations(contexts), channels)
+            scales = deviations(contexts, forecaster.manifest.minimum_variance)
+            answered = forecaster.quantiles(levels, points.T, scales, channels)
             scaled = dict(zip(levels, (np.moveaxis(answered, 2, 1) - mean) / deviation, strict=True))
             actual = (windows.futures[block, index] - mean) / deviation
             share = len(points) / len(forecasts)

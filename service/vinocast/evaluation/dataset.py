@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from vinocast.data.splits import SPLITS, TEST_SHARE, VALIDATION_SHARE, Dataset, divide_at, divide_by_share, standards
-from vinocast.data.table import TableOptions, read_table
-from vinocast.data.times import SECOND, read_moment
+from vinocast.data.tables.read import read_table
+from vinocast.data.tables.table import TableOptions
+from vinocast.data.times.days import SECOND
+from vinocast.data.times.moment import read_moment
 from vinocast.errors import SetupError, quote, shown
 from vinocast.evaluation.baselines import find_season
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vinocast.data.splits import Split
-    from vinocast.data.table import Table
+    from vinocast.data.tables.table import Table
 
 Missing = Literal["refuse", "interpolate"]
 
@@ -85,7 +87,10 @@ def read_dataset(path: Path, division: Division, context: int) -> tuple[Dataset,
         _fill(table, values, columns, targets, division.missing)
     mean, deviation = standards(values, columns, targets["train"], name)
     trained = (values[slice(*targets["train"])] - mean) / deviation
-    season = division.season or find_season(trained[-3 * context :].T)
+    season = division.season or find_season(trained.T)
+    if season > context and division.season is None:
+        # A longer one is of no use to a window; a season fits three times where it is looked for.
+        season = find_season(trained[-3 * context :].T)
     if season > context:
         raise SetupError(f"--season {season} is longer than the {context} rows of the model's window")
     spans = {split: _span(table, rows) for split, rows in targets.items()} if not table.counted else {}

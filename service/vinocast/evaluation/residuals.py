@@ -14,7 +14,7 @@ import numpy as np
 
 from vinocast.errors import SetupError
 from vinocast.evaluation.scores import coverage, quantile_loss
-from vinocast.forecast.quantiles import MINIMUM_VARIANCE, deviations
+from vinocast.forecast.quantiles import deviations
 from vinocast.progress import progress
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def find_residuals(engine: ForecastEngine, values: Values, places: Sequence[int]
     """
     context, horizon = engine.manifest.context, engine.manifest.horizon
     length, whole = context + horizon, engine.manifest.layout == "window"
+    least = engine.manifest.minimum_variance
     counts = np.array([max(0, len(table) - length + 1) for table in values.tables], np.int64)
     tables = np.repeat(np.arange(len(counts)), counts)
     starts = np.concatenate([np.arange(0), *map(np.arange, counts)])
@@ -114,8 +115,8 @@ def find_residuals(engine: ForecastEngine, values: Values, places: Sequence[int]
                 ]
             )
             bar.update(len(cut))
-            scales = deviations(cut[:, :context])
-            moving = np.isfinite(scales) & (np.square(scales.astype(np.float64)) > 2 * MINIMUM_VARIANCE)
+            scales = deviations(cut[:, :context], least)
+            moving = np.isfinite(scales) & (np.square(scales.astype(np.float64)) > 2 * least)
             if not (moving.all() if whole else moving.any()):
                 continue
             past = np.ascontiguousarray(cut[moving, :context].T)

@@ -198,6 +198,7 @@ def _plan(
         return ForecasterManifest(
             name=name,
             layout=signature.layout,
+            minimum_variance=signature.minimum_variance,
             context=signature.context,
             horizon=signature.horizon,
             channels=names,

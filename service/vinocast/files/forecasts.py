@@ -241,8 +241,9 @@ class TableForecaster:
         if not levels:
             return quantiles
         # Of what is known: padding never moves, and would have a band be too narrow.
+        least = self._engine.manifest.minimum_variance
         scales = np.concatenate(
-            [deviations(np.ascontiguousarray(window.values[window.padded :, self._columns].T)) for window in windows]
+            [deviations(window.values[window.padded :, self._columns].T, least) for window in windows]
         )
         channels = list(itertools.islice(itertools.cycle(self._known[place] for place in self._columns), len(scales)))
         known = np.array([channel is not None for channel in channels])

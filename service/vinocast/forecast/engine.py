@@ -296,6 +296,7 @@ class ForecastEngine:
             batch = inputs[start : start + count]
             shape.inputs[: len(batch)] = batch
             shape.infer()
+            # Not of the model's own floor, as a series that never moves has no digits below it.
             scale = deviations(np.moveaxis(batch, 1, -1))[:, None]
             difference = np.abs(shape.outputs[: len(batch)] - expected[start : start + count]) / scale
             worst = float(difference.max())

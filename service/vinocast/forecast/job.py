@@ -131,7 +131,7 @@ class ForecastJob:
         """Return the quantiles that are wanted and whose they are; have a stream's whole forecast wait for outcomes."""
         engine = self.model.loaded()
         # Padding never moves, and would have a band be too narrow.
-        scales = deviations(self.window[self.padded :].T[list(self.targets)])
+        scales = deviations(self.window[self.padded :].T[list(self.targets)], engine.manifest.minimum_variance)
         made, made_from = None, None
         if self.levels is not None:
             made = engine.quantiles(self.levels, points, scales, self.known)

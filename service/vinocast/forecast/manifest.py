@@ -31,6 +31,8 @@ BYTES_BESIDE = 1 << 16
 SERIES_PER_PART = 32
 
 QUANTILES_FILE = "quantiles.npz"
+# What the scalers of published models add to the variance.
+MINIMUM_VARIANCE = 1e-5
 
 Precision = Literal["f32", "f16", "int8"]
 
@@ -77,6 +79,12 @@ class ForecasterManifest(Manifest):
     horizon: int = Field(gt=0, le=MOST_STEPS)
     channels: Annotated[list[str], FailFast()] = Field(min_length=1, max_length=MOST_CHANNELS)
     precision: Precision = Field(description="of the stored weights; int8 computes in 8 bits too")
+    minimum_variance: float = Field(
+        default=MINIMUM_VARIANCE,
+        gt=0,
+        allow_inf_nan=False,
+        description="what the model's scaler adds to the variance of a context, and so whatever is scaled by it",
+    )
     parity: dict[str, float] = Field(
         default_factory=dict,
         description="largest difference from the source model by kind of window, relative to its scale",

@@ -16,7 +16,7 @@ import numpy as np
 from vinocast.data.bundled import mend
 from vinocast.engine.manifest import arrays_of
 from vinocast.errors import InvalidValueError
-from vinocast.forecast.manifest import QUANTILES_FILE
+from vinocast.forecast.manifest import MINIMUM_VARIANCE, QUANTILES_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from vinocast.forecast.manifest import ForecasterFolder
 
-# What the models' scaler adds to the variance.
-MINIMUM_VARIANCE = 1e-5
 # Of a grid; a table that is made here has a tenth.
 MOST_LEVELS = 1024
 # Sets of levels that are kept ready, and the values of one: more are computed anew, which takes some 50 us.
@@ -37,18 +35,18 @@ ARRAYS = ("levels", "channels", "others")
 GOLDEN_ARRAYS = ("golden_levels", "golden_points", "golden_scales", "golden_quantiles", "golden_other_quantiles")
 
 
-def deviations(contexts: NDArray[Any]) -> NDArray[np.float32]:
+def deviations(contexts: NDArray[Any], minimum_variance: float = MINIMUM_VARIANCE) -> NDArray[np.float32]:
     """Return what the models' scaler divides series by: float32 [...] of contexts [..., points].
 
-    The root of the biased variance and 1e-5, computed in float64: the squares of what float32 holds are beyond it.
-    Never 0; infinite where the deviation is beyond float32.
+    The root of the biased variance and of what the model's scaler adds to it, as its manifest says. It is computed in
+    float64, since the squares of what float32 holds are beyond it. Never 0; infinite where it is beyond float32.
     """
     # An eighth of the time of numpy's var, which would walk the columns of a window.
     centred = contexts.astype(np.float64, order="C")
     centred -= centred.mean(axis=-1, keepdims=True)
     with np.errstate(over="ignore"):
         variances = np.vecdot(centred, centred) / centred.shape[-1]
-        scales: NDArray[np.float32] = np.sqrt(variances + MINIMUM_VARIANCE).astype(np.float32)
+        scales: NDArray[np.float32] = np.sqrt(variances + minimum_variance).astype(np.float32)
     return scales
 
 

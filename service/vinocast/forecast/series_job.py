@@ -182,10 +182,11 @@ class SeriesJob:
             raise InvalidValueError(f"{path}: its values spread too far for a forecast in float32", path)
         made = None
         if levels is not None:
-            scales = deviations(self._columns.T[part])
+            least = engine.manifest.minimum_variance
+            scales = deviations(self._columns.T[part], least)
             for place, output in enumerate(self._outputs[part]):
                 if output.padded:
-                    scales[place] = deviations(self._columns[output.padded :, self._finished + place])
+                    scales[place] = deviations(self._columns[output.padded :, self._finished + place], least)
             made = engine.quantiles(levels, points[part].T, scales, None).transpose(2, 0, 1).copy()
         for place, output in enumerate(self._outputs[part]):
             output.points = points[self._finished + place]

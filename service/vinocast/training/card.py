@@ -76,6 +76,11 @@ def _lines(manifest: ForecasterManifest, data: Dataset, record: dict[str, Any], 
     yield f"{accuracy.windows} windows. {accuracy.protocol}. MASE by a season of {accuracy.season} rows."
     yield ""
     yield from _table(scores)
+    yield ""
+    if scores[0].coverage is None:
+        yield "It has no quantiles: there were too few validation rows to measure how sure it is."
+    else:
+        yield "Its quantiles come from what it erred by on the validation rows."
     yield from ("", "## By column", "")
     yield from _by_column(scores)
     yield from ("", "## Where it loses", "")

@@ -11,6 +11,7 @@ from vinocast.engine.bounds import MOST_CHANNELS, MOST_WINDOW_VALUES
 from vinocast.engine.manifest import MANIFEST_FILE, write_manifest
 from vinocast.errors import SetupError, shown
 from vinocast.evaluation.accuracy import Accuracy, cut, evaluate, score
+from vinocast.evaluation.calibration import Part, Values, calibrate
 from vinocast.export.convert import convert_forecaster
 from vinocast.export.folder import replace_folder, workspace
 from vinocast.forecast.manifest import open_forecaster
@@ -72,6 +73,8 @@ def package(
         convert_forecaster(
             str(output), made, channels=list(data.columns), keep_source=True, command=str(record["command"])
         )
+        values = Values(data.name, data.sha256, data.columns, [data.asked("validation", start.context)])
+        _calibrate(made, values, profile)
         click.echo("measure it on validation and test", err=True)
         validation = evaluate(open_forecaster(made), data, "validation", profile)
         test = evaluate(open_forecaster(made), data, "test", profile)
@@ -88,6 +91,19 @@ def package(
                 f"{shown(output)} cannot be written: {error}; make room, or name another --output"
             ) from error
     return test
+
+
+def _calibrate(made: Path, values: Values, profile: Profile) -> None:
+    """Make quantiles by channel, of fewer rows those of all together, and of too few none, which is told."""
+    parts: tuple[Part | None, ...] = (None, "others")
+    for only in parts:
+        try:
+            calibrate(open_forecaster(made), values, profile, only=only)
+        except SetupError as error:
+            fault = error
+        else:
+            return
+    click.echo(f"the model has no quantiles, as the validation rows are too few: {fault}", err=True)
 
 
 def _compared(test: Accuracy, data: Dataset, recipe: Recipe, start: Start) -> list[Scores]:

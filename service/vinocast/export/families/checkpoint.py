@@ -18,6 +18,7 @@ from vinocast.export.algebra import ints
 from vinocast.export.files import CONFIG_FILE
 from vinocast.export.generated import KINDS
 from vinocast.export.weights import find_weights, load_checkpoint, merge, shortened
+from vinocast.forecast.manifest import MINIMUM_VARIANCE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +44,7 @@ class Signature:
         channels: columns of a window.
         quantiles: the levels of the output's last axis, which comes after those of the layout; none where the output
             is points.
+        minimum_variance: what the model's scaler adds to the variance of a window.
         constants: the inputs beside the window, by the names of their tensors: what they are in every forecast.
     """
 
@@ -51,6 +53,7 @@ class Signature:
     horizon: int
     channels: int
     quantiles: tuple[float, ...] = ()
+    minimum_variance: float = MINIMUM_VARIANCE
     constants: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property

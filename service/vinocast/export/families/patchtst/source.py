@@ -43,7 +43,10 @@ class PatchTSTCheckpoint(Checkpoint):
     def signature(self) -> Signature:
         """One input, ``past_values``, and points."""
         a = self.architecture
-        return Signature(a.layout, a.context_length, a.prediction_length, a.num_input_channels)
+        lengths = (a.context_length, a.prediction_length, a.num_input_channels)
+        if a.scaler != "std":
+            return Signature(a.layout, *lengths)
+        return Signature(a.layout, *lengths, minimum_variance=a.scale_floor)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the name and shape of every weight, as in transformers' ``state_dict``."""
