@@ -11,7 +11,8 @@ from vinocast.engine.bounds import MOST_CHANNELS, MOST_WINDOW_VALUES
 from vinocast.engine.manifest import MANIFEST_FILE, write_manifest
 from vinocast.errors import SetupError, shown
 from vinocast.evaluation.accuracy import Accuracy, cut, evaluate, score
-from vinocast.evaluation.calibration import Part, Values, calibrate
+from vinocast.evaluation.calibration import Part, calibrate
+from vinocast.evaluation.residuals import Values
 from vinocast.export.convert import convert_forecaster
 from vinocast.export.folder import replace_folder, workspace
 from vinocast.forecast.manifest import open_forecaster
