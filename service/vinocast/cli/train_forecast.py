@@ -37,7 +37,7 @@ CHANGED = ", ".join(
 @click.option(
     "--init",
     metavar="MODEL",
-    help="Begin with the weights of a PatchTST, in its architecture: the name of a bundled model, a model's folder "
+    help="Begin with the weights of a forecaster, in its architecture: the name of a bundled model, a model's folder "
     "that keeps its source, a Hugging Face folder or hub id.  [default: from scratch, in Granite's architecture]",
 )
 @click.option("--context-length", type=STEPS, show_default="512", help="Rows of a window, from scratch.")

@@ -13,7 +13,7 @@ from vinocast.data.tables.table import TableOptions
 from vinocast.data.times.days import SECOND
 from vinocast.data.times.moment import read_moment
 from vinocast.errors import SetupError, quote, shown
-from vinocast.evaluation.baselines import find_season
+from vinocast.evaluation.baselines import find_season, usual_seasons
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,10 +87,11 @@ def read_dataset(path: Path, division: Division, context: int) -> tuple[Dataset,
         _fill(table, values, columns, targets, division.missing)
     mean, deviation = standards(values, columns, targets["train"], name)
     trained = (values[slice(*targets["train"])] - mean) / deviation
-    season = division.season or find_season(trained.T)
+    usual = () if table.counted else usual_seasons(table.frequency)
+    season = division.season or find_season(trained.T, usual)
     if season > context and division.season is None:
         # A longer one is of no use to a window; a season fits three times where it is looked for.
-        season = find_season(trained[-3 * context :].T)
+        season = find_season(trained[-3 * context :].T, usual)
     if season > context:
         raise SetupError(f"--season {season} is longer than the {context} rows of the model's window")
     spans = {split: _span(table, rows) for split, rows in targets.items()} if not table.counted else {}
