@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -258,3 +259,56 @@ def test_what_an_extra_brings_is_asked_for_by_the_line_that_installs_it(extra: s
     )
     assert done.stderr.splitlines()[-1].startswith(f"vinocast.errors.SetupError: the extra '{extra}' is not installed")
     assert done.stderr.endswith(f"-m pip install --editable '.[{extra}]'\n")
+
+
+def test_what_an_index_of_pandas_says_is_not_lost(service: Any) -> None:
+    values = np.arange(300.0)
+    long = pd.DataFrame({"item_id": ["a"] * 200 + ["b"] * 100, "timestamp": [*HOURS[:200], *HOURS[:100]]})
+    long["target"] = values
+    terms = {"short": "pad", "prediction_length": 2}
+    expected = service.forecast_series(long, **terms)
+    assert [each.item_id for each in expected] == ["a", "b"]
+    for index in (["item_id", "timestamp"], ["item_id"], ["timestamp"]):
+        made = service.forecast_series(long.set_index(index), **terms)
+        assert [(each.item_id, each.timestamps) for each in made] == [
+            (each.item_id, each.timestamps) for each in expected
+        ]
+        for one, other in zip(made, expected, strict=True):
+            np.testing.assert_array_equal(one.predictions, other.predictions)
+    with pytest.raises(vinocast.InvalidValueError, match="one series, as id_column names no column"):
+        service.forecast_series(long.rename(columns={"item_id": "unique_id"}), **terms)
+    months = pd.DataFrame({"y": values}, index=pd.period_range("2000-01", periods=300, freq="M"))
+    assert service.forecast(months, channels=["y"], **terms).timestamps == [
+        "2025-01-01T00:00:00",
+        "2025-02-01T00:00:00",
+    ]
+    of_one = long[long.item_id == "a"].set_index(["item_id", "timestamp"])
+    assert service.forecast(of_one, channels=["target"], **terms).timestamps == expected[0].timestamps
+    with pytest.raises(vinocast.InvalidRequestError, match="names of their own"):
+        service.forecast_series(long.set_index("timestamp", drop=False), **terms)
+
+
+def test_numbers_of_any_class_are_numbers_and_names_of_any_class_names(service: Any) -> None:
+    (window,) = random_windows(1)
+    values = np.round(window[:, 0].astype(np.float64), 2)
+    expected = service.forecast(values[:, None], channels=["0"]).predictions
+    for column in (list(map(Decimal, map(str, values))), pd.Series(values, dtype=object)):
+        np.testing.assert_array_equal(service.forecast(pd.DataFrame({"0": column}), channels=["0"]), expected)
+    np.testing.assert_array_equal(service.forecast(pd.DataFrame(values[:, None]), channels=["0"]), expected)
+    for twice in (pd.DataFrame(np.ones((512, 2)), columns=["a", "a"]), pd.DataFrame({0: values, "0": values})):
+        with pytest.raises(vinocast.InvalidRequestError, match="unique column names"):
+            service.forecast(twice, channels=["0"])
+
+
+def test_what_is_masked_is_missing_and_a_time_of_pandas_is_a_start(service: Any) -> None:
+    (window,) = random_windows(1)
+    gap = window.copy()
+    gap[100] = np.nan
+    masked = np.ma.masked_invalid(gap)
+    masked.data[100] = 1e6
+    expected = service.forecast(gap, missing="interpolate")
+    answer = service.forecast(masked, missing="interpolate", start=pd.Timestamp("2026-01-31"), freq="D")
+    assert (answer.filled, answer.timestamps[0]) == (7, "2027-06-27T00:00:00")
+    np.testing.assert_array_equal(answer.predictions, expected.predictions)
+    with pytest.raises(vinocast.InvalidValueError):
+        service.forecast(masked)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
+from vinocast.data.given import as_array
 from vinocast.data.times.frequency import infer_frequency
 from vinocast.data.times.steps import read_frequency
-from vinocast.errors import InvalidRequestError, InvalidShapeError, InvalidValueError, quote
+from vinocast.errors import InvalidRequestError, InvalidShapeError, InvalidValueError, in_one_line, quote
 from vinocast.extras import missing_extra
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def inputs_of(given: Frame, columns: Columns, terms: Mapping[str, Any]) -> tuple
 
     Raises as :func:`window_of` does.
     """
-    frame = _narwhal(given)
+    frame = _narwhal(given, columns)
     if columns.target not in frame.columns:
         raise InvalidRequestError(
             f"inputs: expected a column {quote(columns.target)}, got {_named(frame.columns)}; "
@@ -140,7 +141,9 @@ def inputs_of(given: Frame, columns: Columns, terms: Mapping[str, Any]) -> tuple
             inputs.append({**item, "target": values[rows]})
             continue
         order = rows[np.argsort(moments[rows], kind="stable")]
-        name = columns.timestamp if item_id is None else f"{columns.timestamp} of {quote(item_id)}"
+        name = f"{columns.timestamp} of {quote(item_id)}"
+        if item_id is None:
+            name = f"{columns.timestamp} (one series, as id_column names no column)"
         target = values[order, None]
         if fixed or len(order) > 1:
             frequency = _frequency(terms.get("freq"), moments[order], name)
@@ -158,18 +161,36 @@ def inputs_of(given: Frame, columns: Columns, terms: Mapping[str, Any]) -> tuple
     return inputs, {**terms, "freq": freq} if moments is not None and freq is not None else dict(terms)
 
 
-def _narwhal(given: Frame) -> nw.DataFrame[Any]:
+def _narwhal(given: Frame, columns: Columns | None = None) -> nw.DataFrame[Any]:
+    """Return a frame whose columns have texts for names, with what an index of pandas says as columns.
+
+    That are its times, and of a long frame what has the name of one of its ``columns``.
+    """
     try:
         import narwhals as nw  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
         raise missing_extra("frames", error) from error
-    index = getattr(given, "index", None)
-    if getattr(getattr(index, "dtype", None), "kind", "") == "M":  # pandas alone has one
-        given = given.reset_index()  # type: ignore[union-attr]
+    if hasattr(given, "index") and hasattr(given, "reset_index"):  # pandas
+        given = _with_index(given, columns)
     try:
         return nw.from_native(given, eager_only=True)
-    except TypeError as error:
-        raise InvalidRequestError(f"expected numbers, or a frame of pandas or polars: {error}") from None
+    except (TypeError, nw.exceptions.DuplicateError) as error:
+        reason = in_one_line(error)
+        raise InvalidRequestError(f"expected numbers, or a frame of pandas or polars: {reason}") from None
+
+
+def _with_index(given: Any, columns: Columns | None) -> Any:
+    if hasattr(given.index, "to_timestamp"):  # of periods
+        given = given.set_axis(given.index.to_timestamp())
+    index = given.index
+    wanted = (columns.item_id, columns.timestamp) if columns else ()
+    kinds = [getattr(index.get_level_values(level).dtype, "kind", "") for level in range(index.nlevels)]
+    levels = [level for level, kind in enumerate(kinds) if kind == "M" or index.names[level] in wanted]
+    try:
+        given = given.reset_index(level=levels) if levels else given
+    except ValueError as error:  # a column of that name
+        raise InvalidRequestError(f"expected an index and columns of names of their own: {error}") from None
+    return given.set_axis([str(name) for name in given.columns], axis=1)
 
 
 def _times(frame: nw.DataFrame[Any], names: Sequence[str]) -> list[str]:
@@ -183,6 +204,8 @@ def _numbers(series: nw.Series[Any], name: str) -> NDArray[np.float32]:
     """Return a column as float32, NaN where there is nothing."""
     import narwhals as nw  # noqa: PLC0415 - an extra
 
+    if isinstance(series.dtype, nw.Object):  # as pandas has what a database calls decimal
+        return as_array(series.to_list(), f"window: in the column {quote(name)}")
     if not series.dtype.is_numeric():
         raise InvalidValueError(f"window: expected numbers in the column {quote(name)}, got {series.dtype}", "window")
     with np.errstate(over="ignore"):  # what becomes infinite is refused where all numbers are looked at

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 import numpy as np
@@ -66,6 +67,8 @@ def as_array(values: ArrayLike, path: str) -> NDArray[np.float32]:
     Raises InvalidValueError for what is no number: text and truth values are not, although numpy would convert them.
     """
     try:
+        if isinstance(values, np.ma.MaskedArray):  # what is masked is missing, and no value
+            values = np.ma.filled(values.astype(np.float64), np.nan)
         array = np.asarray(values)
         if array.dtype.kind == "O":
             strangers = [each for each in array.flat if isinstance(each, str | bytes | bool | np.bool_)]
@@ -86,10 +89,17 @@ def as_fields(terms: Mapping[str, Any]) -> dict[str, Any]:
     """
     try:
         given = {name: value for name, value in terms.items() if value is not None}
-        fields: dict[str, Any] = orjson.loads(orjson.dumps(given, option=orjson.OPT_SERIALIZE_NUMPY))
+        fields: dict[str, Any] = orjson.loads(orjson.dumps(given, _plain, orjson.OPT_SERIALIZE_NUMPY))
     except (TypeError, orjson.JSONEncodeError) as error:
         raise InvalidRequestError(f"expected terms that JSON can hold: {error}") from None
     return fields
+
+
+def _plain(value: object) -> str:
+    """Return what a time of pandas is to JSON, which has one of Python's own class alone."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"got {type(value).__name__}")
 
 
 def as_inputs(many: Any) -> list[dict[str, Any]]:
