@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -144,6 +144,22 @@ assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 2
 assert np.array_equal(client.forecast(window), expected)
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=PATIENCE)
+
+
+def test_thousands_of_tasks_wait_their_turn(http: HttpService) -> None:
+    async def go() -> Sequence[object]:
+        async with vinocast.connect_async(http.url) as client:
+            tasks = [asyncio.create_task(client.forecast(WINDOW, ["OT"], prediction_length=1)) for _ in range(2000)]
+            await asyncio.sleep(0.1)
+            for task in tasks[1::2]:
+                task.cancel()
+            answers = await asyncio.gather(*tasks, return_exceptions=True)
+            # Those that were cancelled hold no place of others.
+            await asyncio.gather(*(client.ping() for _ in range(100)))
+            return answers[::2]
+
+    answers = asyncio.run(go())
+    assert not [answer for answer in answers if isinstance(answer, BaseException)]
 
 
 def test_a_client_that_is_closed_says_so(http: HttpService) -> None:

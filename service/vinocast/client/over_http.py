@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -25,6 +26,8 @@ ROUTES = {
     "forget": ("DELETE", "/streams/{stream}"),
     "ping": ("GET", "/readyz"),
 }
+# That a client for asyncio has on the way, as one over lines.
+MOST_AT_ONCE = 64
 # What says of a failed request that nothing of it was sent.
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
@@ -91,6 +94,8 @@ class AsyncClient(AsyncService):
         super().__init__(retries)
         self._requests = _Requests(url, token, timeout)
         self._http = httpx.AsyncClient()
+        self._timeout = timeout
+        self._room = asyncio.Semaphore(MOST_AT_ONCE)
 
     async def close(self) -> None:
         """Close its connections, in the process that made them."""
@@ -98,11 +103,20 @@ class AsyncClient(AsyncService):
             await self._http.aclose()
 
     async def _ask(self, call: Call[T], after: float) -> T:
-        request = self._requests.of(call, after)
+        # What waits here is no request yet: httpx looks through all that wait at each turn, and its times run out.
         try:
+            async with asyncio.timeout(self._timeout):
+                await self._room.acquire()
+        except TimeoutError:
+            said = f"{MOST_AT_ONCE} requests have not been answered for {self._timeout:g} s"
+            raise ServiceUnreachableError(said, unsent=True) from None
+        try:
+            request = self._requests.of(call, after)
             response = await self._http.send(request)
         except (httpx.HTTPError, RuntimeError) as error:
             raise _fault(request.url, error) from error
+        finally:
+            self._room.release()
         return _answer(call, response)
 
 
