@@ -321,8 +321,12 @@ def copy_model(models: Path, name: str = MODEL) -> Path:
 
 
 def change_manifest(folder: Path, **fields: Any) -> None:
+    """Change fields of a manifest; where these are the channels, the table of quantiles, which is of others, is left out."""
     path = folder / "manifest.json"
-    path.write_bytes(orjson.dumps(orjson.loads(path.read_bytes()) | fields))
+    manifest = orjson.loads(path.read_bytes()) | fields
+    if "channels" in fields:
+        manifest["files"].pop("quantiles.npz", None)
+    path.write_bytes(orjson.dumps(manifest))
 
 
 def fix_hashes(folder: Path) -> None:

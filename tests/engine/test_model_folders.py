@@ -257,7 +257,7 @@ def test_what_was_hashed_is_what_is_returned(tmp_path: Path) -> None:
     folder = copy_model(tmp_path)
     model = open_forecaster(folder)
     files = model.read()
-    assert set(files) == {"model.xml", "model.bin", "golden.npz"}
+    assert set(files) == {"model.xml", "model.bin", "golden.npz", "quantiles.npz"}
     for file in files:
         in_place(folder / file, bytes(100))
     assert files["model.bin"] == (MODELS / MODEL / "model.bin").read_bytes()
