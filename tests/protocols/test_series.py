@@ -130,6 +130,7 @@ def test_a_plain_text_is_taken_apart_and_any_other_is_not() -> None:
         ({"target": [1], "item_id": True}, "invalid_request", ".item_id"),
         ({"target": [1], "item_id": "a" * 257}, "invalid_request", ".item_id"),
         ({"target": [1], "start": 5}, "invalid_request", ".start"),
+        ({"target": [1], "start": "2" * 257}, "invalid_request", ".start"),
         ({"target": [1], "targets": [1]}, "invalid_request", ".targets"),
         ({"target": [1], "itemId": 1}, "invalid_request", ".itemId"),
     ],

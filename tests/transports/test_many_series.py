@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -133,8 +135,8 @@ def test_more_than_a_reply_has_room_for_are_refused_before_they_are_read(lines: 
     wrong = [{"target": ["x"]}] * 2000
     reply = lines.ask({"inputs": wrong, "quantile_levels": levels})
     assert error_of(reply) == ("payload_too_large", "inputs")
-    assert "at most 1747 of 4 steps and 99 quantiles" in reply["error"]["message"]
-    assert error_of(lines.ask({"inputs": wrong[:1747], "quantile_levels": levels}))[1] == "inputs[0].target[0]"
+    assert "at most 499 of 4 steps and 99 quantiles" in reply["error"]["message"]
+    assert error_of(lines.ask({"inputs": wrong[:499], "quantile_levels": levels}))[1] == "inputs[0].target[0]"
     window = series(2000).T
     reply = lines.ask(packed(window, channels=[f"c{index}" for index in range(2000)], quantile_levels=levels))
     assert error_of(reply) == ("payload_too_large", "targets")
@@ -176,12 +178,13 @@ class Plane:
                    if self.plane.ready else False, "all shapes are there")  # fmt: skip
 
     def ask(self, **fields: Any) -> Ticket | None:
-        message = Message(orjson.dumps(fields))
+        return self.ask_text(orjson.dumps(fields), fields.get("request_id"))
 
+    def ask_text(self, text: bytes, request_id: Any = None) -> Ticket | None:
         def answer(reply: bytes, error: RequestError | None) -> None:
-            self.answers.append((fields.get("request_id"), error.code if error else "answered"))
+            self.answers.append((request_id, error.code if error else "answered"))
 
-        return self._protocol.start(message, time.monotonic(), answer)
+        return self._protocol.start(Message(text), time.monotonic(), answer)
 
 
 @pytest.fixture
@@ -235,3 +238,41 @@ def test_a_deadline_that_passes_between_two_parts_ends_the_rest(plane: Plane) ->
         time.sleep(0.01)
     assert plane.answers == [("late", "deadline_exceeded")]
     assert (len(plane.plane.lane), plane.plane.budget.taken) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("count", "fields"),
+    [
+        (4096, {"prediction_length": 1}),
+        (630, {"prediction_length": 1, "quantile_levels": [level / 100 for level in range(1, 100)]}),
+        (1000, {"prediction_length": 16 * HORIZON, "rollout": True}),
+        (1000, {"prediction_length": 1, "ids": True}),
+        (4096, {"prediction_length": 1, "window": True}),
+        (1000, {"prediction_length": 16 * HORIZON, "rollout": True, "window": True}),
+    ],
+    ids=["one step", "quantiles", "fed back", "ids", "a window", "a window fed back"],
+)
+def test_nothing_is_held_that_the_budget_does_not_know_of(plane: Plane, count: int, fields: Reply) -> None:
+    ids = fields.pop("ids", False)
+    values = series(count, CONTEXT)
+    if fields.pop("window", False):
+        message = packed(values.T, channels=[f"c{index}" for index in range(count)], **fields)
+    else:
+        message = {"inputs": inputs(values), **fields}
+        for index, item in enumerate(message["inputs"] if ids else []):
+            item["item_id"] = f"{index}-" + "\u20ac" * 250
+    plane.ask(**packed(values[:3].T))
+    while plane.plane.lane.step():
+        pass
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        plane.ask_text(json.dumps(message, ensure_ascii=False).encode())
+        while len(plane.plane.lane):
+            # What any request may take for a moment is not counted.
+            assert tracemalloc.get_traced_memory()[0] - before <= plane.plane.budget.taken + 300_000
+            assert plane.plane.lane.step()
+    finally:
+        tracemalloc.stop()
+    assert plane.answers[-1] == (None, "answered")
+    assert plane.plane.budget.taken == 0

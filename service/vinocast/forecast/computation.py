@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from vinocast.forecast.engine import ForecastEngine
     from vinocast.forecast.manifest import ForecasterManifest
 
+FLOAT32 = 4
+
 
 class Computation:
     """Forecasts of some columns of a window, in parts of one inference each, and as far as is wanted.
@@ -72,6 +74,16 @@ class Computation:
 def horizons(steps: int, manifest: ForecasterManifest) -> int:
     """Return how many times a model is asked for so many steps."""
     return -(-steps // manifest.horizon)
+
+
+def computing_bytes(manifest: ForecasterManifest, columns: int, steps: int) -> int:
+    """Return how many bytes of memory a :class:`Computation` takes at most beside its window.
+
+    Those are forecasts of whole horizons, apart and joined, and, where they are fed back, two longer windows.
+    """
+    again = horizons(steps, manifest)
+    windows = 2 * (manifest.context + manifest.horizon) if again > 1 else 0
+    return columns * (2 * again * manifest.horizon + windows) * FLOAT32
 
 
 def late(done: int, rows: int) -> DeadlineExceededError:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vinocast.errors import InvalidRequestError, InvalidShapeError, InvalidValueError
-from vinocast.forecast.computation import Computation, horizons, late
+from vinocast.forecast.computation import Computation, computing_bytes, horizons, late
 from vinocast.forecast.prepare import count_times, fill_gaps, follow, pad_front
 from vinocast.forecast.quantiles import deviations
 from vinocast.requests import ForecastedSeries, ForecastOfOne
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 PART_SECONDS = 1e-3
 # Series whose quantiles are made at a time.
 QUANTILES_TOGETHER = 128
+# What the forecast of one series takes beside its numbers and what is repeated of it.
+OUTPUT_BYTES = 320
 NO_POINTS = np.empty(0, np.float32)
 
 
@@ -70,6 +73,7 @@ class SeriesJob:
         self._path, self._read_bytes = source.path, source.nbytes
         request.series = None
         self._read_all = False
+        self._kept_bytes = 0
         self._columns = np.empty((len(source), manifest.context), np.float32).T
         self._outputs: list[ForecastOfOne] = []
         self._times: dict[tuple[str, int], Sequence[str]] = {}  # many series start together
@@ -85,7 +89,9 @@ class SeriesJob:
     @property
     def nbytes(self) -> int:
         """Bytes of memory that it takes at most: what it is read from, what is read, and what is computed."""
-        return self._read_bytes + self._columns.nbytes + self._columns.shape[1] * self._steps * self._columns.itemsize
+        count = self._columns.shape[1]
+        computing = computing_bytes(self.model.manifest, count, self._steps)
+        return self._read_bytes + self._columns.nbytes + computing + count * OUTPUT_BYTES
 
     def runnable(self) -> bool:
         """Whether the model has loaded or failed to."""
@@ -129,12 +135,14 @@ class SeriesJob:
         return True
 
     def _read(self, until: float) -> None:
+        claim, before = self.ticket.claim, self._kept_bytes
         for series in self._reading:
             self._prepare(len(self._outputs), series)
             if time.monotonic() > until:
+                claim.must_hold(claim.nbytes + self._kept_bytes - before)
                 return
         self._read_all = True
-        self.ticket.claim.must_hold(self.ticket.claim.nbytes - self._read_bytes)
+        claim.must_hold(claim.nbytes + self._kept_bytes - before - self._read_bytes)
         if self._freq is not None and not self._times:
             raise InvalidRequestError("freq: expected start in one of inputs beside it, or no freq", "freq")
 
@@ -149,6 +157,7 @@ class SeriesJob:
         if self._request.missing == "interpolate" and np.isnan(values).any():
             filled = fill_gaps(values, self._most_missing, path)
         self._columns[:, index] = pad_front(values, context)[:, 0] if len(values) < context else values[:, 0]
+        self._kept_bytes += sys.getsizeof(series.item_id)
         self._outputs.append(
             ForecastOfOne(
                 series.item_id,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vinocast.errors import InvalidRequestError, PayloadTooLargeError
+from vinocast.forecast.computation import FLOAT32, computing_bytes
 from vinocast.forecast.job import ForecastJob, WideForecastJob
 from vinocast.forecast.kind import FORECASTER
 from vinocast.forecast.manifest import SERIES_PER_PART
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
 # What a number takes at most in a reply: -1234567900000000.0 with what stands around it, where it is a row of its own,
 # takes up to 21 bytes.
 NUMBER_BYTES = 24
+# What each list of a reply's numbers takes beside them, in memory, and in time by as many numbers' bytes.
+LIST_BYTES = 240
 # What one of the times takes at most: a text of 64 characters with what stands around it.
 TIME_BYTES = 80
-FLOAT32 = 4
 # How often a forecast is fed back at most, the first among them.
 MOST_HORIZONS = 16
 
@@ -58,11 +60,16 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> No
         columns = name_columns(request.channels)
     targets = choose_targets(request.targets, columns)
     beyond = request.beyond_a_window
-    replied = _replied(request, steps, len(targets), times=1) if beyond else steps * len(targets) * NUMBER_BYTES
+    replied = _replied(request, steps, len(targets), apart=False) if beyond else steps * len(targets) * NUMBER_BYTES
     if replied > REPLY_BYTES:
-        raise _too_long("targets", request, steps, len(targets), times=1)
+        raise _too_long("targets", request, steps, len(targets), apart=False)
     window, position = _window(plane, request, manifest.context, len(columns.channels))
-    ticket.claim.hold(ticket.claim.nbytes + manifest.context * len(columns.channels) * FLOAT32 + replied)
+    together = min(len(manifest.channels), SERIES_PER_PART)
+    in_parts = (len(targets) > together and manifest.layout == "series") or steps > manifest.horizon
+    held = manifest.context * len(columns.channels) * FLOAT32
+    if in_parts:
+        held += computing_bytes(manifest, len(columns.channels), steps)
+    ticket.claim.hold(ticket.claim.nbytes + held + replied)
     names = columns.channels
     job = ForecastJob(
         ticket,
@@ -79,8 +86,7 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> No
         _add_terms(plane, request, job)
     if request.stream is not None and not job.padded:
         job.expected = plane.streams.find(request.stream).expect(model.name, manifest.horizon)
-    together = min(len(manifest.channels), SERIES_PER_PART)
-    if (job.rows > together and manifest.layout == "series") or steps > manifest.horizon:
+    if in_parts:
         plane.lane.submit_long(WideForecastJob(job))
         ticket.lasting = True
     else:
@@ -100,9 +106,9 @@ def _forecast_series(
     count = len(source)
     if count > plane.queue_rows:
         raise PayloadTooLargeError(f"inputs: expected at most {plane.queue_rows}, got {count}", "inputs")
-    replied = _replied(request, steps, count, times=count)
+    replied = _replied(request, steps, count, apart=True)
     if replied > REPLY_BYTES:
-        raise _too_long("inputs", request, steps, count, times=count)
+        raise _too_long("inputs", request, steps, count, apart=True)
     count_times(request, steps)
     job = SeriesJob(ticket, model, source, request, step_of(request.freq), plane.max_missing_share)
     ticket.claim.hold(ticket.claim.nbytes + job.nbytes + replied)
@@ -155,15 +161,17 @@ def _check_series(model: ServedForecaster, field: str) -> None:
         )
 
 
-def _replied(request: requests.Forecast, steps: int, count: int, *, times: int) -> int:
-    """Return how many bytes so many series take at most in a reply, with so many lists of times."""
-    numbers = count * (1 + len(request.quantile_levels or ()))
-    return steps * (numbers * NUMBER_BYTES + (times * TIME_BYTES if request.freq or request.step_ms else 0))
+def _replied(request: requests.Forecast, steps: int, count: int, *, apart: bool) -> int:
+    """Return how many bytes so many series take at most in a reply, in one list or ``apart``, each in its own."""
+    lists = 1 + len(request.quantile_levels or ())
+    numbers = lists * count * (steps * NUMBER_BYTES + (LIST_BYTES if apart else 0))
+    times = (count if apart else 1) * steps * TIME_BYTES if request.freq or request.step_ms else 0
+    return numbers + times
 
 
-def _too_long(field: str, request: requests.Forecast, steps: int, count: int, *, times: int) -> PayloadTooLargeError:
+def _too_long(field: str, request: requests.Forecast, steps: int, count: int, *, apart: bool) -> PayloadTooLargeError:
     """Return the refusal of more series than a reply may hold."""
-    most = count * REPLY_BYTES // _replied(request, steps, count, times=times)
+    most = count * REPLY_BYTES // _replied(request, steps, count, apart=apart)
     levels = f" and {len(request.quantile_levels)} quantiles" if request.quantile_levels else ""
     return PayloadTooLargeError(
         f"{field}: expected at most {most} of {steps} steps{levels} for a reply, got {count}; ask for the others in "

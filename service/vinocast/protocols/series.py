@@ -137,8 +137,8 @@ def series_of(item: Any, path: str, *, gaps: bool) -> Series:
     if not (item_id is None or type(item_id) is int or (isinstance(item_id, str) and len(item_id) <= MOST_CHARACTERS)):
         expected = f"a string of at most {MOST_CHARACTERS} characters or an integer of at most 64 bits"
         raise InvalidRequestError(f"{path}.item_id: expected {expected}, got {describe(item_id)}", f"{path}.item_id")
-    if not (start is None or isinstance(start, str)):
-        expected = "a string, the time of the first point"
+    if not (start is None or (isinstance(start, str) and len(start) <= MOST_CHARACTERS)):
+        expected = f"a string of at most {MOST_CHARACTERS} characters, the time of the first point"
         raise InvalidRequestError(f"{path}.start: expected {expected}, got {describe(start)}", f"{path}.start")
     path = f"{path}.target"
     if isinstance(target, np.ndarray):  # which was read before
