@@ -321,7 +321,7 @@ def copy_model(models: Path, name: str = MODEL) -> Path:
 
 
 def change_manifest(folder: Path, **fields: Any) -> None:
-    """Change fields of a manifest; where these are the channels, the table of quantiles, which is of others, is left out."""
+    """Change fields of a manifest; with other channels goes the table of quantiles, which is of those before."""
     path = folder / "manifest.json"
     manifest = orjson.loads(path.read_bytes()) | fields
     if "channels" in fields:

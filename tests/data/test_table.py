@@ -129,6 +129,9 @@ def test_times_that_go_back_are_put_in_order_and_said(read: Read) -> None:
     assert values(mixed) == [[n] for n in range(9)]
     assert mixed.notes == ["1 row out of order, from line 6 on: put in order"]
     assert mixed.items[0].lines.tolist() == [2, 3, 4, 6, 5, 7, 8, 9, 10]
+    shuffled = read("\n".join([header, *(rows[place] for place in (8, 3, 6, 1, 7, 0, 4, 5, 2))]))
+    assert values(shuffled)[0] == [0]
+    assert shuffled.notes[0].endswith("out of order, from line 3 on: put in order")
 
 
 def test_missing_rows_and_empty_cells_are_gaps(read: Read) -> None:

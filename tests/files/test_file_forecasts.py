@@ -262,6 +262,28 @@ def test_quantiles_are_those_of_the_models_table(run_vinocast: RunVinocast, mode
     assert "--quantiles: model plain has no table of residuals; make one with 'vinocast calibrate'" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--output", "mine.csv"], "--output mine.csv is FILE itself"),
+        (["--output", "./mine.csv", "--format", "csv"], "--output mine.csv is FILE itself"),
+        (["--plot", "link.html"], "--plot link.html is FILE itself"),
+        (["--output", "x.html", "--format", "json", "--plot", "x.html"], "--plot x.html is --output itself"),
+    ],
+)
+def test_what_is_read_is_never_written_over(
+    run_vinocast: RunVinocast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_long(tmp_path / "mine.csv", walk(520, 1))
+    (tmp_path / "link.html").symlink_to("mine.csv")
+    before = (tmp_path / "mine.csv").read_bytes()
+    done = run_vinocast("forecast", "mine.csv", *options)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert said in done.stderr
+    assert (tmp_path / "mine.csv").read_bytes() == before
+
+
 def test_every_form_of_output_says_the_same(run_vinocast: RunVinocast, models: Path, tmp_path: Path) -> None:
     write_long(tmp_path / "long.csv", walk(520, 3))
     options = ["--models", models, "--default-model", "sure", "--quantiles", "0.1,0.9", "--prediction-length", "5"]

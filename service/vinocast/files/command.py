@@ -63,6 +63,7 @@ class Asked:
 def run(asked: Asked) -> None:
     """Read the table, forecast it or look back, and write what came of it; raises SetupError."""
     form = _format(asked)
+    _check_kept(asked)
     output.check_extra(form)
     if asked.plot is not None:
         plot.check(asked.plot)
@@ -127,6 +128,17 @@ def _draw(path: Path, title: str, table: Table, levels: Sequence[float], forecas
 
 def _is_stdout(path: Path | None) -> bool:
     return path is None or str(path) == "-"
+
+
+def _check_kept(asked: Asked) -> None:
+    """Raise SetupError where what comes of a file would be written over something that is read, or that is written."""
+    written = {"--output": asked.output, "--plot": asked.plot}
+    taken = {} if str(asked.file) == "-" else {asked.file.resolve(): "FILE"}
+    for option, path in written.items():
+        if path is None or str(path) == "-":
+            continue
+        if (other := taken.setdefault(path.resolve(), option)) != option:
+            raise SetupError(f"{option} {path} is {other} itself: name another file")
 
 
 def _format(asked: Asked) -> Format:

@@ -33,6 +33,9 @@ ROUND_STEPS = tuple(
     for count in counts
 )
 
+# So many times as many rows have to fall as rise.
+NEWEST_FIRST = 3
+
 
 def drop_copies(
     reading: Reading, time: TimeColumn, codes: Steps, matrix: NDArray[np.float64], every: NDArray[np.float64]
@@ -83,7 +86,8 @@ def lay_out(
     times = time.times.astype(np.int64)
     same = codes[1:] == codes[:-1]
     rising, falling = same & (times[1:] > times[:-1]), same & (times[1:] < times[:-1])
-    newest_first = bool(falling.sum() > rising.sum())
+    # Of rows in no order half fall; an exchange's export has a few that rise.
+    newest_first = bool(falling.sum() > NEWEST_FIRST * rising.sum())
     order = np.lexsort((-np.arange(reading.rows) if newest_first else np.arange(reading.rows), times, codes))
     if newest_first:
         reading.notes.append("the newest row comes first: put in order")
