@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 from vinocast.errors import InvalidRequestError, RequestError
 from vinocast.protocols.kserve import STEPS, ForecastOptions, TimeSeriesInput, TimeSeriesRequest
-from vinocast.protocols.sagemaker import NAN, ChronosInput, ChronosParameters, ChronosRequest
+from vinocast.protocols.sagemaker import ChronosInput, ChronosParameters, ChronosRequest, with_nulls
 from vinocast.protocols.standards import StandardPart, read_step, time_after
 
 MANY = 1_000_000
@@ -80,13 +80,15 @@ def test_a_schema_that_is_not_bounded_takes_no_request() -> None:
     ],
 )
 def test_gaps_of_pythons_are_found_outside_of_strings(text: bytes, expected: bytes) -> None:
-    assert NAN.sub(lambda found: b"null" if found[0] == b"NaN" else found[0], text) == expected
+    assert with_nulls(text) == expected
 
 
-@pytest.mark.parametrize("text", [b'"' + b'\\"' * MANY, b'"' * MANY, b"Na" * MANY, b"\\" * MANY, b'"\\' * MANY])
+@pytest.mark.parametrize(
+    "text", [b'"' + b'\\"' * MANY, b'"' * MANY, b"Na" * MANY, b"\\" * MANY, b'"\\' * MANY, b"NaN," * 5 * MANY]
+)
 def test_to_look_for_gaps_takes_time_in_proportion(text: bytes) -> None:
     begun = time.process_time()
-    NAN.sub(b"", text)
+    with_nulls(text)
     assert time.process_time() - begun < 2
 
 

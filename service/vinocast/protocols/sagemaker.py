@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from vinocast.protocols.base import Asked
     from vinocast.requests import ForecastedSeries
 
-# A gap as Python's writer of JSON has it, or a string, which may hold the same letters.
-NAN = re.compile(rb'NaN|"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+# A gap as Python's writer of JSON has it, and a string, which may hold the same letters.
+NAN, STRING = b"NaN", re.compile(rb'("(?:[^"\\]|\\.)*+"?)', re.DOTALL)
 # What a request gets that names no levels.
 LEVELS = (0.1, 0.5, 0.9)
 COVARIATES = ("past_covariates", "future_covariates")
@@ -140,9 +140,9 @@ class SageMakerProtocol(StandardProtocol):
         try:
             return super().read(text)
         except InvalidJsonError:
-            if b"NaN" not in text:
+            if NAN not in text:
                 raise
-        return super().read(NAN.sub(lambda found: b"null" if found[0] == b"NaN" else found[0], text))
+        return super().read(with_nulls(text))
 
     def ask(self, message: StandardMessage, /, *_: object) -> Asked:
         """Return what is asked for; raises RequestError."""
@@ -196,6 +196,13 @@ class SageMakerProtocol(StandardProtocol):
         wave = np.sin(np.arange(context) * (2 * np.pi / 24)).round(4).tolist()
         inputs = [{"target": wave, "item_id": "wave", "start": "2026-01-01T00:00:00"}]
         return {"inputs": inputs, "parameters": {"prediction_length": 4, "freq": "1h", "quantile_levels": []}}
+
+
+def with_nulls(text: bytes) -> bytes:
+    """Return a text with ``null`` for each ``NaN`` outside of its strings, as fast for two million as for one."""
+    pieces = STRING.split(text)  # every other one is a string
+    pieces[::2] = [piece.replace(NAN, b"null") for piece in pieces[::2]]
+    return b"".join(pieces)
 
 
 def _refuse_covariates(item: Mapping[str, Any], path: str) -> None:
