@@ -11,16 +11,13 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from vinocast.extras import missing_extra
+from vinocast.pictures import MOST_PANELS, Panel, pairs, to_figure
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
     import polars as pl
     from numpy.typing import ArrayLike, DTypeLike, NDArray
-
-# Of the bands of a plot, which lie upon one another.
-BAND, LINE, PAST = "rgba(31, 119, 180, 0.18)", "rgb(31, 119, 180)", "rgb(110, 110, 110)"
-MOST_PLOTTED = 24
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -147,11 +144,6 @@ class Forecast(NDArrayOperatorsMixin):
             SetupError: plotly is not installed; the message says how to install it.
             ValueError: a forecast of several windows, or a history of another number of columns.
         """
-        try:
-            import plotly.graph_objects as go  # noqa: PLC0415 - an extra
-            from plotly.subplots import make_subplots  # noqa: PLC0415
-        except ModuleNotFoundError as error:
-            raise missing_extra("plot", error) from error
         points = self._by_channel(self.predictions)
         past = None if history is None else np.asarray(history, np.float64)
         if past is not None:
@@ -159,24 +151,33 @@ class Forecast(NDArrayOperatorsMixin):
             if past.shape[1] != points.shape[1]:
                 raise ValueError(f"history: expected {points.shape[1]} columns, got {past.shape[1]}")
         names = self._names()
-        if len(names) > MOST_PLOTTED:
-            raise ValueError(f"expected at most {MOST_PLOTTED} targets to plot, got {len(names)}")
+        if len(names) > MOST_PANELS:
+            raise ValueError(f"expected at most {MOST_PANELS} targets to plot, got {len(names)}")
         steps = _moments(self.timestamps) if self.timestamps else list(range(1, len(points) + 1))
-        figure = make_subplots(rows=len(names), cols=1, shared_xaxes=True, subplot_titles=names)
+        before = [] if past is None else _before(steps, len(past))
         levels = list(self.quantiles)
-        for channel in range(len(names)):
-            place = {"row": channel + 1, "col": 1}
-            if past is not None:
-                before = _before(steps, len(past))
-                figure.add_trace(go.Scatter(x=before, y=past[:, channel], name="history", line_color=PAST), **place)
-            for low, high in zip(levels[: len(levels) // 2], reversed(levels), strict=False):
-                edges = [self._by_channel(self.quantiles[level])[:, channel] for level in (high, low)]
-                around = [*edges[0], *edges[1][::-1]]
-                band = {"fill": "toself", "fillcolor": BAND, "line_width": 0, "name": f"{low:g} to {high:g}"}
-                figure.add_trace(go.Scatter(x=[*steps, *steps[::-1]], y=around, hoverinfo="skip", **band), **place)
-            figure.add_trace(go.Scatter(x=steps, y=points[:, channel], name="forecast", line_color=LINE), **place)
-        figure.update_layout(showlegend=False, title=self.model, height=140 + 180 * len(names))
-        return figure
+        bounds = [self._by_channel(self.quantiles[level]) for level in levels]
+        panels = [
+            Panel(
+                name,
+                before,
+                np.empty(0) if past is None else past[:, channel],
+                steps,
+                points[:, channel],
+                [
+                    (
+                        f"{levels[low]:g} to {levels[high]:g}",
+                        np.stack((bounds[low][:, channel], bounds[high][:, channel])),
+                    )
+                    for low, high in pairs(levels)
+                ],
+            )
+            for channel, name in enumerate(names)
+        ]
+        try:
+            return to_figure(self.model, panels, together=True)
+        except ModuleNotFoundError as error:
+            raise missing_extra("plot", error) from error
 
     def _names(self) -> list[str]:
         return list(self.channels) or ["forecast" if self.item_id is None else str(self.item_id)]

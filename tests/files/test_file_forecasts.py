@@ -400,7 +400,7 @@ def test_a_picture_has_each_series_with_its_history(run_vinocast: RunVinocast, m
     traces = orjson.loads(drawn[1])
     named = [trace["name"] for trace in traces]
     assert named.count("history") == named.count("forecast") == 2
-    assert named.count("0.1 to 0.9") == 4  # the lower and the upper edge of two series
+    assert named.count("0.1 to 0.9") == 2
     assert "<script src" not in page
     with Image.open(tmp_path / "out.png") as image:
         image.load()
