@@ -55,5 +55,5 @@ def _pause(state: RetryCallState) -> float:
     """Return what the service asks for, and a random time so that all who were refused do not come together."""
     error = state.outcome.exception() if state.outcome else None
     asked = error.retry_after if isinstance(error, RequestError) else 0
-    jitter = random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (state.attempt_number - 1)))  # noqa: S311
+    jitter = random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (state.attempt_number - 1)))  # noqa: S311 - no secret
     return asked + jitter

@@ -93,8 +93,8 @@ def load_forecaster(models: Path | None, name: str | None, profile: str, *, stri
         folder = find_forecaster(name, bundled_models())
     else:
         from vinocast.engine.repository import Repository  # noqa: PLC0415 - what most do without
-        from vinocast.forecast.kind import FORECASTER  # noqa: PLC0415
-        from vinocast.kinds import KINDS  # noqa: PLC0415
+        from vinocast.forecast.kind import FORECASTER  # noqa: PLC0415 - as above
+        from vinocast.kinds import KINDS  # noqa: PLC0415 - as above
 
         repository = Repository(models, name, KINDS)
         (folder,) = (each.folder for each in repository.of(FORECASTER) if each.name == repository.default)

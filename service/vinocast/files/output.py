@@ -109,7 +109,7 @@ def _described(table: Table, levels: Sequence[float], forecast: ItemForecast, co
 def to_parquet(table: Table, levels: Sequence[float], forecasts: Sequence[ItemForecast]) -> bytes:
     """Return the columns of :func:`to_csv`; times as times, in UTC where they have a zone, and counts as numbers."""
     import pyarrow  # noqa: PLC0415 - of an extra, and slow to import
-    from pyarrow import parquet  # noqa: PLC0415
+    from pyarrow import parquet  # noqa: PLC0415 - as above
 
     columns: dict[str, Any] = {}
     if table.item is not None:

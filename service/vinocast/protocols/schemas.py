@@ -36,8 +36,9 @@ from vinocast.settings import METADATA_BYTES, MIB
 
 # What can be asked of a forecast beyond a window and its targets.
 TERMS = frozenset(
-    "inputs channels prediction_length rollout quantile_levels missing short start freq step_ms".split()  # noqa: SIM905
-)
+    ("inputs", "channels", "prediction_length", "rollout", "quantile_levels", "missing", "short", "start", "freq",
+     "step_ms")
+)  # fmt: skip
 
 
 class Envelope(BaseModel):

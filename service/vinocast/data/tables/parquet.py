@@ -20,7 +20,7 @@ def read_parquet(source: str, data: bytes) -> Cells:
     """Return the cells of a Parquet file's bytes; raises SetupError where they are none, or the extra is missing."""
     try:
         import pyarrow  # noqa: PLC0415 - of an extra, and slow to import
-        from pyarrow import parquet  # noqa: PLC0415
+        from pyarrow import parquet  # noqa: PLC0415 - as above
     except ModuleNotFoundError as error:
         raise missing_extra("files", error) from error
 
@@ -50,7 +50,7 @@ def read_parquet(source: str, data: bytes) -> Cells:
 
 def _typed(name: str, values: Any) -> Column | None:
     import pyarrow  # noqa: PLC0415 - as above
-    from pyarrow import types  # noqa: PLC0415
+    from pyarrow import types  # noqa: PLC0415 - as above
 
     kind = values.type
     if types.is_dictionary(kind):
