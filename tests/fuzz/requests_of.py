@@ -20,19 +20,34 @@ OPTIONS = ("--max-request-bytes", str(MOST_BYTES), "--max-streams", "20000")
 KEPT = "kept"
 NAMES = [
     "op", "request_id", "timestamp_ms", "metadata", "past_values", "past_values_b64", "shape", "stream", "model",
-    "targets", "deadline_ms", "values", "grids", "rasters", "topk", "normalize", "target", "REQUEST_ID", "", "\0", "ü",
+    "inputs", "channels", "prediction_length", "rollout", "quantile_levels", "missing", "short", "start", "freq",
+    "step_ms", "targets", "deadline_ms", "values", "grids", "rasters", "topk", "normalize", "target", "REQUEST_ID",
+    "", "\0", "ü",
 ]  # fmt: skip
 # Values that some check may have forgotten; what is callable is made anew each time.
 NASTY: list[Any] = [
     None, True, False, 0, -1, 1, 2, 5, 7, 511, 512, 513, 1023, 1024, 65535, 65536, 2**31, 2**53, 2**63 - 1, 2**63,
     2**64, -(2**63), -(2**63) - 1, 10**30, 0.0, -0.0, 0.5, 1e-320, 3.5e38, 1e308, -1e308, "", " ", "0", "ü", "\0", "\n",
     "null", "HUFL", "OT", "forecast", "glyphs", "observe", "forget", "ping", "stats", "patchtst-etth1", "../glyphs",
-    "AAAA", "A", "=", "====", "\ud83d\ude00", "x" * 300, "A" * 20_000, [], [[]], [[[]]], {}, {"a": {}}, [None], [0],
+    "AAAA", "A", "=", "interpolate", "pad", "refuse", "h", "ME", "B", "m", "2024-02-30", "2024-01-31 23:59", 96, 97,
+    1536, 1537, 1e-300, [0.1, 0.9], [1, 0, 0.5], [0.5, 0.5], [{"target": [1, 2]}], [{}], [{"target": []}] * 3,
+    "====", "\ud83d\ude00", "x" * 300, "A" * 20_000, [], [[]], [[[]]], {}, {"a": {}}, [None], [0],
     [[0] * 7] * 512, [0, 0], [512, 7], [7, 512], [-1, -1], [2**62, 2**62], ["OT", "OT"], [0, 6], [True], [1e999],
     float("nan"), float("inf"),
 ]  # fmt: skip
 # Fields that hold what is computed, which are changed more often, and from within.
-DATA = {"past_values", "past_values_b64", "values", "grids", "rasters", "targets", "shape"}
+DATA = {
+    "past_values",
+    "past_values_b64",
+    "values",
+    "grids",
+    "rasters",
+    "targets",
+    "shape",
+    "inputs",
+    "channels",
+    "quantile_levels",
+}
 PUNCTUATION = [b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"\0", b"\r", b"\n", b"\xff", b"\xed\xa0\x80", b"1e999"]
 
 
@@ -92,7 +107,10 @@ def good(rng: random.Random, number: int, *, wide: bool = False) -> Request:
     window = rng.choice(_windows())
     if wide:
         return Request("forecast", rng.choice([packed, packed, packed, rows])(window, **targets, **extra))
-    match rng.randrange(20):
+    match rng.randrange(22):
+        case 20 | 21:
+            extra.pop("timestamp_ms", None)
+            return Request("forecast", {**_terms(rng), **extra})
         case 0:
             return Request("forecast", {"stream": KEPT, **targets, **extra})
         case 1:
@@ -113,6 +131,40 @@ def good(rng: random.Random, number: int, *, wide: bool = False) -> Request:
             small: list[dict[str, Any]] = [{"past_values_b64": "AAAAAAAAAAA=", "shape": [1, 2]}]
             small.append({"past_values": [[1.5] * 7] * 3})
             return Request("forecast", {**rng.choice(small), **targets, **extra}, right=False)
+
+
+def _terms(rng: random.Random) -> dict[str, Any]:
+    """Return a forecast of any series, with all that can be asked of one; the service must answer it."""
+    terms: dict[str, Any] = {}
+    if rng.random() < 0.5:
+        terms["quantile_levels"] = rng.sample([0, 0.01, 0.1, 0.25, 1 / 3, 0.5, 0.9, 0.99, 1, 1e-300], rng.randint(1, 4))
+        terms["prediction_length"] = rng.choice([1, 2, 24, 95, 96])
+    elif rng.random() < 0.3:
+        terms |= {"prediction_length": rng.choice([97, 192, 250]), "rollout": True}
+    gaps, short = rng.random() < 0.4, rng.random() < 0.5
+    terms |= {"missing": "interpolate"} if gaps else {}
+    terms |= {"short": "pad"} if short else {}
+    points = rng.choice([1, 2, 30, 200, 511] if short else [512, 512, 600])
+    walks = np.concatenate((rng.choice(_windows()), rng.choice(_windows())))[:points].T
+    columns = [_with_gaps(rng, each.round(2).tolist(), gaps=gaps) for each in walks[: rng.randint(1, 3)]]
+    hourly = {"start": f"2024-02-{rng.randint(10, 28)} {rng.randint(10, 23)}:00"} if rng.random() < 0.4 else {}
+    times: dict[str, Any] = {"freq": "h"} if hourly else {}
+    if not times and rng.random() < 0.3:
+        times = {"timestamp_ms": rng.randint(0, 2**41), "step_ms": rng.choice([1, 60_000, 86_400_000])}
+    if rng.random() < 0.6 or points > len(_windows()[0]):
+        ids: list[Any] = [{}, {"item_id": None}, {"item_id": 'a}],{["ü'}, {"item_id": -5}]
+        items = [{"target": each, **rng.choice(ids), **hourly} for each in columns]
+        return {"inputs": items, **terms, **times}
+    rows_of = [list(row) for row in zip(*columns, strict=True)]
+    named = {"channels": [f"c{index}" for index in range(len(columns))]}
+    return {"past_values": rows_of, **named, **terms, **times, **hourly}
+
+
+def _with_gaps(rng: random.Random, values: list[Any], *, gaps: bool) -> list[Any]:
+    """Return values of which, with ``gaps``, at most a fifth is missing."""
+    for _ in range(len(values) // 5 if gaps else 0):
+        values[rng.randrange(len(values))] = None
+    return values
 
 
 def bend(rng: random.Random, fields: dict[str, Any]) -> dict[str, Any]:

@@ -67,7 +67,8 @@ def _match(report: Report, answers: Answers, lines: list[Expected], data: list[b
         numbers.setdefault(json.dumps(each.request_id), []).append(place)
         if each.deep and each.request_id is not None:  # to the service it may be no JSON, and then has no number
             numbers.setdefault("null", []).append(place)
-    candidates = [numbers.get(json.dumps(reply.get("request_id")), []) for reply in replies]
+    in_parts = [place for place, each in enumerate(lines) if each.in_parts]
+    candidates = [[*numbers.get(json.dumps(reply.get("request_id")), []), *in_parts] for reply in replies]
     faults = [
         {line: answers.fault(lines[line], reply) for line in candidates[place]} for place, reply in enumerate(replies)
     ]
