@@ -84,11 +84,61 @@ def test_what_is_replaced_is_an_outcome_once() -> None:
     assert [kept(outcomes, step) for step in range(2)] == [[3], [4]]
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_comes_is_kept_as_a_list_of_all_would_be(seed: int) -> None:
+    """Forecasts after each row or few, rows by one and by many, rows that are replaced, and jumps."""
+    random, horizon = np.random.default_rng(seed), 4
+    outcomes, position, newest = Outcomes(4000, horizon, 1), 0, False
+    waiting: dict[int, Floats] = {}
+    right: dict[tuple[int, int], float] = {}
+
+    def write(at: int, row: np.float32) -> None:
+        for made, points in waiting.items():
+            if 0 <= at - made < horizon:
+                right[made, at - made] = float(row - points[at - made, 0])
+
+    for _ in range(300):
+        match random.integers(8):
+            case 0 | 1 | 2:
+                made = random.standard_normal((horizon, 1)).astype(np.float32)
+                if position not in waiting:
+                    waiting[position] = made
+                outcomes.remember(position, made, ONE, [0], np.empty((0, 1), np.float32))
+            case 3 | 4 | 5:
+                rows = random.standard_normal((random.choice([1, 1, 1, 2, horizon, horizon + 2]), 1)).astype(np.float32)
+                outcomes.observe(position, rows)
+                for at, row in enumerate(rows[:, 0], position):
+                    write(at, row)
+                position, newest = position + len(rows), True
+            case 6 if newest:
+                row = random.standard_normal(1).astype(np.float32)
+                outcomes.replace(row)
+                write(position - 1, row[0])
+            case 7 if random.random() < 0.2:
+                outcomes.skip(position)
+                waiting, newest = {position: np.full((horizon, 1), np.nan, np.float32)}, False
+                right = {key: value for key, value in right.items() if not np.isnan(value)}
+        wanted = {key: value for key, value in right.items() if not np.isnan(value)}
+        for step in range(horizon):
+            assert kept(outcomes, step) == sorted(value for (_, each), value in wanted.items() if each == step)
+
+
+def test_a_forecast_that_was_computed_while_time_jumped_waits_for_nothing() -> None:
+    outcomes = Outcomes(10, 3, 1)
+    outcomes.skip(5)
+    outcomes.observe(5, column(1))
+    outcomes.remember(5, column(0, 0, 0), ONE, [0], column(1))
+    assert kept(outcomes, 0) == []
+    outcomes.remember(6, column(0, 0, 0), ONE, [0], np.empty((0, 1), np.float32))
+    outcomes.observe(6, column(2))
+    assert kept(outcomes, 0) == [2]
+
+
 def test_after_a_jump_the_forecasts_before_it_wait_no_longer() -> None:
     outcomes = Outcomes(10, 3, 1)
     outcomes.remember(0, column(0, 0, 0), ONE, [0], np.empty((0, 1), np.float32))
     outcomes.observe(0, column(1))
-    outcomes.skip()
+    outcomes.skip(1)
     outcomes.replace(column(5)[0])
     outcomes.observe(1, column(2, 3))
     assert [kept(outcomes, step) for step in range(3)] == [[1], [], []]

@@ -37,11 +37,13 @@ class Outcomes:
         # NaN is none.
         self._residuals = np.full((horizon, channels, most), np.nan, np.float32)
         self._written = np.zeros(horizon, np.int64)
-        # The forecasts by the position of their windows' last row, modulo the horizon; -1 is none.
-        self._positions = np.full(horizon, -1, np.int64)
-        self._points = np.full((horizon, horizon, channels), np.nan, np.float32)
-        self._scales = np.ones((horizon, channels), np.float32)
-        self._last: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
+        # The forecasts by the position of their windows' last row, modulo their number; -1 is none. There is one more
+        # than waits: the one whose last outcome came last, which may be replaced.
+        self._positions = np.full(horizon + 1, -1, np.int64)
+        self._points = np.full((horizon + 1, horizon, channels), np.nan, np.float32)
+        self._scales = np.ones((horizon + 1, channels), np.float32)
+        self._newest: int | None = None  # the position of the row that may be replaced
+        self._skipped = -1
 
     def remember(
         self,
@@ -60,9 +62,8 @@ class Outcomes:
             channels: of the n.
             later: float32 [rows, channels of the stream], what has come since.
         """
-        horizon = len(self._written)
-        slot = position % horizon
-        if self._positions[slot] > position or len(later) >= horizon:
+        slot = position % len(self._positions)
+        if self._positions[slot] > position or len(later) >= len(self._written) or position <= self._skipped:
             return
         if self._positions[slot] != position:
             self._positions[slot] = position
@@ -76,24 +77,27 @@ class Outcomes:
 
     def observe(self, position: int, rows: NDArray[np.float32]) -> None:
         """Take rows [n, channels] that have come after so many as outcomes."""
-        horizon = len(self._written)
-        for at, row in enumerate(rows[:horizon], position):
-            steps = at - self._positions
-            slots = np.flatnonzero((self._positions >= 0) & (steps < horizon))
-            self._last = slots, steps[slots]
-            self._write(*self._last, row)
+        for at, row in enumerate(rows[: len(self._written)], position):
+            self._write(*self._of(at), row)
+        self._newest = position + len(rows) - 1
 
     def replace(self, row: NDArray[np.float32]) -> None:
         """Take a row for the one that came last."""
-        if self._last is not None:
-            slots, steps = self._last
+        if self._newest is not None:
+            slots, steps = self._of(self._newest)
             self._written[steps] -= ~np.isnan(self._points[slots, steps]).all(axis=1)
             self._write(slots, steps, row)
 
-    def skip(self) -> None:
-        """Drop the forecasts whose outcomes are still to come: it is not known of which steps the next rows are."""
+    def skip(self, position: int) -> None:
+        """Drop the forecasts of the so many rows that have come: it is not known of which steps the next rows are."""
         self._positions[:] = -1
-        self._last = None
+        self._newest, self._skipped = None, position
+
+    def _of(self, at: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the forecasts of which the row at a position is an outcome, and of which step of each."""
+        steps = at - self._positions
+        slots = np.flatnonzero((self._positions >= 0) & (steps >= 0) & (steps < len(self._written)))
+        return slots, steps[slots]
 
     def _write(self, slots: NDArray[np.int64], steps: NDArray[np.int64], row: NDArray[np.float32]) -> None:
         """Write the residuals of some forecasts, each of another step."""

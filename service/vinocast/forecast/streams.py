@@ -108,7 +108,7 @@ class Stream:
             self._check_ahead(timestamp_ms, self.newest_ms, steps)
         if self._outcomes is not None:
             if timestamp_ms is not None and self._jumps(timestamp_ms, steps):
-                self._outcomes.skip()
+                self._outcomes.skip(self.position)
             self._outcomes.observe(self.position, values)
         self.position += len(values)
         kept = values[-self.context :]
