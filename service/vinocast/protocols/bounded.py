@@ -2,10 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
+
+
+class Bounded(BaseModel):
+    """What a request holds: its fields are checked one behind the other, and the first fault ends it.
+
+    Its schema is built for the first request of its kind, which comes while the models load.
+    """
+
+    # What is not known is refused by who reads it, with the nearest name: pydantic need not look for it each time.
+    model_config = ConfigDict(extra="ignore", strict=True, hide_input_in_errors=True, defer_build=True)
+    known: ClassVar[frozenset[str]]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Collect the names of the fields once."""
+        cls.known = frozenset(cls.model_fields)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: type[BaseModel], handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Build the schema, before it takes its first request; raises TypeError for a field that is not bounded."""
+        schema = handler(source)
+        check_bounded(handler.resolve_ref_schema(schema), cls.__name__)
+        return schema
 
 
 def check_bounded(schema: Mapping[str, Any], path: str) -> None:

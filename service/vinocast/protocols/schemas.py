@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, StrictBool, StrictInt
-from pydantic_core import CoreSchema
+from pydantic import ConfigDict, Field, StrictBool, StrictInt
 
 from vinocast import requests
 from vinocast.errors import InvalidRequestError
-from vinocast.protocols.bounded import check_bounded
+from vinocast.protocols.bounded import Bounded
 from vinocast.protocols.fields import (
     MOST,
     Base64,
@@ -41,31 +40,10 @@ TERMS = frozenset(
 )  # fmt: skip
 
 
-class Envelope(BaseModel):
+class Envelope(Bounded):
     """What every request may carry, echoed as sent. A field that a request does not know is refused."""
 
-    # What is not known is refused before, with the nearest name: pydantic need not look for it in every request.
-    model_config = ConfigDict(
-        extra="ignore",
-        strict=True,
-        hide_input_in_errors=True,
-        json_schema_extra={"additionalProperties": False},
-        # At the first request of its kind, which comes while the models load; a forecast has no need of the others.
-        defer_build=True,
-    )
-    known: ClassVar[frozenset[str]]
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        """Collect the names of the fields once."""
-        cls.known = frozenset(cls.model_fields)
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: type[BaseModel], handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Build the schema, before it takes its first request; raises TypeError for a field that is not bounded."""
-        schema = handler(source)
-        check_bounded(handler.resolve_ref_schema(schema), cls.__name__)
-        return schema
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
 
     request_id: RequestId | None = Field(
         default=None, description=f"a string or an integer, echoed in the reply; a string of at most {MOST} characters"

@@ -14,12 +14,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic import BaseModel, Field, GetJsonSchemaHandler, ValidationError
 from pydantic_core import CoreSchema
 
 from vinocast.errors import InvalidRequestError, PayloadTooLargeError, RequestError, describe, shorten
 from vinocast.protocols.base import Asked, ByteProtocol
-from vinocast.protocols.bounded import check_bounded
+from vinocast.protocols.bounded import Bounded
 from vinocast.protocols.json import parse_json
 from vinocast.protocols.sizes import parsed_bytes
 from vinocast.requests import Forecast, ForecastedSeries, Series
@@ -40,23 +40,8 @@ MOST_CHARACTERS = 256
 Level = Field(ge=0, le=1)
 
 
-class StandardPart(BaseModel):
-    """An object of a request: its fields are checked one behind the other, and the first fault ends it."""
-
-    model_config = ConfigDict(extra="ignore", strict=True, hide_input_in_errors=True, defer_build=True)
-    known: ClassVar[frozenset[str]]
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        """Collect the names of the fields once."""
-        cls.known = frozenset(cls.model_fields)
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: type[BaseModel], handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Build the schema, before it takes its first request; raises TypeError for a field that is not bounded."""
-        schema = handler(source)
-        check_bounded(handler.resolve_ref_schema(schema), cls.__name__)
-        return schema
+class StandardPart(Bounded):
+    """An object of a request."""
 
     @classmethod
     def tolerates(cls, name: str) -> bool:  # noqa: ARG003 - what some objects need
