@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from vinocast.engine.ticket import Ticket
     from vinocast.forecast.kind import ServedForecaster
     from vinocast.forecast.manifest import ForecasterManifest
+    from vinocast.forecast.streams import Stream
     from vinocast.forecast.targets import Columns
 
 # What a number takes at most in a reply: -1234567900000000.0 with what stands around it, where it is a row of its own,
@@ -63,7 +64,8 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> No
     replied = _replied(request, steps, len(targets), apart=False) if beyond else steps * len(targets) * NUMBER_BYTES
     if replied > REPLY_BYTES:
         raise _too_long("targets", request, steps, len(targets), apart=False)
-    window, position = _window(plane, request, manifest.context, len(columns.channels))
+    stream = None if request.stream is None else plane.streams.find(request.stream)
+    window = _window(request, stream, manifest.context, len(columns.channels))
     together = min(len(manifest.channels), SERIES_PER_PART)
     in_parts = (len(targets) > together and manifest.layout == "series") or steps > manifest.horizon
     held = manifest.context * len(columns.channels) * FLOAT32
@@ -80,12 +82,12 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> No
         steps,
         request.deadline,
         time.monotonic(),
-        position,
+        None if stream is None else StreamPosition(stream.newest_ms, stream.rows_since_newest),
     )
     if beyond:
         _add_terms(plane, request, job)
-    if request.stream is not None and not job.padded:
-        job.expected = plane.streams.find(request.stream).expect(model.name, manifest.horizon)
+    if stream is not None and not job.padded:
+        job.expected = stream.expect(model.name, manifest.horizon)
     if in_parts:
         plane.lane.submit_long(WideForecastJob(job))
         ticket.lasting = True
@@ -116,17 +118,14 @@ def _forecast_series(
     ticket.lasting = True
 
 
-def _window(
-    plane: DataPlane, request: requests.Forecast, context: int, channels: int
-) -> tuple[NDArray[np.float32], StreamPosition | None]:
-    """Return the window as it came and, where it is a stream's, where the stream stands at this moment."""
+def _window(request: requests.Forecast, stream: Stream | None, context: int, channels: int) -> NDArray[np.float32]:
+    """Return the window as it came, or as the stream has it at this moment."""
     fewer, gaps = request.short == "pad", request.missing == "interpolate"
     if request.source is not None:
-        return request.source.window(context, channels, fewer=fewer, gaps=gaps), None
-    if request.stream is None:
+        return request.source.window(context, channels, fewer=fewer, gaps=gaps)
+    if stream is None:
         raise InvalidRequestError("expected past_values, past_values_b64 with shape, stream or inputs", "past_values")
-    stream = plane.streams.find(request.stream)
-    return stream.window(context, channels, fewer=fewer), StreamPosition(stream.newest_ms, stream.rows_since_newest)
+    return stream.window(context, channels, fewer=fewer)
 
 
 def _steps(request: requests.Forecast, manifest: ForecasterManifest, name: str) -> int:
