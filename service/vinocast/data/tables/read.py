@@ -48,9 +48,9 @@ def _table(reading: Reading) -> Table:
     if time is None:
         # A position within each item, counted from 1.
         positions = np.empty(reading.rows, np.int64)
-        for code in range(len(names)):
-            (of_item,) = np.nonzero(codes == code) if len(names) > 1 else (np.arange(reading.rows),)
-            positions[of_item] = np.arange(1, len(of_item) + 1)
+        by_item = np.argsort(codes, kind="stable")
+        first = np.searchsorted(codes[by_item], np.arange(len(names)))
+        positions[by_item] = np.arange(1, reading.rows + 1) - first[codes[by_item]]
         time = TimeColumn("step", (positions * SECOND).astype("datetime64[ns]"), Form(epoch=SECOND), counted=True)
         reading.notes.append("no column of times: steps are counted")
     drop_copies(reading, time, codes, matrix, every)
