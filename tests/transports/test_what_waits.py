@@ -280,23 +280,24 @@ def test_replies_that_nobody_reads_hold_the_lane_up_as_well(make_gate: Callable[
 
 
 @pytest.fixture
-def served() -> Iterator[Server]:
+def served() -> Iterator[tuple[Server, int]]:
     """A server in a thread of this process, of which the budget can be looked at."""
     server = Server(DataPlane(HttpSettings(max_waiting_bytes=12 * MIB), OPS), HttpSettings())
-    thread = threading.Thread(target=server.run, args=[listen("127.0.0.1", 0)])
+    listeners = listen("127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, args=[listeners])
     thread.start()
     wait_until(lambda: server.plane.warm, "ready")
-    yield server
+    yield server, listeners[0].getsockname()[1]
     server.should_exit = True
     thread.join(PATIENCE)
 
 
 @pytest.mark.slow
 def test_whatever_becomes_of_requests_the_budget_stands_at_0_behind_them(
-    served: Server, monkeypatch: pytest.MonkeyPatch
+    served: tuple[Server, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bodies, "STALL_SECONDS", 0.3)
-    port = served.servers[0].sockets[0].getsockname()[1]
+    server, port = served
     good, batch = orjson.dumps(FORECAST), orjson.dumps({"rasters": [RASTER] * 200})
     large = orjson.dumps({**FORECAST, "metadata": ["m"] * 100_000})
     ends: list[tuple[str, bytes, int]] = [  # the route, what is sent, and of what length it is said to be
@@ -321,7 +322,7 @@ def test_whatever_becomes_of_requests_the_budget_stands_at_0_behind_them(
         for _ in range(25):
             path, sent, length = random_ends.choice(ends)
             with connect(port, head(path, length), sent) as connection:
-                most = max(most, served.plane.budget.taken)
+                most = max(most, server.plane.budget.taken)
                 if random_ends.random() < 0.6:
                     connection.settimeout(PATIENCE)
                     statuses[answer(connection)[0]] += 1
@@ -330,12 +331,12 @@ def test_whatever_becomes_of_requests_the_budget_stands_at_0_behind_them(
     statuses = sum(in_threads(client, 12), Counter[int]())
     assert {200, 400, 413, 422, 429, 504} <= set(statuses) <= {200, 400, 404, 413, 422, 429, 504}
     assert most > 0
-    wait_until(lambda: served.plane.budget.taken == 0, "everything is given back")
-    assert (len(served.plane.lane), served.plane.lane.rows) == (0, 0)
+    wait_until(lambda: server.plane.budget.taken == 0, "everything is given back")
+    assert (len(server.plane.lane), server.plane.lane.rows) == (0, 0)
     # What is accepted at the end is given back too, answered or told that it is too late.
     last = [connect(port, head("/glyphs", len(batch)), batch) for _ in range(4)]
-    wait_until(lambda: served.plane.budget.taken > 0, "something waits")
-    served.should_exit = True
-    wait_until(lambda: served.plane.budget.taken == 0 and not len(served.plane.lane), "the end")
+    wait_until(lambda: server.plane.budget.taken > 0, "something waits")
+    server.should_exit = True
+    wait_until(lambda: server.plane.budget.taken == 0 and not len(server.plane.lane), "the end")
     for connection in last:
         connection.close()

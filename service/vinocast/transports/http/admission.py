@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import resource
 import select
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from vinocast.errors import SetupError
 from vinocast.settings import CONNECTIONS
+from vinocast.transports.http.accepting import ACCEPTED_A_ROUND
 from vinocast.transports.http.bodies import DISCARD_SECONDS
+from vinocast.transports.http.drain import is_readable
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,6 +29,9 @@ HEAD_SECONDS = 10
 UNREAD_SECONDS = 30
 # Between two questions to a client whether it is there.
 ASK_SECONDS = 1
+# How many of those that wait for a request are asked whether it has come, before a new connection is refused instead.
+# So many come in a round of the loop, before any of them is read.
+LOOKED_AT = ACCEPTED_A_ROUND
 # Between two lines of the log.
 QUIET_SECONDS = 10
 log = logging.getLogger(__name__)
@@ -104,6 +110,13 @@ class Waiting:
         """Return the one that has waited longest."""
         return next(iter(self._since), None)
 
+    def longest_silent(self) -> Guest | None:
+        """Return the one that has waited longest, but for those of which something has come that was not read yet."""
+        for connection in islice(self._since, LOOKED_AT):
+            if not is_readable(connection.transport.get_extra_info("socket").fileno()):
+                return connection
+        return None
+
     def _look(self) -> None:
         self._timed = False
         while (connection := self.longest()) is not None:
@@ -143,8 +156,7 @@ class Admission:
     def admit(self, connection: Guest) -> bool:
         """Take a new connection in; return whether as one of the extra ones."""
         if len(self._members) >= self._most:
-            queues = (self.idle, self.heads, self.lingering)
-            longest = next((first for queue in queues if (first := queue.longest()) is not None), None)
+            longest = self.idle.longest_silent() or self.heads.longest_silent() or self.lingering.longest()
             if longest is None:
                 self._turned_away += 1
                 first = self._extra.longest()

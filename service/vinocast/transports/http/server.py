@@ -29,10 +29,10 @@ from vinocast.dataplane import DataPlane
 from vinocast.errors import SetupError
 from vinocast.ops import OPS
 from vinocast.process.signals import on_end
+from vinocast.transports.http.accepting import Accepting
 from vinocast.transports.http.admission import Admission, most_connections
 from vinocast.transports.http.app import create_app, fixed_endpoints
 from vinocast.transports.http.connections import Connection
-from vinocast.transports.http.drain import HANDSHAKE_SECONDS, accept_all, stop_handshakes
 from vinocast.transports.http.guard import Guard, refuse_open_door
 from vinocast.transports.http.listeners import listen, url_of
 from vinocast.transports.http.pump import Pump
@@ -112,8 +112,10 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: Any = None) -> None:
         """Serve, then load the models."""
-        await super().startup(sockets)
+        await super().startup(sockets=[])  # it would accept one connection a round of the loop
         self._loop = asyncio.get_running_loop()
+        self._accepting = Accepting(sockets or [], self.adopt)
+        self._accepting.begin()
         self.plane.start(self._wake)
 
     def _wake(self) -> None:
@@ -131,9 +133,9 @@ class Server(uvicorn.Server):
     def announce(self) -> None:
         """Say that the default model answers, where what is merely good to know is asked for."""
         if log.isEnabledFor(logging.INFO):
-            sys.stderr.write(welcome(self.servers[0].sockets[0], commands(self.plane, self._settings)))
+            sys.stderr.write(welcome(self._accepting.listeners[0], commands(self.plane, self._settings)))
 
-    async def shutdown(self, sockets: Any = None) -> None:
+    async def shutdown(self, sockets: Any = None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Answer what has been accepted, and what still comes before its client can know of the end."""
         start = time.monotonic()
         self.plane.close()
@@ -141,7 +143,7 @@ class Server(uvicorn.Server):
         self.server_state.default_headers.append(CLOSE_HEADER)
         for connection in self._connections:
             connection.shutdown()
-        await self._stop_listening(sockets or [])
+        await self._stop_listening()
         await self._drained(start + IDLE_SECONDS)
         while self._connections and not self.force_exit and time.monotonic() < start + DRAIN_SECONDS:
             for connection in self._connections:
@@ -163,18 +165,9 @@ class Server(uvicorn.Server):
         while self._connections and not self.force_exit and time.monotonic() < limit:
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _stop_listening(self, listeners: list[socket.socket]) -> None:
+    async def _stop_listening(self) -> None:
         """Take over every connection that has been made, then listen no more."""
-        if listeners:
-            stop_handshakes(listeners)
-            await asyncio.sleep(HANDSHAKE_SECONDS)
-        for connection in accept_all(listeners):  # at once: the event loop takes one a round
-            self.adopt(connection)
-        for server in self.servers:
-            server.close()
-        for listener in listeners:
-            listener.close()
-        await asyncio.sleep(0)  # the last that the event loop has accepted are connections now
+        await self._accepting.end()
         await self.adopted()
 
     def adopt(self, connection: socket.socket) -> None:

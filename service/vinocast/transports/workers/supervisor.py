@@ -17,7 +17,6 @@ spread is connections, not requests. The parent forks before anything has a thre
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import logging
 import multiprocessing
@@ -33,6 +32,7 @@ from typing import TYPE_CHECKING
 
 from vinocast.errors import SetupError
 from vinocast.process.signals import on_end
+from vinocast.transports.http.accepting import EXHAUSTED, EXHAUSTED_SECONDS, QUIET_SECONDS
 from vinocast.transports.http.drain import HANDSHAKE_SECONDS, accept_all, stop_handshakes
 from vinocast.transports.http.server import DRAIN_SECONDS, POLL_SECONDS, listen_and_say
 from vinocast.transports.http.welcome import welcome
@@ -48,9 +48,6 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
 # A worker gives up what it drains after DRAIN_SECONDS, and then ends.
 END_SECONDS = DRAIN_SECONDS + 0.7
 MESSAGE_BYTES = 1 << 16
-# What a system says that has no descriptor or memory for a connection; the connection stays, to be accepted later.
-EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-EXHAUSTED_SECONDS, QUIET_SECONDS = 0.05, 10
 # Silence is counted in ticks, of which a parent that was stopped itself, or whose clock has jumped, counts one.
 TICK_SECONDS = 1.0
 HANG_TICKS, HANG_TICKS_AT_START, PARTING_TICKS = 10, 60, 2

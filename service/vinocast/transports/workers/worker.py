@@ -12,6 +12,7 @@ from vinocast.dataplane import DataPlane
 from vinocast.errors import SetupError
 from vinocast.ops import OPS
 from vinocast.process.native import leave_native_threads
+from vinocast.transports.http.accepting import ACCEPTED_A_ROUND
 from vinocast.transports.http.server import Server, run_server
 from vinocast.transports.http.welcome import commands
 
@@ -55,7 +56,7 @@ class _WorkerServer(Server):
         self._parted = asyncio.Event()
 
     async def startup(self, sockets: Any = None) -> None:  # noqa: ARG002 - uvicorn's signature
-        await super().startup(sockets=[])
+        await super().startup()
         asyncio.get_running_loop().add_reader(self._channel, self._receive)
         self._tell(LIVE)
 
@@ -68,11 +69,20 @@ class _WorkerServer(Server):
             self._channel.send(message)
 
     def _receive(self) -> None:
+        """Take over or answer what has come, as much as a round of the loop has time for."""
+        for _ in range(ACCEPTED_A_ROUND):
+            try:
+                data, descriptors, _, _ = socket.recv_fds(self._channel, len(CONNECTION), 1)
+            except BlockingIOError:
+                return
+            except ConnectionError:  # the parent was killed before it had read all that it was told
+                data, descriptors = b"", []
+            self._take(data, descriptors)
+            if not data:
+                return
+
+    def _take(self, data: bytes, descriptors: list[int]) -> None:
         """Take a connection over or answer; the end of the channel is the end of what comes, or of the parent."""
-        try:
-            data, descriptors, _, _ = socket.recv_fds(self._channel, len(CONNECTION), 1)
-        except ConnectionError:  # the parent was killed before it had read all that it was told
-            data, descriptors = b"", []
         if data == QUESTION:
             self._tell(ANSWER)
         elif not data:
@@ -84,7 +94,7 @@ class _WorkerServer(Server):
         for descriptor in descriptors:
             self.adopt(socket.socket(fileno=descriptor))
 
-    async def _stop_listening(self, listeners: list[socket.socket]) -> None:  # noqa: ARG002 - it has none
+    async def _stop_listening(self) -> None:
         """Take over every connection that the parent has sent."""
         self._tell(LEAVING)
         with contextlib.suppress(TimeoutError):
