@@ -1,76 +1,26 @@
-"""A model on a file's own past, beside forecasts that need none: whether it is to be trusted there."""
+"""``--backtest``: a model on a file's own past, beside forecasts that need none."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
 
 from vinocast.errors import SetupError, printable
-from vinocast.evaluation.baselines import (
-    drift,
-    find_season,
-    last_value,
-    residual_quantiles,
-    seasonal_naive,
-    usual_seasons,
-)
-from vinocast.evaluation.scores import coverage, mae, mase, mse, weighted_quantile_loss
+from vinocast.evaluation.backtests import Backtest, Windows, score_windows
+from vinocast.evaluation.baselines import find_season, usual_seasons
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from vinocast.data.tables.table import Item
     from vinocast.files.forecasts import TableForecaster
 
-    Baseline = Callable[[NDArray[np.float64], int], NDArray[np.float64]]
-
-LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 # Of all series together: each takes 6 kB.
 MOST_WINDOWS = 50_000
-# Of columns, each with scores of its own.
-MOST_LISTED = 24
-ALL = "all columns"
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Of one method on some series; see ``vinocast.evaluation.scores``. NaN where there was nothing to score."""
-
-    mse: float
-    mae: float
-    mase: float
-    weighted_quantile_loss: float
-    coverage: float
-
-
-@dataclass(frozen=True)
-class Backtest:
-    """What a model and the baselines scored.
-
-    Attributes:
-        model: its name.
-        windows: of each series.
-        steps: of each window.
-        series: how many.
-        season: in steps, of the seasonal naive and of MASE; 1 where there is none.
-        levels: of the quantiles; the widest two are those of the coverage.
-        scores: by column, or ``all columns``, and by method: the model first. MSE and MAE of ``all columns`` are in
-            units of each column's deviation before the first window.
-    """
-
-    model: str
-    windows: int
-    steps: int
-    series: int
-    season: int
-    levels: Sequence[float]
-    scores: dict[str, dict[str, Scores]]
 
 
 def count_windows(forecaster: TableForecaster, item: Item, *, pad: bool) -> int:
@@ -129,92 +79,11 @@ def run(
         )
     if season is None:
         season = find_season(history[:, :, 0], () if table.counted else usual_seasons(table.frequency))
-    baselines: dict[str, Baseline] = {"last value": last_value}
-    if season > 1:
-        baselines[f"seasonal naive ({season})"] = partial(seasonal_naive, season=season)
-    baselines["drift"] = drift
-    methods: dict[str, tuple[NDArray[np.float64], NDArray[np.float64] | None]] = {
-        forecaster.name: (points, quantiles)
-    } | {
-        name: (baseline(history, steps), residual_quantiles(baseline, history, steps, levels, max(2, season)))
-        for name, baseline in baselines.items()
-    }
-
-    def score(of: Any, unit: NDArray[np.float64] | float = 1.0) -> dict[str, Scores]:
-        """Return the scores of some columns by method, in a unit for each."""
-        scale = np.asarray(unit)
-        return {
-            name: _score(actual[of] / scale, points[of] / scale, quantiles, history[of] / scale, season, levels)
-            for name, (points, all_quantiles) in methods.items()
-            for quantiles in (None if all_quantiles is None else all_quantiles[:, of] / scale,)
-        }
-
-    scores: dict[str, dict[str, Scores]] = {}
-    if columns > 1:
-        before = np.concatenate([item.values[:stop] for item, stop in stops[::windows]])
-        deviations = np.nanstd(before, axis=0)
-        scores[ALL] = score(slice(None), np.where(deviations > 0, deviations, 1)[:, None, None, None])
-    if columns <= MOST_LISTED:
-        scores |= {column: score(place) for place, column in enumerate(table.columns)}
-    return Backtest(forecaster.name, windows, steps, count * columns, season, levels, scores)
-
-
-def _score(
-    actual: NDArray[np.float64],
-    points: NDArray[np.float64],
-    quantiles: NDArray[np.float64] | None,
-    history: NDArray[np.float64],
-    season: int,
-    levels: Sequence[float],
-) -> Scores:
-    covered = float("nan")
-    if quantiles is not None and len(levels) > 1:
-        covered = coverage(actual, quantiles[0], quantiles[-1])
-    # A forecast of points stands for all of its quantiles.
-    stand_in = np.broadcast_to(points, (len(levels), *points.shape)) if quantiles is None else quantiles
-    return Scores(
-        mse(actual, points),
-        mae(actual, points),
-        mase(actual, points, history, season),
-        weighted_quantile_loss(actual, stand_in, levels),
-        covered,
-    )
+    before = np.concatenate([item.values[:stop] for item, stop in stops[::windows]])
+    scored = Windows(actual, history, points, quantiles)
+    return score_windows(forecaster.name, scored, table.columns, np.nanstd(before, axis=0), season, levels)
 
 
 def to_json(backtest: Backtest) -> bytes:
     """Return one object, a line; what is no number is null."""
     return orjson.dumps(backtest, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def to_text(backtest: Backtest) -> str:
-    """Return a table with a block for each column, and below it what its figures mean."""
-    levels = backtest.levels
-    covered = f"in {levels[0]:g}-{levels[-1]:g}" if len(levels) > 1 else "covered"
-    lines = [
-        f"{backtest.windows} windows of {backtest.steps} steps, of {backtest.series} series; "
-        + (f"a season of {backtest.season} steps" if backtest.season > 1 else "no season found")
-    ]
-    width = max(len(method) for methods in backtest.scores.values() for method in methods) + 2
-    for column, methods in backtest.scores.items():
-        heads = ("MSE", "MAE", "MASE", "WQL", covered)
-        lines += ["", printable(column), f"  {'':{width}}" + "".join(f"{head:>12}" for head in heads)]
-        for method, scores in methods.items():
-            figures = (scores.mse, scores.mae, scores.mase, scores.weighted_quantile_loss)
-            shown = "".join(f"{'-' if np.isnan(figure) else f'{figure:.5g}':>12}" for figure in figures)
-            share = "-" if np.isnan(scores.coverage) else f"{scores.coverage:.1%}"
-            lines.append(f"  {method:{width}}{shown}{share:>12}")
-    return "\n".join([*lines, "", *_legend(backtest)])
-
-
-def _legend(backtest: Backtest) -> list[str]:
-    lines = []
-    if ALL in backtest.scores:
-        lines.append("MSE, MAE of all columns: in units of each column's deviation before the first window.")
-    lines += [
-        "MASE: MAE over that of the seasonal naive within the history; below 1 is better than it.",
-        "WQL: weighted quantile loss; a method without quantiles is scored by its points.",
-    ]
-    if len(backtest.levels) > 1:
-        wanted = backtest.levels[-1] - backtest.levels[0]
-        lines.append(f"The last column: how many values fell between those quantiles; {wanted:.0%} is right.")
-    return lines

@@ -12,6 +12,7 @@ from vinocast.data.atomic import whole_file
 from vinocast.data.tables.read import read_table
 from vinocast.data.tables.table import TableOptions
 from vinocast.errors import SetupError
+from vinocast.evaluation.backtests import LEVELS
 from vinocast.files import backtest, output, plot
 from vinocast.files.forecasts import TableForecaster, Wishes, load_forecaster
 
@@ -75,14 +76,12 @@ def run(asked: Asked) -> None:
     engine = load_forecaster(asked.models, asked.default_model, asked.profile, strict=asked.strict_profile)
     levels = asked.quantiles or ()
     if not levels and engine.has_quantiles and (asked.prediction_length or 0) <= engine.manifest.horizon:
-        levels = backtest.LEVELS if asked.backtest else BANDS if asked.plot else ()
+        levels = LEVELS if asked.backtest else BANDS if asked.plot else ()
     wishes = Wishes(asked.prediction_length, levels, asked.missing, asked.max_missing_share, asked.short, asked.rollout)
     forecaster = TableForecaster(engine, table, wishes)
     if asked.backtest is not None:
-        scored = backtest.run(
-            forecaster, asked.backtest, asked.season, levels or backtest.LEVELS, pad=asked.short == "pad"
-        )
-        click.echo(backtest.to_json(scored) if asked.json else backtest.to_text(scored), nl=not asked.json)
+        scored = backtest.run(forecaster, asked.backtest, asked.season, levels or LEVELS, pad=asked.short == "pad")
+        click.echo(backtest.to_json(scored) if asked.json else str(scored), nl=not asked.json)
         return
     forecasts = list(forecaster.forecast([(item, len(item.lines)) for item in table.items]))
     _say_what_was_made_up(table, forecasts)
