@@ -20,11 +20,16 @@ NAMES = ["a", "b", "c"]
 # Of small size and alternating sign, so that each point counts and what is fed back stays small.
 WEIGHTS = (np.random.default_rng(5).uniform(-0.3, 0.4, (CONTEXT, HORIZON))).astype(np.float32)
 GRID = np.array([0, 0.1, 0.5, 0.9, 1])
+# Of quantiles of its own: how far each level is from the points, the same for each series.
+LEVELS = [0.1, 0.3, 0.5, 0.9]
+OFFSETS = np.array([-2, -0.5, 0, 4], np.float32)
 RESIDUALS = np.sort(np.random.default_rng(6).standard_normal((len(NAMES) + 1, HORIZON, len(GRID))), axis=-1)
 
 
-def make_linear(folder: Path, layout: Literal["series", "window"] = "series", *, with_table: bool = True) -> Path:
-    """Write the folder of a model whose forecast is ``series @ WEIGHTS``."""
+def make_linear(
+    folder: Path, layout: Literal["series", "window"] = "series", *, with_table: bool = True, with_own: bool = False
+) -> Path:
+    """Write the folder of a model whose forecast is ``series @ WEIGHTS``, or has quantiles of its own around that."""
     folder.mkdir(parents=True)
     shape = [-1, CONTEXT] if layout == "series" else [-1, CONTEXT, len(NAMES)]
     past = op.parameter(shape, np.float32, name="past_values")
@@ -32,10 +37,12 @@ def make_linear(folder: Path, layout: Literal["series", "window"] = "series", *,
     forecast = op.matmul(series, op.constant(WEIGHTS), False, False)
     if layout == "window":
         forecast = op.transpose(forecast, op.constant(np.array([0, 2, 1])))
+    if with_own:
+        forecast = op.add(op.unsqueeze(forecast, op.constant(np.int64(2))), op.constant(OFFSETS))
     ov.save_model(ov.Model([op.result(forecast)], [past], "linear"), folder / IR_FILE, compress_to_fp16=False)
     inputs = np.random.default_rng(0).standard_normal((3, *shape[1:])).astype(np.float32)
     outputs = inputs @ WEIGHTS if layout == "series" else (inputs.transpose(0, 2, 1) @ WEIGHTS).transpose(0, 2, 1)
-    np.savez(folder / GOLDEN_FILE, inputs=inputs, outputs=outputs)
+    np.savez(folder / GOLDEN_FILE, inputs=inputs, outputs=outputs[..., None] + OFFSETS if with_own else outputs)
     write_manifest(
         folder,
         ForecasterManifest(
@@ -45,6 +52,7 @@ def make_linear(folder: Path, layout: Literal["series", "window"] = "series", *,
             horizon=HORIZON,
             channels=NAMES,
             precision="f32",
+            quantile_levels=LEVELS if with_own else [],
             golden_tolerance=1e-4,
             files={path.name: sha256_file(path) for path in folder.iterdir()},
             source=Source(name="linear", sha256={}, options={}),

@@ -53,7 +53,8 @@ def calibrate(
 
     The model forecasts the past of FILE.csv, and what it was wrong by becomes a table of quantiles in its folder, by
     which it answers quantile_levels: by channel, where the columns have the names of the model's channels, and for any
-    other series. Says how well such a table covers values that it was not made of.
+    other series. The quantiles of a model that has some of its own are moved to where they cover that past. Says how
+    well such a table covers values that it was not made of.
     """
     from vinocast.data.bundled import BUNDLED, bundled_models
     from vinocast.data.tables.read import read_table
@@ -85,8 +86,15 @@ def _covers(made: Calibration) -> str:
     held = made.held_back
     if not held:
         return "too few values to hold some back, so how well it covers is not known"
+
+    def shares(name: str) -> str:
+        narrow, middle, wide = (f"{100 * held[f'{name}_{band}']:.1f}" for band in (50, 80, 90))
+        return f"{narrow}, {middle} and {wide} %"
+
+    covers = f"of {held['forecasts']:.0f} forecasts held back, bands of 50, 80 and 90 % cover {shares('coverage')}"
+    if "before_50" in held:
+        return f"{covers}; by the model's own quantiles {shares('before')}"
     return (
-        f"of {held['forecasts']:.0f} forecasts held back, bands of 50, 80 and 90 % cover "
-        f"{100 * held['coverage_50']:.1f}, {100 * held['coverage_80']:.1f} and {100 * held['coverage_90']:.1f} %; "
-        f"quantile loss {held['quantile_loss']:.3f} deviations of the context, {held['point_loss']:.3f} without"
+        f"{covers}; quantile loss {held['quantile_loss']:.3f} deviations of the context, "
+        f"{held['point_loss']:.3f} without"
     )

@@ -76,7 +76,7 @@ class Accuracy(Metric):
 
 
 class Quantiles(NamedTuple):
-    """What a table of residuals says of the windows of one column: their losses and what they cover.
+    """What a model's quantiles say of the windows of one column: their losses and what they cover.
 
     Attributes:
         pinball: the mean pinball loss over LEVELS.
@@ -100,8 +100,8 @@ def cut(data: Dataset, split: Split, context: int, horizon: int, stride: int = 1
 def evaluate(folder: ForecasterFolder, data: Dataset, split: Split, profile: Profile, stride: int = 1) -> Accuracy:
     """Forecast every window of a split, or every ``stride``-th, and return the errors in standardised units.
 
-    The model is asked in the unit of the data set, as a client would ask it, and the quantiles are those of its table
-    where it has one. Shows its progress on standard error.
+    The model is asked in the unit of the data set, as a client would ask it, for quantiles too where it has any. Shows
+    its progress on standard error.
 
     Raises:
         SetupError: the model cannot be asked with these columns, has a window longer than the split, or is refused.
@@ -112,8 +112,9 @@ def evaluate(folder: ForecasterFolder, data: Dataset, split: Split, profile: Pro
     forecaster = ForecastEngine(folder)
     forecaster.load(Compiler(profile, cpu_budget()))
     forecasts = _forecast(forecaster, windows, order, split)
+    points = forecasts if forecasts.ndim == 3 else forecasts[:, :, manifest.quantile_levels.index(0.5)]
     quantiles = _quantiles(forecaster, windows, forecasts, data) if forecaster.has_quantiles else None
-    own = score(manifest.name, data, windows, forecasts, quantiles)
+    own = score(manifest.name, data, windows, points, quantiles)
     protocol = PROTOCOL.format(context=manifest.context, horizon=manifest.horizon, stride=stride)
     return Accuracy(
         dataset=data.name,
@@ -199,8 +200,13 @@ def _order(folder: ForecasterFolder, data: Dataset) -> list[int]:
 
 
 def _forecast(forecaster: ForecastEngine, windows: Windows, order: list[int], split: Split) -> NDArray[np.float32]:
-    """Return what is served of each window [n, columns, horizon]; as many go together as one inference takes."""
-    forecasts = np.empty(windows.futures.shape, np.float32)
+    """Return what is served of each window, [n, columns, horizon], as many together as one inference takes.
+
+    Of a model that has quantiles of its own it is [n, columns, levels, horizon].
+    """
+    levels = forecaster.manifest.quantile_levels
+    count, _, horizon = windows.futures.shape
+    forecasts = np.empty((count, len(order), *([len(levels)] if levels else []), horizon), np.float32)
     columns = range(len(order))
     together = max(1, forecaster.most_series // len(order))
     with progress(len(windows.pasts), split) as bar:
@@ -208,11 +214,11 @@ def _forecast(forecaster: ForecastEngine, windows: Windows, order: list[int], sp
             starts = range(first, min(first + together, len(windows.pasts)))
             asked = [(windows.pasts[start, order].T, columns) for start in starts]
             if len(asked) == 1:
-                answers = [forecaster.forecast(*asked[0])[0]]
+                answers = [forecaster.forecast(*asked[0], whole=True)[0]]
             else:
-                answers, _ = forecaster.forecast_together(asked)
+                answers, _ = forecaster.forecast_together(asked, whole=True)
             for start, answer in zip(starts, answers, strict=True):
-                forecasts[start, order] = answer.T
+                forecasts[start, order] = np.moveaxis(answer, -1, 0)
             bar.update(len(starts))
     return forecasts
 
@@ -220,7 +226,7 @@ def _forecast(forecaster: ForecastEngine, windows: Windows, order: list[int], sp
 def _quantiles(
     forecaster: ForecastEngine, windows: Windows, forecasts: NDArray[np.float32], data: Dataset
 ) -> list[Quantiles]:
-    """Return what the model's table says of each column; of the channel of its name, where all are the model's."""
+    """Return what the model's quantiles say of each column; of the channel of its name, where all are the model's."""
     places = forecaster.manifest.places
     known = set(data.columns) <= places.keys()
     levels = sorted({*LEVELS, *itertools.chain(*INTERVALS.values())})
@@ -230,13 +236,13 @@ def _quantiles(
         pinball, covered, size = 0.0, np.zeros(len(INTERVALS)), 0.0
         for start in range(0, len(forecasts), BLOCK):
             block = slice(start, start + BLOCK)
-            points, contexts = forecasts[block, index], windows.pasts[block, index]
-            channels = [places[column]] * len(points) if known else None
+            made, contexts = forecasts[block, index], windows.pasts[block, index]
+            channels = [places[column]] * len(made) if known else None
             scales = deviations(contexts, forecaster.manifest.minimum_variance)
-            answered = forecaster.quantiles(levels, points.T, scales, channels)
+            answered = forecaster.quantiles(levels, np.moveaxis(made, 0, -1), scales, channels)
             scaled = dict(zip(levels, (np.moveaxis(answered, 2, 1) - mean) / deviation, strict=True))
             actual = (windows.futures[block, index] - mean) / deviation
-            share = len(points) / len(forecasts)
+            share = len(made) / len(forecasts)
             pinball += share * scores.quantile_loss(actual, [scaled[level] for level in LEVELS], LEVELS).mean()
             covered += [share * scores.coverage(actual, scaled[low], scaled[high]) for low, high in INTERVALS.values()]
             size += share * float(np.abs(actual).mean())

@@ -101,8 +101,8 @@ def calibrate(
     if before is not None:
         # On the grid of today.
         count = len(before.channels)
-        tables["channels"] = before.residuals(tuple(GRID), range(count)).transpose(2, 1, 0)[:count]
-        tables["others"] = before.residuals(tuple(GRID), None)[..., 0].T
+        tables["channels"] = before.entries(tuple(GRID), range(count)).transpose(2, 1, 0)[:count]
+        tables["others"] = before.entries(tuple(GRID), None)[..., 0].T
     made = {}
     for part in parts:
         try:
@@ -111,7 +111,7 @@ def calibrate(
             raise SetupError(f"{shown(values.name)}: {error}") from None
         made[part] = Calibration(data=shown(values.name), sha256=values.sha256, options=options, held_back=figures)
     empty = np.zeros((0, manifest.horizon, len(GRID)), np.float32)
-    packed = QuantileTable(GRID, tables.get("channels", empty), tables["others"]).packed()
+    packed = QuantileTable(GRID, tables.get("channels", empty), tables["others"]).packed(len(manifest.quantile_levels))
     kept = there.manifest.calibration if there else {}
     changed = manifest.model_copy(
         update={

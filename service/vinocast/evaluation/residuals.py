@@ -1,8 +1,9 @@
 """Residuals of a model's forecasts of past values, the quantiles of them, and how well these cover.
 
 Residuals are of the model as it is served, and each is divided by the deviation of its own context, so that calm and
-wild times share a table. What is newer counts for more. How well a table covers is measured on values held back from
-one that is made for it; the table that is kept is of all values.
+wild times share a table. Of a model that has quantiles of its own they are the places of what came among those
+(``vinocast.forecast.quantiles``). What is newer counts for more. How well a table covers is measured on values held
+back from one that is made for it; the table that is kept is of all values.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from vinocast.errors import SetupError
 from vinocast.evaluation.scores import coverage, quantile_loss
-from vinocast.forecast.quantiles import deviations
+from vinocast.forecast.quantiles import deviations, own_table, places_of
 from vinocast.progress import progress
 
 if TYPE_CHECKING:
@@ -64,11 +65,12 @@ class Residuals:
     """Residuals of n forecasts; NaN where what came is not known.
 
     Attributes:
-        scaled: float32 [n, horizon], in deviations of each forecast's context.
+        scaled: float32 [n, horizon], in deviations of each forecast's context, or places.
         columns: int [n], the column that each is of.
         tables: int [n], the table.
         starts: int [n], the row at which the context begins.
         ages: int [n], steps from the newest window of the same table.
+        own: the levels of the model's own quantiles, where these are places.
     """
 
     scaled: NDArray[np.float32]
@@ -76,10 +78,12 @@ class Residuals:
     tables: NDArray[np.int64]
     starts: NDArray[np.int64]
     ages: NDArray[np.int64]
+    own: Sequence[float] = ()
 
     def some(self, chosen: NDArray[np.bool_]) -> Residuals:
         """Return some of them."""
-        return Residuals(*(array[chosen] for array in vars(self).values()))
+        arrays = {name: getattr(self, name)[chosen] for name in ("scaled", "columns", "tables", "starts", "ages")}
+        return Residuals(**arrays, own=self.own)
 
 
 def find_residuals(engine: ForecastEngine, values: Values, places: Sequence[int]) -> Residuals:
@@ -95,7 +99,7 @@ def find_residuals(engine: ForecastEngine, values: Values, places: Sequence[int]
     """
     context, horizon = engine.manifest.context, engine.manifest.horizon
     length, whole = context + horizon, engine.manifest.layout == "window"
-    least = engine.manifest.minimum_variance
+    least, own = engine.manifest.minimum_variance, engine.manifest.quantile_levels
     counts = np.array([max(0, len(table) - length + 1) for table in values.tables], np.int64)
     tables = np.repeat(np.arange(len(counts)), counts)
     starts = np.concatenate([np.arange(0), *map(np.arange, counts)])
@@ -120,13 +124,15 @@ def find_residuals(engine: ForecastEngine, values: Values, places: Sequence[int]
             if not (moving.all() if whole else moving.any()):
                 continue
             past = np.ascontiguousarray(cut[moving, :context].T)
-            (points,), _ = engine.forecast_together([(past, range(past.shape[1]))])
-            errors = cut[moving, context:].astype(np.float64) - points.T
-            scaled[first + np.flatnonzero(moving)] = errors / scales[moving, None]
+            (forecast,), _ = engine.forecast_together([(past, range(past.shape[1]))], whole=True)
+            actual = cut[moving, context:].astype(np.float64)
+            scaled[first + np.flatnonzero(moving)] = (
+                places_of(forecast, actual.T).T if own else (actual - forecast.T) / scales[moving, None]
+            )
     scaled[~np.isfinite(scaled)] = np.nan
     ages = np.array([len(table) for table in values.tables], np.int64)[tables] - length - starts
     known = np.asarray(np.isfinite(scaled).any(axis=1))
-    return Residuals(scaled, columns, tables, starts, ages).some(known)
+    return Residuals(scaled, columns, tables, starts, ages, own).some(known)
 
 
 def quantiles_of(residuals: Residuals, decay: float) -> NDArray[np.float32]:
@@ -148,17 +154,26 @@ def quantiles_of(residuals: Residuals, decay: float) -> NDArray[np.float32]:
 def measure(table: NDArray[np.float32], residuals: Residuals) -> dict[str, float]:
     """Return how well a table [horizon, GRID] fits residuals: the coverage of each band, and the quantile loss.
 
-    The loss is twice the mean of LEVELS, in deviations of the context; beside it that of the point alone.
+    The loss is twice the mean of LEVELS, in deviations of the context; beside it that of the point alone. Of places it
+    would have no unit: in its place stands what the model covers as it is.
     """
 
     def at(level: float) -> NDArray[np.float64]:
         return np.array([np.interp(level, GRID, row) for row in table])
 
     actual = residuals.scaled.astype(np.float64)
+    figures = {"forecasts": float(len(actual))}
+    figures |= {
+        f"coverage_{100 * band:.0f}": coverage(actual, at((1 - band) / 2), at((1 + band) / 2)) for band in BANDS
+    }
+    if residuals.own:
+        before = own_table(residuals.own)
+        for band in BANDS:
+            low, high = before.entries(((1 - band) / 2, (1 + band) / 2), None).ravel()
+            figures[f"before_{100 * band:.0f}"] = coverage(actual, low, high)
+        return figures
     quantiles = np.stack([np.broadcast_to(at(level), actual.shape) for level in LEVELS])
-    return {
-        "forecasts": len(actual),
-        **{f"coverage_{100 * band:.0f}": coverage(actual, at((1 - band) / 2), at((1 + band) / 2)) for band in BANDS},
+    return figures | {
         "quantile_loss": float(2 * quantile_loss(actual, quantiles, LEVELS).mean()),
         "point_loss": float(2 * quantile_loss(actual, np.zeros((1, *actual.shape)), (0.5,))[0]),
     }

@@ -213,7 +213,8 @@ class TableForecaster:
     def _forecast(self, windows: Sequence[Window], done: Callable[[int], None]) -> Iterator[ItemForecast]:
         # A row in memory for each series, as the net reads them.
         series = np.concatenate([window.values[:, self._columns].T for window in windows])
-        computation = Computation(series.T, range(len(series)), self.steps)
+        whole = bool(self._wishes.levels)
+        computation = Computation(series.T, range(len(series)), self.steps, whole=whole)
         told = 0
         while True:
             ended = computation.step(self._engine)
@@ -223,21 +224,22 @@ class TableForecaster:
             told = now
             if ended:
                 break
-        points = computation.points
+        forecast = computation.forecast
+        points = self._engine.points(forecast)
         if not np.isfinite(points).all():
             item = windows[int((~np.isfinite(points)).any(axis=0).argmax()) // len(self._columns)].item
             whose = "" if item.name is None else f" of '{printable(item.name)}'"
             raise SetupError(f"{self.table.source}: values{whose} spread too far for a forecast in float32")
-        quantiles = self._quantiles(points, windows)
+        quantiles = self._quantiles(forecast, windows)
         back = np.argsort(self._columns)
         for place, window in enumerate(windows):
             columns = place * len(self._columns) + back
             yield ItemForecast(window, points[:, columns], quantiles[..., columns])
 
-    def _quantiles(self, points: NDArray[np.float32], windows: Sequence[Window]) -> NDArray[np.float32]:
+    def _quantiles(self, forecast: NDArray[np.float32], windows: Sequence[Window]) -> NDArray[np.float32]:
         """Return quantiles [levels, steps, n]: by channel where the model knows the column's name."""
         levels = self._wishes.levels
-        quantiles = np.empty((len(levels), *points.shape), np.float32)
+        quantiles = np.empty((len(levels), *forecast.shape[-2:]), np.float32)
         if not levels:
             return quantiles
         # Of what is known: padding never moves, and would have a band be too narrow.
@@ -251,7 +253,8 @@ class TableForecaster:
             for which in (known, ~known):
                 if which.any():
                     own = [channel for channel in channels if channel is not None] if which is known else None
-                    made = self._engine.quantiles(levels, np.ascontiguousarray(points[:, which]), scales[which], own)
+                    some = np.ascontiguousarray(forecast[..., which])
+                    made = self._engine.quantiles(levels, some, scales[which], own)
                     quantiles[..., which] = made
         except RequestError as error:
             raise SetupError(f"{shown(self.table.source)}: {error.message}") from None

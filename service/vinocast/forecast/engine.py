@@ -83,6 +83,8 @@ class ForecastEngine:
         self._shapes: dict[int, CompiledShape] = {}
         # Replaced as a whole, as other threads may read it.
         self._counts: list[int] = []
+        levels = self.manifest.quantile_levels
+        self._median = levels.index(0.5) if levels else 0
         self._lock = threading.Lock()
 
     @property
@@ -102,7 +104,7 @@ class ForecastEngine:
     @property
     def has_quantiles(self) -> bool:
         """Whether :meth:`quantiles` has something to answer with."""
-        return QUANTILES_FILE in self.manifest.files
+        return bool(self.manifest.quantile_levels) or QUANTILES_FILE in self.manifest.files
 
     @property
     def precision(self) -> str:
@@ -135,7 +137,8 @@ class ForecastEngine:
         """Return what ``doctor`` says of the model loaded whole: what it is first, then its accuracy and its times."""
         manifest = self.manifest
         return [
-            f"context {manifest.context}, {len(manifest.channels)} channels, {manifest.horizon} ahead; weights "
+            f"context {manifest.context}, {len(manifest.channels)} channels, {manifest.horizon} ahead"
+            f"{', with quantiles of its own' if manifest.quantile_levels else ''}; weights "
             f"{self.precision}; hashes and golden vectors right; compiled for {self.compiled_counts} series",
             *(
                 f"{metric.dataset} {metric.split}: MSE {metric.mse:.4f}, MAE {metric.mae:.4f}"
@@ -144,12 +147,15 @@ class ForecastEngine:
             self._timing(),
         ]
 
-    def forecast(self, window: NDArray[np.float32], targets: Sequence[int]) -> tuple[NDArray[np.float32], float]:
+    def forecast(
+        self, window: NDArray[np.float32], targets: Sequence[int], *, whole: bool = False
+    ) -> tuple[NDArray[np.float32], float]:
         """Forecast some channels of one window, in as many inferences as it takes.
 
         Args:
             window: float32 [context, channels], oldest row first.
             targets: channel indices, each at most once.
+            whole: see :meth:`forecast_together`.
 
         Returns:
             float32 [horizon, targets] in the units of the input, owned by the caller, and the seconds spent in
@@ -157,27 +163,37 @@ class ForecastEngine:
         """
         count = len(targets) or 1
         most = self.most_series or count
-        parts = [self.forecast_together([(window, targets[start : start + most])]) for start in range(0, count, most)]
+        parts = [
+            self.forecast_together([(window, targets[start : start + most])], whole=whole)
+            for start in range(0, count, most)
+        ]
         if len(parts) == 1:
             ((forecast,), seconds) = parts[0]
             return forecast, seconds
-        return np.concatenate([forecast for (forecast,), _ in parts], axis=1), sum(seconds for _, seconds in parts)
+        return np.concatenate([forecast for (forecast,), _ in parts], axis=-1), sum(seconds for _, seconds in parts)
 
     def forecast_together(
-        self, requests: Sequence[tuple[NDArray[np.float32], Sequence[int]]]
+        self, requests: Sequence[tuple[NDArray[np.float32], Sequence[int]]], *, whole: bool = False
     ) -> tuple[list[NDArray[np.float32]], float]:
         """Forecast several windows, each with targets of its own, in one inference; see :meth:`forecast`.
 
         The targets of all together must be at most ``most_series``; where that is none, one request alone goes. Where
         there are several streams, the series are dealt out to them and computed side by side.
+
+        With ``whole``, which :meth:`quantiles` needs, a model that has quantiles of its own answers all of them,
+        float32 [levels, horizon, targets] of each window, of which :meth:`points` has the points.
         """
         with self._lock:
-            return self._forecast_together(requests)
+            return self._forecast_together(requests, whole=whole)
+
+    def points(self, forecast: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the points [steps, n] of a forecast, which may be whole, [levels, steps, n]: its quantiles at 0.5."""
+        return forecast if forecast.ndim == 2 else forecast[self._median]
 
     def quantiles(
         self,
         levels: Sequence[float],
-        points: NDArray[np.float32],
+        forecast: NDArray[np.float32],
         scales: NDArray[np.float32],
         channels: Sequence[int] | None,
     ) -> NDArray[np.float32]:
@@ -185,7 +201,8 @@ class ForecastEngine:
 
         Args:
             levels: each in 0..1, ascending; what 0 and 1 give is said at ``QuantileTable.quantiles``.
-            points: float32 [steps, n], at most the horizon's steps.
+            forecast: float32 [steps, n], at most the horizon's steps; whole, [levels, steps, n], of a model that has
+                quantiles of its own.
             scales: float32 [n], the ``deviations`` of the contexts.
             channels: a channel's index for each of n; None for series that the model does not know.
 
@@ -193,13 +210,13 @@ class ForecastEngine:
             InvalidRequestError: the model has no quantiles.
             InvalidValueError: a quantile beyond float32.
         """
-        return self._residuals().quantiles(levels, points, scales, channels)
+        return self._quantile_table().quantiles(levels, forecast, scales, channels)
 
     def check_quantiles(self) -> None:
         """Raise InvalidRequestError where the model has no quantiles."""
-        self._residuals()
+        self._quantile_table()
 
-    def _residuals(self) -> QuantileTable:
+    def _quantile_table(self) -> QuantileTable:
         if self._table is None:
             raise InvalidRequestError(
                 f"quantile_levels: model {self.folder.path.name} has no table of residuals; make one with "
@@ -209,7 +226,7 @@ class ForecastEngine:
         return self._table
 
     def _forecast_together(
-        self, requests: Sequence[tuple[NDArray[np.float32], Sequence[int]]]
+        self, requests: Sequence[tuple[NDArray[np.float32], Sequence[int]]], *, whole: bool
     ) -> tuple[list[NDArray[np.float32]], float]:
         if self.manifest.layout == "window":
             ((window, targets),) = requests
@@ -236,6 +253,8 @@ class ForecastEngine:
             if len(slots) == 1
             else np.concatenate([slot.outputs[: rows.stop - rows.start] for slot, rows in slots])
         )
+        if self.manifest.quantile_levels and not whole:
+            outputs = outputs[..., self._median]
         forecasts, start = [], 0
         for _, targets in requests:
             forecasts.append(outputs[start : start + len(targets)].T.copy())
@@ -285,12 +304,9 @@ class ForecastEngine:
         manifest = self.manifest
         tolerance = self.served.manifest.golden_tolerance + (BF16_TOLERANCE if self.profile.precision == "bf16" else 0)
         channels = () if manifest.layout == "series" else (len(manifest.channels),)
+        answer = (manifest.horizon, *channels, *([len(manifest.quantile_levels)] if manifest.quantile_levels else []))
         shapes = (shape.outputs.shape[1:], inputs.shape[1:], expected.shape[1:])
-        if shapes != (
-            (manifest.horizon, *channels),
-            (manifest.context, *channels),
-            (manifest.horizon, *channels),
-        ) or not (0 < len(inputs) == len(expected)):
+        if shapes != (answer, (manifest.context, *channels), answer) or not (0 < len(inputs) == len(expected)):
             raise self.folder.refusal("the IR or the golden vectors have another shape than the manifest says")
         for start in range(0, len(inputs), count):
             batch = inputs[start : start + count]
@@ -298,6 +314,7 @@ class ForecastEngine:
             shape.infer()
             # Not of the model's own floor, as a series that never moves has no digits below it.
             scale = deviations(np.moveaxis(batch, 1, -1))[:, None]
+            scale = scale.reshape(*scale.shape, *[1] * (expected.ndim - scale.ndim))
             difference = np.abs(shape.outputs[: len(batch)] - expected[start : start + count]) / scale
             worst = float(difference.max())
             if not worst <= tolerance:

@@ -86,25 +86,28 @@ class ForecastJob:
         """Compute and answer. Whatever goes wrong ends these requests alone."""
         jobs = [job for job in together if isinstance(job, ForecastJob)]
         start = time.monotonic()
+        whole = any(job.levels is not None for job in jobs)
         try:
-            forecasts, seconds = self.model.loaded().forecast_together([(job.window, job.targets) for job in jobs])
+            forecasts, seconds = self.model.loaded().forecast_together(
+                [(job.window, job.targets) for job in jobs], whole=whole
+            )
         except Exception as error:  # noqa: BLE001 - one request must not end the service
             for job in jobs:
                 job.ticket.fail(error)
         else:
-            for job, points in zip(jobs, forecasts, strict=True):
-                job.succeed(points, seconds, start - job.decoded)
+            for job, forecast in zip(jobs, forecasts, strict=True):
+                job.succeed(forecast, seconds, start - job.decoded)
 
-    def succeed(self, points: NDArray[np.float32], inference_seconds: float, queue_seconds: float) -> None:
-        """Answer with a forecast [steps or more, targets], unless it came out beyond float32."""
-        whole, points = points, points[: self.steps]
+    def succeed(self, forecast: NDArray[np.float32], inference_seconds: float, queue_seconds: float) -> None:
+        """Answer with a forecast [steps or more, targets], perhaps whole, unless it came out beyond float32."""
+        points = forecast[: self.steps] if forecast.ndim == 2 else self.model.loaded().points(forecast)[: self.steps]
         if not np.isfinite(points).all():
             self.fail(InvalidValueError("the window's values spread too far for a forecast in float32", "past_values"))
             return
         quantiles, quantiles_from = None, None
         if self.levels is not None or self.expected is not None:
             try:
-                quantiles, quantiles_from = self._quantiles(whole, points)
+                quantiles, quantiles_from = self._quantiles(forecast, points)
             except Exception as error:  # noqa: BLE001 - one request must not end the service
                 self.ticket.fail(error)
                 return
@@ -126,7 +129,7 @@ class ForecastJob:
         )
 
     def _quantiles(
-        self, whole: NDArray[np.float32], points: NDArray[np.float32]
+        self, forecast: NDArray[np.float32], points: NDArray[np.float32]
     ) -> tuple[dict[float, NDArray[np.float32]] | None, QuantilesFrom | None]:
         """Return the quantiles that are wanted and whose they are; have a stream's whole forecast wait for outcomes."""
         engine = self.model.loaded()
@@ -134,11 +137,11 @@ class ForecastJob:
         scales = deviations(self.window[self.padded :].T[list(self.targets)], engine.manifest.minimum_variance)
         made, made_from = None, None
         if self.levels is not None:
-            made = engine.quantiles(self.levels, points, scales, self.known)
+            made = engine.quantiles(self.levels, forecast[..., : self.steps, :], scales, self.known)
             if self.expected is not None:
                 made_from = self.expected.improve(made, self.levels, points, scales, self.targets)
         if self.expected is not None:
-            self.expected.remember(whole[: engine.manifest.horizon], scales, self.targets)
+            self.expected.remember(engine.points(forecast)[: engine.manifest.horizon], scales, self.targets)
         return None if made is None or self.levels is None else dict(zip(self.levels, made, strict=True)), made_from
 
 
@@ -151,7 +154,7 @@ class WideForecastJob:
     def __init__(self, job: ForecastJob) -> None:
         self._job = job
         self._started: float | None = None
-        self._computation = Computation(job.window, job.targets, job.steps)
+        self._computation = Computation(job.window, job.targets, job.steps, whole=job.levels is not None)
 
     @property
     def ticket(self) -> Ticket:
@@ -183,9 +186,9 @@ class WideForecastJob:
         try:
             if not self._computation.step(job.model.loaded()):
                 return False
-            points = self._computation.points
+            forecast = self._computation.forecast
         except Exception as error:  # noqa: BLE001 - one request must not end the service
             job.ticket.fail(error)
             return True
-        job.succeed(points, self._computation.seconds, self._started - job.decoded)
+        job.succeed(forecast, self._computation.seconds, self._started - job.decoded)
         return True

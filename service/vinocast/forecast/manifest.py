@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +32,8 @@ BYTES_BESIDE = 1 << 16
 SERIES_PER_PART = 32
 
 QUANTILES_FILE = "quantiles.npz"
+# Of a grid of quantiles; a table that is made here has a tenth.
+MOST_LEVELS = 1024
 # What the scalers of published models add to the variance.
 MINIMUM_VARIANCE = 1e-5
 
@@ -66,7 +69,8 @@ class ForecasterManifest(Manifest):
 
     ``layout`` is ``series`` where channels are independent and share one net: the IR maps [n, context] to
     [n, horizon] for any n series. It is ``window`` where they cannot stand for each other: [b, context, channels] to
-    [b, horizon, channels]. ``golden_tolerance`` is relative to a series' deviation.
+    [b, horizon, channels]. With ``quantile_levels`` it answers quantiles, [n, horizon, levels]; those of 0.5 are its
+    points. ``golden_tolerance`` is relative to a series' deviation.
     """
 
     required = (IR_FILE, WEIGHTS_FILE, GOLDEN_FILE)
@@ -79,6 +83,11 @@ class ForecasterManifest(Manifest):
     horizon: int = Field(gt=0, le=MOST_STEPS)
     channels: Annotated[list[str], FailFast()] = Field(min_length=1, max_length=MOST_CHANNELS)
     precision: Precision = Field(description="of the stored weights; int8 computes in 8 bits too")
+    quantile_levels: list[float] = Field(
+        default_factory=list,
+        max_length=MOST_LEVELS,
+        description="of the model's own quantiles, which ascend; none where it answers points alone",
+    )
     minimum_variance: float = Field(
         default=MINIMUM_VARIANCE,
         gt=0,
@@ -101,9 +110,18 @@ class ForecasterManifest(Manifest):
             raise ValueError("each channel needs a name of its own")
         return channels
 
+    @field_validator("quantile_levels")
+    @classmethod
+    def _ascending(cls, levels: list[float]) -> list[float]:
+        if levels and not (0.5 in levels[1:-1] and all(map(operator.lt, [0.0, *levels], [*levels, 1.0]))):
+            raise ValueError("the levels must ascend within 0 and 1, with 0.5 between others")
+        return levels
+
     @model_validator(mode="after")
     def _bounded(self) -> Self:
-        steps, channels = max(self.context, self.horizon), len(self.channels)
+        if self.quantile_levels and self.layout != "series":
+            raise ValueError("a model of layout window has no quantiles of its own")
+        steps, channels = max(self.context, self.horizon * max(1, len(self.quantile_levels))), len(self.channels)
         if steps * channels > MOST_WINDOW_VALUES:
             raise ValueError(f"{steps} steps of {channels} channels are more than {MOST_WINDOW_VALUES} values")
         return self

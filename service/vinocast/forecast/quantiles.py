@@ -1,8 +1,13 @@
-"""How sure a forecast is: quantiles from a table of residuals.
+"""How sure a forecast is: quantiles from a table of residuals, or of the model's own by a table of places among them.
 
 A residual is what came less what was forecast, divided by the deviation of the window's own context. The table has
 quantiles of it for each step and each level of a grid, by channel and for series that the model does not know. A
 quantile of a forecast is then the point and the deviation times the residual's: nothing of it touches the inference.
+
+Of a model that answers quantiles itself the table says where among them a level is. A place is 0 at the first of its
+levels and one more at each next; between two, values are interpolated, and beyond the outermost the last step goes on.
+As the model says it, each level is in its own place (:func:`own_table`); a calibration moves them to where past values
+fell.
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ import numpy as np
 from vinocast.data.bundled import mend
 from vinocast.engine.manifest import arrays_of
 from vinocast.errors import InvalidValueError
-from vinocast.forecast.manifest import MINIMUM_VARIANCE, QUANTILES_FILE
+from vinocast.forecast.manifest import MINIMUM_VARIANCE, MOST_LEVELS, QUANTILES_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,8 +30,9 @@ if TYPE_CHECKING:
 
     from vinocast.forecast.manifest import ForecasterFolder
 
-# Of a grid; a table that is made here has a tenth.
-MOST_LEVELS = 1024
+# Beyond the outermost of a model's own levels its last step goes on once for each halving of what is left, which is an
+# exponential tail; so often, and no further.
+HALVINGS = 7
 # Sets of levels that are kept ready, and the values of one: more are computed anew, which takes some 50 us.
 KEPT_SETS, KEPT_VALUES = 32, 1 << 16
 # How far golden quantiles may come out, which are of the size of 1.
@@ -51,33 +57,34 @@ def deviations(contexts: NDArray[Any], minimum_variance: float = MINIMUM_VARIANC
 
 
 class QuantileTable:
-    """Quantiles of scaled residuals by channel, step and level; see the module. Immutable, and for any thread.
+    """Quantiles of scaled residuals, or places, by channel, step and level; see the module. For any thread.
 
     Args:
         levels: float64 [k], the grid, ascending from 0 to 1. At 0 and 1 stand the least and the largest residual.
         channels: float32 [channels, horizon, k], ascending along the levels; of no channel where it has none of them.
-        others: float32 [horizon, k], for series that the model does not know.
+        others: float32 [horizon, k], for series that the model does not know; [1, k] where steps make no difference.
     """
 
     def __init__(self, levels: NDArray[np.float64], channels: NDArray[np.float32], others: NDArray[np.float32]) -> None:
         self.levels = levels
         self.channels = channels
         self.others = others
-        self._kept = lru_cache(KEPT_SETS)(self.residuals)
+        self._kept = lru_cache(KEPT_SETS)(self.entries)
 
     def quantiles(
         self,
         levels: Sequence[float],
-        points: NDArray[np.float32],
+        forecast: NDArray[np.float32],
         scales: NDArray[np.float32],
         channels: Sequence[int] | None,
     ) -> NDArray[np.float32]:
         """Return the quantiles of forecasts, float32 [levels, steps, n], ascending along ascending levels.
 
         Args:
-            levels: each in 0..1. Between those of the grid residuals are interpolated; at 0 and 1 they are the least
+            levels: each in 0..1. Between those of the grid entries are interpolated; at 0 and 1 they are the least
                 and the largest that calibration saw, which is no bound of what may come.
-            points: float32 [steps, n], the forecasts of n series; at most as many steps as the table has.
+            forecast: float32 [steps, n], the points of n series, at most as many steps as the table has; or, of
+                places, [levels of the model, steps, n], the quantiles that it answered.
             scales: float32 [n], :func:`deviations` of their contexts.
             channels: the index of each series' channel; None for series that the model does not know.
 
@@ -86,18 +93,22 @@ class QuantileTable:
         """
         picked = None if channels is None or not len(self.channels) else tuple(channels)
         values = len(levels) * len(self.others) * (len(picked) if picked else 1)
-        residuals = (self._kept if values <= KEPT_VALUES else self.residuals)(tuple(levels), picked)
+        entries = (self._kept if values <= KEPT_VALUES else self.entries)(tuple(levels), picked)
+        entries = entries[:, : forecast.shape[-2]]
         with np.errstate(over="ignore", invalid="ignore"):
-            # A scale for each point, as numpy takes its time over rows as short as a window's.
-            quantiles = residuals[:, : len(points)] * np.broadcast_to(scales, points.shape).copy()
-            quantiles += points
+            if forecast.ndim == 3:
+                quantiles = at_places(forecast, entries)
+            else:
+                # A scale for each point, as numpy takes its time over rows as short as a window's.
+                quantiles = entries * np.broadcast_to(scales, forecast.shape).copy()
+                quantiles += forecast
         # They ascend, so that no other is beyond what the outermost are within.
         if not (np.isfinite(quantiles[0]).all() and np.isfinite(quantiles[-1]).all()):
             raise InvalidValueError("the window's values spread too far for quantiles in float32", "past_values")
         return quantiles
 
-    def residuals(self, levels: tuple[float, ...], channels: Sequence[int] | None) -> NDArray[np.float32]:
-        """Return residuals [levels, horizon, n] by linear interpolation along the grid; n is 1 without channels."""
+    def entries(self, levels: tuple[float, ...], channels: Sequence[int] | None) -> NDArray[np.float32]:
+        """Return entries [levels, horizon, n] by linear interpolation along the grid; n is 1 without channels."""
         table = self.others[None] if channels is None else self.channels[list(channels)]
         place = np.clip(np.searchsorted(self.levels, levels, side="right") - 1, 0, len(self.levels) - 2)
         start, end = self.levels[place], self.levels[place + 1]
@@ -106,12 +117,18 @@ class QuantileTable:
         low, high = table[..., place].astype(np.float64), table[..., place + 1].astype(np.float64)
         return np.ascontiguousarray((low + share * (high - low)).astype(np.float32).transpose(2, 1, 0))
 
-    def packed(self) -> bytes:
-        """Return the table as the file of a model's folder, with golden vectors of its own."""
+    def packed(self, own: int = 0) -> bytes:
+        """Return the table as the file of the folder of a model with so many quantiles of its own.
+
+        It has golden vectors of its own.
+        """
         levels = np.array([0, 0.013, 0.1, 0.5, 0.77, 0.9, 1])
         count = max(1, len(self.channels))
         random = np.random.default_rng(12)
-        points = random.standard_normal((len(self.others), count)).astype(np.float32)
+        shape = (len(self.others), count)
+        points = random.standard_normal((own, *shape) if own else shape).astype(np.float32)
+        if own:
+            points.sort(axis=0)
         scales = random.uniform(0.5, 2, count).astype(np.float32)
         file = io.BytesIO()
         np.savez_compressed(
@@ -128,14 +145,53 @@ class QuantileTable:
         return file.getvalue()
 
 
+def at_places(own: NDArray[np.float32], places: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what is at places [k, steps or 1, n or 1] among quantiles [levels, steps, n], float32 [k, steps, n].
+
+    At a whole place that is the quantile itself. It ascends with the place.
+    """
+    low = np.clip(np.floor(places), 0, len(own) - 2).astype(np.intp)
+    # In float64, so that rounding to float32 keeps the order.
+    share = places.astype(np.float64) - low
+    if low.size == len(low):
+        below, above = own[low.ravel()], own[low.ravel() + 1]
+    else:
+        low = np.broadcast_to(low, (len(low), *own.shape[1:]))
+        below, above = np.take_along_axis(own, low, 0), np.take_along_axis(own, low + 1, 0)
+    made: NDArray[np.float32] = (below * (1 - share) + above * share).astype(np.float32)
+    return made
+
+
+def places_of(own: NDArray[np.float32], values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the places [steps, n] of values among quantiles [levels, steps, n]: the inverse of :func:`at_places`.
+
+    NaN or infinite where the quantiles around a value are one, or it is none.
+    """
+    low = np.clip((own <= values).sum(axis=0) - 1, 0, len(own) - 2)[None]
+    below, above = (np.take_along_axis(own, at, 0)[0].astype(np.float64) for at in (low, low + 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        places: NDArray[np.float64] = low[0] + (values - below) / (above - below)
+    return places
+
+
+def own_table(levels: Sequence[float]) -> QuantileTable:
+    """Return the places of the levels of a model that answers quantiles of these levels, as it says them."""
+    halved = 0.5 ** np.arange(HALVINGS, 0, -1)
+    grid = np.array([0, *(levels[0] * halved), *levels, *(1 - (1 - levels[-1]) * halved[::-1]), 1])
+    last = len(levels) - 1 + HALVINGS
+    places = np.array([[-HALVINGS, *range(-HALVINGS, last + 1), last]], np.float32)
+    return QuantileTable(grid, places[:0, None], places)
+
+
 def read_table(folder: ForecasterFolder, files: Mapping[str, bytes]) -> QuantileTable | None:
-    """Return the table of a model; None where it has none.
+    """Return the table of a model; None where it has none, nor quantiles of its own.
 
     ``files`` are those that ``ModelFolder.read`` has returned. Raises ModelRefusedError for what is no table of the
     model's horizon and channels, or does not give its golden vectors.
     """
     if QUANTILES_FILE not in files:
-        return None
+        own = folder.manifest.quantile_levels
+        return own_table(own) if own else None
     names, remedy = (*ARRAYS, *GOLDEN_ARRAYS), mend(folder.path, "calibrate the model again")
     read = arrays_of(folder, files, QUANTILES_FILE, "a table of quantiles", *names, remedy=remedy)
     arrays = dict(zip(names, read, strict=True))
@@ -156,6 +212,7 @@ def _table(arrays: Mapping[str, NDArray[Any]]) -> QuantileTable:
 def _fault(folder: ForecasterFolder, arrays: Mapping[str, NDArray[Any]]) -> str | None:
     """Return what is wrong with the arrays; they are computed with only where there is nothing."""
     manifest = folder.manifest
+    own = len(manifest.quantile_levels)
     levels, channels, others = (arrays[name] for name in ARRAYS)
     golden, points, scales, *expected = (arrays[name] for name in GOLDEN_ARRAYS)
     if not (
@@ -163,11 +220,11 @@ def _fault(folder: ForecasterFolder, arrays: Mapping[str, NDArray[Any]]) -> str 
         and levels.shape == (levels.size,)
         and others.shape == (manifest.horizon, levels.size)
         and channels.shape in {(count, *others.shape) for count in (0, len(manifest.channels))}
-        and points.shape == (manifest.horizon, max(1, len(channels)))
-        and scales.shape == points.shape[1:]
+        and points.shape == (*([own] if own else []), manifest.horizon, max(1, len(channels)))
+        and scales.shape == points.shape[-1:]
         and golden.size
         and golden.shape == (golden.size,)
-        and all(array.shape == (golden.size, *points.shape) for array in expected)
+        and all(array.shape == (golden.size, *points.shape[-2:]) for array in expected)
     ):
         return "the table has another shape than the manifest says"
     if not all(np.isfinite(array).all() for array in arrays.values()):

@@ -77,8 +77,10 @@ class SeriesJob:
         self._columns = np.empty((len(source), manifest.context), np.float32).T
         self._outputs: list[ForecastOfOne] = []
         self._times: dict[tuple[str, int], Sequence[str]] = {}  # many series start together
-        self._computation = Computation(self._columns, range(len(source)), self._steps)
-        self._points: NDArray[np.float32] | None = None
+        self._whole = request.quantile_levels is not None
+        self._computation = Computation(self._columns, range(len(source)), self._steps, whole=self._whole)
+        self._forecast: NDArray[np.float32] | None = None
+        self._points = np.empty((0, 0), np.float32)
         self._finished = 0
 
     @property
@@ -90,7 +92,7 @@ class SeriesJob:
     def nbytes(self) -> int:
         """Bytes of memory that it takes at most: what it is read from, what is read, and what is computed."""
         count = self._columns.shape[1]
-        computing = computing_bytes(self.model.manifest, count, self._steps)
+        computing = computing_bytes(self.model.manifest, count, self._steps, whole=self._whole)
         return self._read_bytes + self._columns.nbytes + computing + count * OUTPUT_BYTES
 
     def runnable(self) -> bool:
@@ -112,12 +114,13 @@ class SeriesJob:
             if not self._read_all:
                 self._read(now + PART_SECONDS)
                 return False
-            if self._points is None:
+            if self._forecast is None:
                 if self._computation.step(engine):
+                    self._forecast = self._computation.forecast
                     # A row for each series, as a reply is written from.
-                    self._points = np.ascontiguousarray(self._computation.points.T)
+                    self._points = np.ascontiguousarray(engine.points(self._forecast).T)
                 return False
-            self._finish(engine, self._points)
+            self._finish(engine, self._forecast)
             if self._finished < len(self._outputs):
                 return False
         except Exception as error:  # noqa: BLE001 - one request must not end the service
@@ -180,9 +183,9 @@ class SeriesJob:
             self._times[key] = follow(series.start, self._freq, len(series.values), self._steps, path)
         return self._times[key]
 
-    def _finish(self, engine: ForecastEngine, points: NDArray[np.float32]) -> None:
+    def _finish(self, engine: ForecastEngine, forecast: NDArray[np.float32]) -> None:
         """Check some forecasts, and make their quantiles."""
-        levels = self._request.quantile_levels
+        levels, points = self._request.quantile_levels, self._points
         stop = len(points) if levels is None else min(len(points), self._finished + QUANTILES_TOGETHER)
         part = slice(self._finished, stop)
         finite = np.isfinite(points[part]).all(axis=1)
@@ -196,7 +199,7 @@ class SeriesJob:
             for place, output in enumerate(self._outputs[part]):
                 if output.padded:
                     scales[place] = deviations(self._columns[output.padded :, self._finished + place], least)
-            made = engine.quantiles(levels, points[part].T, scales, None).transpose(2, 0, 1).copy()
+            made = engine.quantiles(levels, forecast[..., part], scales, None).transpose(2, 0, 1).copy()
         for place, output in enumerate(self._outputs[part]):
             output.points = points[self._finished + place]
             if levels is not None and made is not None:

@@ -70,7 +70,8 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> No
     in_parts = (len(targets) > together and manifest.layout == "series") or steps > manifest.horizon
     held = manifest.context * len(columns.channels) * FLOAT32
     if in_parts:
-        held += computing_bytes(manifest, len(columns.channels), steps)
+        whole = request.quantile_levels is not None
+        held += computing_bytes(manifest, len(columns.channels), steps, whole=whole)
     ticket.claim.hold(ticket.claim.nbytes + held + replied)
     names = columns.channels
     job = ForecastJob(
