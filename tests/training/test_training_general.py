@@ -18,15 +18,17 @@ from vinocast.training.general import families, series, validation
 from vinocast.training.general.learner import GeneralLearner, pinball
 from vinocast.training.general.model import (
     CONTEXT,
+    CURVE_FILE,
     HORIZON,
     QUANTILES,
+    WEIGHTS_FILE,
     GeneralForecaster,
     monotone,
     standardise,
 )
 from vinocast.training.general.processes import Floats, Rng, cycles, walk, waveforms
 from vinocast.training.general.recipe import GeneralRecipe
-from vinocast.training.general.run import CHECKPOINT_FILE, CURVE_FILE, WEIGHTS_FILE, train_general
+from vinocast.training.general.run import CHECKPOINT_FILE, train_general
 
 # In f32: a CPU without bf16 takes ten times as long to compute in it.
 SMALL = GeneralRecipe(steps=6, batch=8, warm_up=2, evaluate_every=3, bf16=False)

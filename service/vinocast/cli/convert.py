@@ -34,14 +34,15 @@ from vinocast.extras import missing_extra
 def convert(source: str, output: Path, precision: str, calibration: Path | None, channels: str | None) -> None:
     """Convert SOURCE to an OpenVINO model.
 
-    SOURCE is a folder or hub id of a Hugging Face forecaster; or a folder of a glyph chain: checkpoints named phase1
-    and phase2 (.safetensors, .pt or .pth), label_map.json and chars.csv.
+    SOURCE is a folder or hub id of a Hugging Face forecaster; or a folder that 'vinocast train general' has written; or
+    one of a glyph chain: checkpoints named phase1 and phase2 (.safetensors, .pt or .pth), label_map.json and chars.csv.
     """
     if calibration is not None and precision != "int8":
         raise click.UsageError("--calibration is for --precision int8 alone")
     try:
         from vinocast.export.convert import convert_forecaster
         from vinocast.export.glyphs.package import convert_glyphs, is_glyph_source
+        from vinocast.training.general.package import convert_general, is_general_run
     except ModuleNotFoundError as error:
         raise missing_extra("convert", error) from error
 
@@ -52,4 +53,7 @@ def convert(source: str, output: Path, precision: str, calibration: Path | None,
         click.echo(f"{output}: a glyph model; serve it with --models {output.parent}, a forecaster beside it", err=True)
         return
     names = channels.split(",") if channels else None
+    if is_general_run(Path(source)):
+        convert_general(Path(source), output, precision=precision, calibration=calibration, channels=names)
+        return
     convert_forecaster(source, output, precision=precision, calibration=calibration, channels=names)

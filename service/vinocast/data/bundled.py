@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 BUNDLED_FORECASTER = "patchtst-etth1"
+BUNDLED_GENERAL = "vinocast-general"  # of series that no model was trained on
 BUNDLED_GLYPHS = "glyphs"
-BUNDLED = (BUNDLED_FORECASTER, BUNDLED_GLYPHS)
+BUNDLED = (BUNDLED_FORECASTER, BUNDLED_GENERAL, BUNDLED_GLYPHS)
 
 PACKAGE = Path(__file__).resolve().parent.parent
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,7 +52,7 @@ OWN_FILES = {IR_FILE, WEIGHTS_FILE, GOLDEN_FILE, *(f"{SOURCE_FOLDER}/{name}" for
 
 
 def convert_forecaster(
-    source: str,
+    source: str | Checkpoint,
     output: Path,
     *,
     precision: str = "f32",
@@ -60,6 +61,7 @@ def convert_forecaster(
     keep_source: bool = False,
     metrics: Sequence[Metric] = (),
     command: str | None = None,
+    kept: Sequence[str] = (),
 ) -> Path:
     """Convert a checkpoint of a known family to the model folder ``output``, and return it.
 
@@ -67,7 +69,7 @@ def convert_forecaster(
     (see ``vinocast.export.parity``). When the folder already holds what would be made, nothing is done.
 
     Args:
-        source: a Hugging Face folder, or a hub id.
+        source: a Hugging Face folder, a hub id, or a checkpoint that has been read.
         output: the model's own folder; its name is the model's name.
         precision: of the stored weights, ``f32``, ``f16`` or ``int8``; the arithmetic is f32 but for ``int8``.
         calibration: a CSV of values like those to be served, for ``int8`` (see ``vinocast.data.series``);
@@ -76,6 +78,7 @@ def convert_forecaster(
         keep_source: keep the checkpoint in ``output/source``, for a model that exists nowhere else.
         metrics: accuracy figures for the manifest.
         command: what made the weights, for the manifest.
+        kept: files of an older model in ``output`` that stay, such as a card.
 
     Raises:
         SetupError: the source cannot be read or converted, the result differs from it, or ``output`` holds other files
@@ -88,7 +91,7 @@ def convert_forecaster(
         click.echo(f"{next(steps)}/{6 + (precision == 'int8')} {what}", err=True)
 
     step("read the source")
-    checkpoint = read_source(source)
+    checkpoint = read_source(source) if isinstance(source, str) else source
     plan = _plan(
         checkpoint,
         output.name,
@@ -106,7 +109,7 @@ def convert_forecaster(
     if is_current(output, plan):
         click.echo(f"{shown(output)} is made from this source with these options already: nothing to do", err=True)
         return output
-    check_output(output, OWN_FILES | _listed(output), sum(map(len, checkpoint.files.values())))
+    check_output(output, OWN_FILES | _listed(output) | set(kept), sum(map(len, checkpoint.files.values())))
     step("rewrite the graph")
     weights = checkpoint.weights()
     graph = checkpoint.signature.served(checkpoint.build_graph(weights))
@@ -122,6 +125,9 @@ def convert_forecaster(
         step("compare with the source model")
         parity = check_parity(compiled, checkpoint, checkpoint.torch_model(weights), plan.precision)
         hashes = {path.relative_to(folder).as_posix(): sha256_file(path) for path in files_below(folder)}
+        for name in kept:
+            if (output / name).is_file():
+                shutil.copyfile(output / name, folder / name)
         write_manifest(folder, plan.model_copy(update={"files": hashes, "parity": parity}))
         step(f"put it in place: {shown(output)}")
         replace_folder(output, folder)
@@ -203,6 +209,7 @@ def _plan(
             horizon=signature.horizon,
             channels=names,
             precision=precision,
+            quantile_levels=list(signature.levels),
             golden_tolerance=GOLDEN_TOLERANCES[precision],
             files={},
             source=Source(

@@ -49,5 +49,5 @@ def as_windows(series: NDArray[Float], channels: int) -> NDArray[Float]:
 
 
 def as_series(windows: NDArray[Float]) -> NDArray[Float]:
-    """Return [b * channels, steps] of windows [b, steps, channels]."""
-    return windows.transpose(0, 2, 1).reshape(-1, windows.shape[1])
+    """Return [b * channels, steps, …] of windows [b, steps, channels, …]."""
+    return np.moveaxis(windows, 2, 1).reshape(-1, windows.shape[1], *windows.shape[3:])

@@ -44,10 +44,11 @@ def check_parity(
         series = generated_series(kind, channels * (2 if channels < WIDE else 1), signature.context)
         windows = torch.from_numpy(as_windows(series, channels))
         with torch.inference_mode():
-            single = signature.points(model.float()(windows)).double().numpy()
-            exact = signature.points(model.double()(windows.double())).numpy()
+            single = signature.stored(model.float()(windows)).double().numpy()
+            exact = signature.stored(model.double()(windows.double())).numpy()
         answer = infer(compiled, series, signature).astype(np.float64)
         scale = source.scale(series.astype(np.float64))
+        scale = scale[..., None] if signature.levels else scale
         figures[kind] = float(np.max(np.abs(answer - as_series(exact)) / scale))
         own = float(np.max(np.abs(as_series(single - exact)) / scale))
         if TORCH_FACTOR * own > BOUNDS[precision]:
@@ -62,7 +63,7 @@ def check_parity(
 
 
 def infer(compiled: ov.CompiledModel, series: NDArray[np.float32], signature: Signature) -> NDArray[np.float32]:
-    """Run the IR on series [n, context], in its layout; returns [n, horizon]."""
+    """Run the IR on series [n, context], in its layout; returns [n, horizon], with quantiles [n, horizon, levels]."""
     if signature.layout == "series":
         return np.array(compiled(series)[0])
     return np.array(as_series(compiled(as_windows(series, signature.channels))[0]))

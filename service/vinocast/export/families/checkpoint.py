@@ -33,8 +33,8 @@ Weights = dict[str, NDArray[np.float64]]
 class Signature:
     """What goes into the graph of a checkpoint, and what comes out.
 
-    A forecaster is asked with a window and answers points: inputs beside the window become constants, and of quantiles
-    the median is stored.
+    A forecaster is asked with a window: inputs beside it become constants. Quantiles are stored where they never cross
+    and the layout is ``series``; elsewhere the median of them is.
 
     Attributes:
         layout: ``series`` where channels are independent and share one net: [n, context] to [n, horizon] for any n
@@ -44,6 +44,7 @@ class Signature:
         channels: columns of a window.
         quantiles: the levels of the output's last axis, which comes after those of the layout; none where the output
             is points.
+        ascending: whether no quantile is ever above one of a higher level.
         minimum_variance: what the model's scaler adds to the variance of a window.
         constants: the inputs beside the window, by the names of their tensors: what they are in every forecast.
     """
@@ -53,8 +54,14 @@ class Signature:
     horizon: int
     channels: int
     quantiles: tuple[float, ...] = ()
+    ascending: bool = False
     minimum_variance: float = MINIMUM_VARIANCE
     constants: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Of the quantiles that are stored."""
+        return self.quantiles if self.ascending and self.layout == "series" else ()
 
     @property
     def median(self) -> int:
@@ -63,17 +70,17 @@ class Signature:
             raise SetupError(f"the model forecasts the quantiles {self.quantiles}: without the median, no points")
         return self.quantiles.index(0.5)
 
-    def points(self, forecasts: Tensor) -> Tensor:
-        """Return the points [b, horizon, channels] of what the source model answers, which may be quantiles."""
-        return forecasts[..., self.median] if self.quantiles else forecasts
+    def stored(self, forecasts: Tensor) -> Tensor:
+        """Return what is stored of what the source model answers: all of it, or the points [b, horizon, channels]."""
+        return forecasts[..., self.median] if self.quantiles and not self.levels else forecasts
 
     def served(self, graph: ov.Model) -> ov.Model:
-        """Make the window the one input of a graph and points its one output; returns the graph itself."""
+        """Make the window the one input of a graph and what is stored its one output; returns the graph itself."""
         for name, value in self.constants.items():
             parameter = graph.input(name).get_node()
             parameter.output(0).replace(op.constant(value).output(0))
             graph.remove_parameter(parameter)
-        if self.quantiles:
+        if self.quantiles and not self.levels:
             result = graph.get_results()[0]
             quantiles = result.input_value(0)
             median = op.gather(quantiles, op.constant(np.int64(self.median)), ints(-1))

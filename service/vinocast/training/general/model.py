@@ -20,6 +20,9 @@ from torch import nn
 if TYPE_CHECKING:
     from torch import Tensor
 
+# Files of a run: the averaged weights, float32, whose metadata says step and recipe, and the losses.
+WEIGHTS_FILE = "weights.safetensors"
+CURVE_FILE = "curve.json"
 CONTEXT = 512
 HORIZON = 96
 PATCH = 12
@@ -36,6 +39,7 @@ FUTURES = HORIZON // PATCH
 SEGMENTS = CONTEXT - 2 * HORIZON + 1
 # Added to the variance, in the units of the series.
 MINIMUM_VARIANCE = 1e-5
+NORM_EPS = 1e-5
 # In deviations of a window: nothing beyond is learned from, nor seen.
 BOUND = 30.0
 
@@ -87,7 +91,7 @@ class Layer(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.norm1, self.norm2 = TokenNorm(D_MODEL), TokenNorm(D_MODEL)
+        self.norm1, self.norm2 = TokenNorm(D_MODEL, NORM_EPS), TokenNorm(D_MODEL, NORM_EPS)
         self.self_attn = Attention()
         self.ff1, self.ff2 = nn.Linear(D_MODEL, FFN), nn.Linear(FFN, D_MODEL)
 
@@ -113,7 +117,7 @@ class Analogs(nn.Module):
         # conv1d is the product of match.weight with every 96 steps in a row.
         described = F.conv1d(series[:, None], self.match.weight[:, None]).view(len(series), ANALOGS, MATCHED, -1)
         known, asked = described[..., :SEGMENTS], described[..., -1:]
-        distance = (known - asked).float().square().sum(2)
+        distance = _precise(known - asked).square().sum(2)
         share = torch.softmax(self.prior - distance, -1)
         after = series.unfold(1, PATCH + HORIZON, 1)[:, HORIZON - PATCH :]
         return torch.matmul(share.to(after.dtype), after)
@@ -133,7 +137,7 @@ class GeneralForecaster(nn.Module):
         nn.init.normal_(self.head.weight, std=0.02)
 
     def forward(self, standardised: Tensor) -> Tensor:
-        """Return the quantiles, float32."""
+        """Return the quantiles, in float32 at least."""
         n = len(standardised)
         series = torch.asinh(standardised.clamp(-BOUND, BOUND))
         past = self.embed_past(series[:, -PASTS * PATCH :].reshape(n, PASTS, PATCH))
@@ -149,7 +153,7 @@ class GeneralForecaster(nn.Module):
         tokens = torch.cat([past, self.embed_future(begun)], 1) + self.position
         for layer in self.layers:
             tokens = layer(tokens, slice(PASTS, None) if layer is self.layers[-1] else slice(None))
-        return monotone(self.head(tokens).float().view(n, HORIZON, len(QUANTILES)))
+        return monotone(_precise(self.head(tokens)).view(n, HORIZON, len(QUANTILES)))
 
 
 def monotone(raw: Tensor) -> Tensor:
@@ -159,6 +163,10 @@ def monotone(raw: Tensor) -> Tensor:
     steps = F.softplus(raw)
     down = median - steps[..., :middle].flip(-1).cumsum(-1).flip(-1)
     return torch.cat([down, median, median + steps[..., middle + 1 :].cumsum(-1)], -1)
+
+
+def _precise(x: Tensor) -> Tensor:
+    return x.float() if x.dtype == torch.bfloat16 else x
 
 
 def _sincos(count: int, width: int) -> Tensor:

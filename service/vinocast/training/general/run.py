@@ -19,6 +19,7 @@ from vinocast.data.atomic import whole_file
 from vinocast.errors import SetupError
 from vinocast.training import checkpoint
 from vinocast.training.general.learner import GeneralEvaluation, GeneralLearner
+from vinocast.training.general.model import CURVE_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 # All that a run needs to go on as if it had not stopped; removed by nobody, since a run may be given more hours.
 CHECKPOINT_FILE = "checkpoint.safetensors"
-# The averaged weights alone, float32, which a run may begin from elsewhere; its metadata says step and recipe.
-WEIGHTS_FILE = "weights.safetensors"
-CURVE_FILE = "curve.json"
 # Seconds between checkpoints.
 CHECKPOINT_EVERY = 180.0
 

@@ -27,14 +27,19 @@ from openvino import opset13 as op
 
 from vinocast.errors import SetupError
 from vinocast.export.algebra import (
+    GELU_SCALE,
     Affine,
     Linear,
+    attend,
     beside,
     first,
     floats,
+    gelu,
+    heads,
     ints,
     mean,
     reshape,
+    standardise,
     swap,
     transpose,
 )
@@ -55,19 +60,9 @@ def _gelu_tanh(x: Node) -> Node:
     return op.gelu(x, "tanh")
 
 
-def _gelu(y: Node) -> Node:
-    """Sqrt(2) * gelu(sqrt(2) * y): the two constants are in the linear maps around it, see GELU_SCALE."""
-    return op.multiply(y, op.add(op.erf(y), floats(1.0)))
-
-
-# gelu(x) is x * Phi(x), which is (y + y * erf(y)) / sqrt(2) with y = x / sqrt(2). Written like this it becomes a kernel
-# of its own; as a Gelu the CPU plugin fuses it into the product before it, and under AVX2 that product then takes 2.5
-# times as long, a whole forecast 1.18 times.
-GELU_SCALE = 2**-0.5
-
 # transformers' names of the activations that OpenVINO has exactly; prelu and xielu carry weights of their own.
 ACTIVATIONS: dict[str, Callable[[Node], Node]] = {
-    "gelu": _gelu,
+    "gelu": gelu,
     "gelu_new": _gelu_tanh,
     "gelu_fast": _gelu_tanh,
     "gelu_accurate": _gelu_tanh,
@@ -149,19 +144,12 @@ class _Builder:
 
     def scaler(self, series: Node) -> tuple[Node, Callable[[Node], Node]]:
         """Return the scaled series [n, context] and the map of a forecast back to the series' units."""
-        floor = floats(self.a.scale_floor)
         if self.a.scaler is None:
             return series, lambda forecast: forecast
         if self.a.scaler == "mean":
-            scale = op.maximum(mean(op.absolute(series)), floor)
+            scale = op.maximum(mean(op.absolute(series)), floats(self.a.scale_floor))
             return op.divide(series, scale), lambda forecast: op.multiply(forecast, scale)
-        # Measured from the first step, so that a level far above the deviation (a price) costs no digits in the mean.
-        start = first(series)
-        rise = op.subtract(series, start)
-        drift = mean(rise)
-        centred = op.subtract(rise, drift)
-        scale = op.sqrt(op.add(mean(op.multiply(centred, centred)), floor))
-        return op.divide(centred, scale), lambda forecast: op.add(op.add(op.multiply(forecast, scale), drift), start)
+        return standardise(series, self.a.scale_floor)
 
     def patches(self, series: Node) -> Node:
         """Cut [n, context] into [n, tokens, patch_length]; the CLS token's row is zero, its value a bias."""
@@ -249,32 +237,21 @@ class _Builder:
 
     def attend(self, qkv: Node) -> Node:
         """Attention of every token to every token: [n, t, 3 * d_model] to the heads' contexts, [n, t, d_model]."""
-        return self.mix(*self.heads(qkv, 3))
+        return attend(*heads(qkv, 3, self.a.num_attention_heads))
 
     def attend_first(self, x: Node, q: Linear, k: Linear, v: Linear, *, out: Linear) -> tuple[Node, Linear]:
         """Attention of the first token to every token of x; returns its context, [n, 1, …], and the output's map."""
-        heads, size, d = self.a.num_attention_heads, self.head_dim, self.a.d_model
-        if heads * (self.a.tokens + d) >= d * (self.a.tokens + 1):  # many heads: forming keys and values costs less
-            (query,) = self.heads(q(first(x)), 1)
-            return self.mix(query, *self.heads(beside(k, v)(x), 2)), out
-        slices = [slice(head * size, (head + 1) * size) for head in range(heads)]
+        number, size, d = self.a.num_attention_heads, self.head_dim, self.a.d_model
+        if number * (self.a.tokens + d) >= d * (self.a.tokens + 1):  # many heads: forming keys and values costs less
+            (query,) = heads(q(first(x)), 1, number)
+            return attend(query, *heads(beside(k, v)(x), 2, number)), out
+        slices = [slice(head * size, (head + 1) * size) for head in range(number)]
         probe = beside(*(Linear(q.weight[:, s] @ k.weight[:, s].T, k.weight[:, s] @ q.bias[s]) for s in slices))
-        scores = op.matmul(reshape(probe(first(x)), -1, heads, d), x, False, True)
+        scores = op.matmul(reshape(probe(first(x)), -1, number, d), x, False, True)
         context = op.matmul(op.softmax(scores, -1), x, False, False)
         weight = np.concatenate([v.weight[:, s] @ out.weight[s] for s in slices])
         merged = Linear(weight, v.bias @ out.weight + out.bias)
-        return reshape(context, -1, 1, heads * d), merged
-
-    def heads(self, x: Node, count: int) -> list[Node]:
-        """Split [n, t, count * d_model] into ``count`` tensors [n, heads, t, head_dim]."""
-        shape = (0, 0, self.a.num_attention_heads, self.head_dim)
-        parts = op.split(x, op.constant(np.int64(2)), count).outputs()
-        return [transpose(reshape(part, *shape), 0, 2, 1, 3) for part in parts]
-
-    def mix(self, q: Node, k: Node, v: Node) -> Node:
-        """Softmax(q k^T) v, the heads side by side: [n, t, d_model]."""
-        context = op.matmul(op.softmax(op.matmul(q, k, False, True), -1), v, False, False)
-        return reshape(transpose(context, 0, 2, 1, 3), 0, 0, self.a.d_model)
+        return reshape(context, -1, 1, number * d), merged
 
     def pool(self, tokens: Node) -> Node:
         """What the head reads: [n, d_model], or every token flattened."""
