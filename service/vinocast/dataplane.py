@@ -158,6 +158,11 @@ class DataPlane:
         return self.repository.find(FORECASTER, None)
 
     @property
+    def general_model(self) -> ServedForecaster:
+        """The model that answers when a request names none and brings columns of its own, or series."""
+        return self.repository.find(FORECASTER, None, general=True)
+
+    @property
     def forecasters(self) -> list[str]:
         """The names of the forecasters that are served."""
         return [model.name for model in self.repository.models if model.kind is FORECASTER and model.refused is None]
@@ -184,8 +189,9 @@ class DataPlane:
 
     @property
     def warm(self) -> bool:
-        """Whether the service is ready, and no model of another kind than the default's is still loading."""
-        others = (model for model in self.repository.models if model.kind is not self.default_model.kind)
+        """Whether the service is ready, and neither the general model nor one of another kind is still loading."""
+        lead, general = self.default_model.kind, self.repository.general
+        others = (model for model in self.repository.models if model.kind is not lead or model.name == general)
         return self.ready and all(model.settled for model in others)
 
     def serves(self, op: Op) -> bool:

@@ -15,7 +15,7 @@ from vinocast.engine import cpu
 from vinocast.engine.compile import Compiler
 from vinocast.engine.manifest import find_models
 from vinocast.engine.profiles import Profile, overridden_caps
-from vinocast.engine.repository import choose_default
+from vinocast.engine.repository import choose_default, choose_general
 from vinocast.engine.tuned import find_profile
 from vinocast.errors import ModelRefusedError, SetupError
 from vinocast.kinds import KINDS, open_model
@@ -153,9 +153,13 @@ def _models(root: Path, wanted: str | None, compiler: Compiler) -> Iterator[Find
         for figure in figures:
             yield Finding("", name, figure)
     try:
-        yield Finding("ok", "models", f"default model {choose_default(root, lead, names, wanted)} of {root}")
+        default = choose_default(root, lead, names, wanted)
     except SetupError as error:
         yield Finding("FAIL", "models", str(error))
+        return
+    general = choose_general(lead, names, wanted, default)
+    which = f", and for files, inputs and windows with channels {general}" if general != default else ""
+    yield Finding("ok", "models", f"default model {default}{which} of {root}")
 
 
 def _in_force(name: str, engine: Engine) -> Iterator[Finding]:

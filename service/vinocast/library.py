@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import numpy as np
 
-from vinocast.data.bundled import bundled_models
+from vinocast.data.bundled import BUNDLED_GENERAL, bundled_models
 from vinocast.data.frames import Columns, inputs_of, is_frame, window_of
 from vinocast.data.given import Terms, as_array, as_fields, as_inputs
 from vinocast.engine.budget import Budget, Claim
@@ -40,7 +41,7 @@ from vinocast.results import Forecast
 from vinocast.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Unpack
 
     from numpy.typing import ArrayLike, NDArray
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from vinocast.engine.in_force import Property
     from vinocast.engine.lane import Job, LongJob
     from vinocast.forecast.kind import ServedForecaster
+    from vinocast.forecast.manifest import ForecasterFolder
 
 Answer = TypeVar("Answer", bound=Computed)
 
@@ -73,10 +75,13 @@ class Forecaster:
         warnings: how that differs from what the profile asks for; logged as well.
     """
 
-    def __init__(self, model: ServedForecaster) -> None:
-        """Wrap a loaded model; :func:`vinocast.load` makes one."""
+    def __init__(self, model: ServedForecaster, general: Callable[[], ServedForecaster] | None = None) -> None:
+        """Wrap a loaded model; :func:`vinocast.load` makes one.
+
+        ``general`` loads the model that stands in for it with series and columns of any names.
+        """
         engine, manifest = model.loaded(), model.manifest
-        self._plane = _OneModel(model)
+        self._plane = _OneModel(model, general)
         self._owner = os.getpid()
         self.name: str = model.name
         self.context: int = manifest.context
@@ -199,7 +204,8 @@ def load(
 
     Args:
         model: a folder that ``vinocast convert`` has made, or the name of a bundled model; None for the bundled
-            default.
+            defaults: ``patchtst-etth1``, and for series and windows with ``channels`` ``vinocast-general``, which is
+            loaded when it is first asked.
         profile: how to compile it; see ``vinocast serve --help``.
         strict: refuse the model where something else is in force than the profile asks for.
 
@@ -207,16 +213,22 @@ def load(
         SetupError: there is no such model, or no such profile.
         ModelRefusedError: the model is damaged, or fails its self-test; with ``strict``, a difference.
     """
-    served = ServedModel(FORECASTER, find_forecaster(model, bundled_models()))
+    folder = find_forecaster(model, bundled_models())
     compiler = Compiler(find_profile(profile), cpu_budget(), strict=strict)
-    served.expect()
-    served.load(compiler)
-    served.loaded().load_rest(compiler)
-    return Forecaster(served)
+
+    def served(folder: ForecasterFolder) -> ServedForecaster:
+        loaded = ServedModel(FORECASTER, folder)
+        loaded.expect()
+        loaded.load(compiler)
+        loaded.loaded().load_rest(compiler)
+        return loaded
+
+    general = None if model is not None else lambda: served(find_forecaster(BUNDLED_GENERAL, bundled_models()))
+    return Forecaster(served(folder), general)
 
 
 class _OneModel:
-    """What the handler of forecasts asks of a data plane, where there is one model, and who asks computes.
+    """What the handler of forecasts asks of a data plane, where there is one model or two, and who asks computes.
 
     Attributes:
         lane, repository: this itself.
@@ -228,13 +240,27 @@ class _OneModel:
     max_missing_share = Settings.max_missing_share
     queue_rows = sys.maxsize
 
-    def __init__(self, model: ServedForecaster) -> None:
+    def __init__(self, model: ServedForecaster, general: Callable[[], ServedForecaster] | None) -> None:
         self._model = model
+        self._load_general = general
+        self._general: ServedForecaster | None = None
+        self._lock = threading.Lock()
         self.repository = self.lane = self
         self.streams = NoStreams()
 
-    def find(self, kind: object, name: str | None) -> ServedForecaster:  # noqa: ARG002 - the signature of a repository
-        return self._model
+    def find(
+        self,
+        kind: object,  # noqa: ARG002 - the signature of a repository
+        name: str | None,  # noqa: ARG002 - the same
+        *,
+        general: bool = False,
+    ) -> ServedForecaster:
+        if not general or self._load_general is None:
+            return self._model
+        with self._lock:
+            if self._general is None:
+                self._general = self._load_general()
+        return self._general
 
     def submit(self, job: Job) -> None:
         job.run([job])

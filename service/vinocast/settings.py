@@ -86,7 +86,9 @@ class Settings:
 
     models: Path | None = _setting(None, "Folder of models, one folder each.", show="the bundled models")
     default_model: str | None = _setting(
-        None, "Model that answers when a request names none.", show="patchtst-etth1, or the only forecaster there is"
+        None,
+        "Model that answers when a request names none.",
+        show="patchtst-etth1, and for files, inputs and windows with channels vinocast-general; or the only forecaster",
     )
     profile: str = _setting(
         DEFAULT_PROFILE,

@@ -62,6 +62,7 @@ class Kind(Generic[M_co, E_co]):
         manifest: what its manifests hold.
         create: returns what computes a model, still to be loaded.
         bundled: the name of the model that comes with the package, which stands in where a request names none.
+        general: the same for what no model need know, where that is another.
         on_demand: whether a service for a parent process loads it for the first request that asks for it.
     """
 
@@ -70,6 +71,7 @@ class Kind(Generic[M_co, E_co]):
     manifest: type[M_co]
     create: Callable[[ModelFolder[Any]], E_co]
     bundled: str | None = None
+    general: str | None = None
     on_demand: bool = False
 
 

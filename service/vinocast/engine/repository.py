@@ -16,7 +16,7 @@ from vinocast.errors import ModelRefusedError, SetupError, UnknownModelError, qu
 from vinocast.process.native import NativeThread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from vinocast.engine.compile import Compiler
@@ -47,7 +47,8 @@ def choose_default(
     """
     others = others or {}
     if wanted is None:
-        wanted = lead.bundled if lead.bundled in names else names[0] if len(names) == 1 else None
+        own = [name for name in names if name != lead.general] or names
+        wanted = lead.bundled if lead.bundled in names else own[0] if len(own) == 1 else None
     if wanted is not None and wanted in names:
         return wanted
     if wanted is not None and wanted in others:
@@ -60,6 +61,14 @@ def choose_default(
     raise SetupError(f"{what}; there are: {', '.join(names)}")
 
 
+def choose_general(lead: AnyKind, names: Collection[str], wanted: str | None, default: str) -> str:
+    """Return the name of what answers, of the leading kind, what no model need know: the general one, if it is there.
+
+    Where a default was asked for by name, that is for everything.
+    """
+    return lead.general if wanted is None and lead.general is not None and lead.general in names else default
+
+
 class Repository:
     """Finds the models of a folder at once and loads them in a thread, the default model first.
 
@@ -68,6 +77,7 @@ class Repository:
 
     Attributes:
         default: the name of the default model.
+        general: the name of the default for what no model need know.
         models: every model in the order of loading: the default, those of other kinds, the others of the leading kind.
     """
 
@@ -93,6 +103,7 @@ class Repository:
         leading = [model.name for model in found if model.kind is self._lead]
         others = {model.name: model.kind for model in found if model.kind is not self._lead}
         self.default = choose_default(root, self._lead, leading, default, others)
+        self.general = choose_general(self._lead, {*leading, *self._unreadable}, default, self.default)
         self.models = sorted(found, key=lambda model: (model.name != self.default, model.kind is self._lead))
         self._by_name = {model.name: model for model in found}
         # The model of each kind that answers where a request names none.
@@ -124,13 +135,14 @@ class Repository:
         """Return the models of a kind."""
         return [cast("ServedModel[M, E]", model) for model in self.models if model.kind.name == kind.name]
 
-    def find(self, kind: Kind[M, E], name: str | None) -> ServedModel[M, E]:
+    def find(self, kind: Kind[M, E], name: str | None, *, general: bool = False) -> ServedModel[M, E]:
         """Return a model of a kind by name; raises UnknownModelError.
 
-        Without a name it is the default, or, of a kind that does not lead, the only one there is or the bundled one.
+        Without a name it is the default, with ``general`` that for what no model need know; or, of a kind that does not
+        lead, the only one there is or the bundled one.
         """
         if name is None:
-            name = self._defaults.get(kind.name)
+            name = self.general if general else self._defaults.get(kind.name)
         model = self._by_name.get(name) if name is not None else None
         if model is not None and model.kind.name == kind.name:
             return cast("ServedModel[M, E]", model)  # the kind says what its models hold and what computes them

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from vinocast.data.bundled import bundled_models
+from vinocast.data.bundled import BUNDLED_GENERAL, bundled_models
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
 from vinocast.engine.tuned import find_profile
@@ -82,7 +82,7 @@ class ItemForecast:
 
 
 def load_forecaster(models: Path | None, name: str | None, profile: str, *, strict: bool = False) -> ForecastEngine:
-    """Load a model as ``serve`` would choose it, for one shape alone, which starts sooner.
+    """Load a model as ``serve`` would choose it for any series, for one shape alone, which starts sooner.
 
     Without ``models``, ``name`` may be any model's folder.
 
@@ -90,14 +90,16 @@ def load_forecaster(models: Path | None, name: str | None, profile: str, *, stri
         SetupError: there is no such model, the choice is not clear, or it is damaged.
     """
     if models is None:
-        folder = find_forecaster(name, bundled_models())
+        folder = find_forecaster(name or BUNDLED_GENERAL, bundled_models())
     else:
         from vinocast.engine.repository import Repository  # noqa: PLC0415 - what most do without
         from vinocast.forecast.kind import FORECASTER  # noqa: PLC0415 - as above
         from vinocast.kinds import KINDS  # noqa: PLC0415 - as above
 
-        repository = Repository(models, name, KINDS)
-        (folder,) = (each.folder for each in repository.of(FORECASTER) if each.name == repository.default)
+        try:
+            folder = Repository(models, name, KINDS).find(FORECASTER, None, general=True).folder
+        except RequestError as error:
+            raise SetupError(f"{models}: {error.message}") from None
     engine = ForecastEngine(folder)
     engine.load(Compiler(find_profile(profile), cpu_budget(), strict=strict))
     return engine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from vinocast.data.bundled import BUNDLED_FORECASTER
+from vinocast.data.bundled import BUNDLED_FORECASTER, BUNDLED_GENERAL
 from vinocast.engine.kinds import Kind, ServedModel
 from vinocast.forecast.manifest import ForecasterManifest
 
@@ -24,5 +24,10 @@ def _create(folder: ModelFolder[ForecasterManifest]) -> ForecastEngine:
 
 
 FORECASTER: Kind[ForecasterManifest, ForecastEngine] = Kind(
-    "forecaster", "forecaster", ForecasterManifest, _create, bundled=BUNDLED_FORECASTER
+    "forecaster",
+    "forecaster",
+    ForecasterManifest,
+    _create,
+    bundled=BUNDLED_FORECASTER,
+    general=BUNDLED_GENERAL,
 )

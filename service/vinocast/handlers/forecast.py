@@ -43,7 +43,8 @@ MOST_HORIZONS = 16
 
 def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> None:
     """Put a forecast into the lane; raises RequestError where it is refused."""
-    model = plane.repository.find(FORECASTER, request.model)
+    of_any = request.channels is not None or request.series is not None
+    model = plane.repository.find(FORECASTER, request.model, general=of_any)
     check_loaded(model, ticket)
     manifest = model.manifest
     steps = manifest.horizon if request.prediction_length is None else _steps(request, manifest, model.name)

@@ -247,7 +247,7 @@ class KServeProtocol(StandardProtocol):
             "frequency": "H",
             "start_timestamp": "2026-01-01T00:00:00Z",
         }
-        return {"model": self._plane.default_model.name, "inputs": [one], "options": {"horizon": 4}}
+        return {"model": self._plane.general_model.name, "inputs": [one], "options": {"horizon": 4}}
 
 
 def _variables(one: TimeSeriesInput, path: str) -> int | None:

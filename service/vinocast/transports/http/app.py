@@ -105,8 +105,9 @@ def create_app(plane: DataPlane, pump: Pump, *, needs_token: bool) -> FastAPI:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
-            if plane.default_model.manifest.layout == "series":  # others forecast no single series, which these send
-                add_standards(schema, standards, plane.window_shape[0])
+            general = plane.general_model.manifest
+            if general.layout == "series":  # others forecast no single series, which these send
+                add_standards(schema, standards, general.context)
             add_ops(schema, [op for op in OPS.values() if plane.serves(op)], *plane.window_shape)
             if needs_token:
                 schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}

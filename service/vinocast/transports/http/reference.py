@@ -54,7 +54,7 @@ def add_ops(schema: dict[str, Any], ops: Iterable[Op], context: int, channels: S
 
 
 def add_standards(schema: dict[str, Any], protocols: Iterable[StandardProtocol], context: int) -> None:
-    """Add the routes of other standards to a schema of OpenAPI; examples are for a default model of this context."""
+    """Add the routes of other standards to a schema of OpenAPI; examples are for a model of this context."""
     for protocol in protocols:
         parts = (protocol.request, protocol.reply, protocol.refusal)
         _, definitions = models_json_schema([(part, "serialization") for part in parts], ref_template=COMPONENTS)
