@@ -19,7 +19,7 @@ REQUEST_BYTES = 8 * MIB
 REPLY_BYTES = 16 * MIB
 # The longest metadata, as the reply writes it: it is parsed twice where it holds integers beyond 64 bits.
 METADATA_BYTES = MIB
-# With the bundled models, which take 270 MiB, this keeps the service within 1 GiB.
+# With the bundled models, which take 360 MiB, this keeps the service within 1 GiB.
 WAITING_BYTES = 256 * MIB
 # Unless the limit on open files leaves fewer; each takes some 30 kB.
 CONNECTIONS = 1000
