@@ -60,6 +60,9 @@ def beside(*maps: Linear) -> Linear:
     return Linear(np.concatenate([m.weight for m in maps], -1), np.concatenate([m.bias for m in maps], -1))
 
 
+# What the names of products begin with that are never quantized.
+EXACT = "exact."
+
 # gelu(x) is x * Phi(x), which is (y + y * erf(y)) / sqrt(2) with y = x / sqrt(2). Written like this it becomes a kernel
 # of its own; as a Gelu the CPU plugin fuses it into the product before it, and under AVX2 that product then takes 2.5
 # times as long, a whole forecast 1.18 times.
@@ -103,6 +106,13 @@ def attend(q: Node, k: Node, v: Node) -> Node:
     context = op.matmul(op.softmax(op.matmul(q, k, False, True), -1), v, False, False)
     number, _, size = list(q.get_output_partial_shape(0))[1:]
     return reshape(transpose(context, 0, 2, 1, 3), 0, 0, number.get_length() * size.get_length())
+
+
+def exact(a: Node, b: Node, name: str) -> Node:
+    """A product that an int8 form computes in full precision; ``name`` is its own in the graph."""
+    product = op.matmul(a, b, False, False)
+    product.set_friendly_name(f"{EXACT}{name}")
+    return product
 
 
 def floats(values: NDArray[np.float64] | float) -> Node:

@@ -1,19 +1,21 @@
 """From an f32 graph to an int8 one: NNCF's quantization after training, calibrated on real windows. Needs no torch.
 
 Linear maps and the scores of attention are quantized, weights by output channel and activations by tensor. Softmax and
-what is done element by element stay in the precision of the profile, and so do a window's mean and deviation.
+what is done element by element stay in the precision of the profile, and so do a window's mean and deviation, and
+products that a family has named so (``vinocast.export.algebra.exact``).
 """
 
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
-from vinocast.export.algebra import floats
+from vinocast.export.algebra import EXACT, floats
 from vinocast.export.pinned import answer, quantize_apart
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def _quantize(graph: ov.Model, inputs: NDArray[np.float32]) -> ov.Model:
         nncf.Dataset(list(inputs)),
         subset_size=len(inputs),
         model_type=nncf.ModelType.TRANSFORMER,
-        ignored_scope=nncf.IgnoredScope(types=LEFT_OUT, validate=False),
+        ignored_scope=nncf.IgnoredScope(types=LEFT_OUT, patterns=[f"{re.escape(EXACT)}.*"], validate=False),
         advanced_parameters=AdvancedQuantizationParameters(
             # Without VNNI, sums of two products of 8 bits saturate in 16: weights then take 7 of their 8 bits. An
             # IR outlives the CPU it was made on, and costs nothing in speed for it.

@@ -10,6 +10,8 @@ Built from the weights. What is folded is folded in float64, and every step is a
 4. What followed them is averaged by the same rows: first over patches, then, shifted against each other by one step,
    over the 12 segments of a patch. So no segment is copied out.
 5. A future token is embedded in two parts, of which one is the same for all of them.
+
+An int8 form keeps the comparison, what is averaged by it and the steps between quantiles in full precision.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from vinocast.export.algebra import (
     Linear,
     attend,
     beside,
+    exact,
     floats,
     gelu,
     heads,
@@ -119,14 +122,13 @@ class _Builder:
         shifted = np.zeros((HORIZON + PATCH - 1, ANALOGS, PATCH, MATCHED))
         for step in range(PATCH):
             shifted[step : step + HORIZON, :, step] = match.transpose(2, 0, 1)
-        known = op.matmul(
+        known = exact(
             op.slice(rows, ints(0), ints(len(shifted)), ints(1), ints(2)),
             floats(shifted.reshape(len(shifted), -1)),
-            False,
-            False,
+            "known",
         )
         newest = op.slice(series, ints(CONTEXT - HORIZON), ints(CONTEXT), ints(1), ints(1))
-        asked = op.matmul(newest, floats(self.w["analogs.match.weight"].T), False, False)
+        asked = exact(newest, floats(self.w["analogs.match.weight"].T), "asked")
         away = op.subtract(
             reshape(known, 0, STARTS, ANALOGS, PATCH, MATCHED), reshape(asked, 0, 1, ANALOGS, 1, MATCHED)
         )
@@ -141,7 +143,7 @@ class _Builder:
         # Of each segment of a patch, all that follows where it begins; the segments begin a step apart.
         width = PATCH + HORIZON + PATCH
         after = op.slice(rows, ints(BEFORE), ints(BEFORE + width), ints(1), ints(2))
-        apart = reshape(op.matmul(share, after, False, False), 0, ANALOGS, PATCH * width)
+        apart = reshape(exact(share, after, "mixed"), 0, ANALOGS, PATCH * width)
         # In rows that are one longer each next begins one further on.
         apart = op.pad(apart, ints(0, 0, 0), ints(0, 0, PATCH), "constant", floats(0.0))
         apart = op.slice(reshape(apart, 0, ANALOGS, PATCH, width + 1), ints(0), ints(PATCH + HORIZON), ints(1), ints(3))
@@ -185,4 +187,4 @@ class _Builder:
             outwards[level:middle, level] = -1
             outwards[middle + 1 : count - level, count - 1 - level] = 1
         median = op.slice(raw, ints(middle), ints(middle + 1), ints(1), ints(2))
-        return op.add(op.matmul(op.softplus(raw), floats(outwards), False, False), median)
+        return op.add(exact(op.softplus(raw), floats(outwards), "outwards"), median)
