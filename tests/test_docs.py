@@ -140,7 +140,10 @@ def test_the_commands_of_the_guide_to_files_run(tmp_path: Path) -> None:
     (header, *rows), (shown_header, *shown_rows) = first.splitlines(), shown.splitlines()
     assert header == shown_header
     for row, shown_row in zip(rows, shown_rows, strict=True):
-        assert np.fromstring(row, sep=",") == pytest.approx(np.fromstring(shown_row, sep=","), rel=1e-4)
+        (second, made), (shown_second, shown_made) = row.split(","), shown_row.split(",")
+        assert second == shown_second
+        # Other weights forecast a little else; another column, or another unit, is further off.
+        assert float(made) == pytest.approx(float(shown_made), rel=0.1)
     assert re.search(r"^  last value +[\d.]+ +", backtest, re.MULTILINE)
     assert "<html" in (tmp_path / "memory.html").read_text()
     assert len(orjson.loads((tmp_path / "memory.json").read_bytes())["predictions"]) == 96

@@ -21,7 +21,8 @@ from forecast_toys import RESIDUALS, linear, make_linear
 from numpy.typing import NDArray
 from PIL import Image
 from pyarrow import parquet
-from support import MODEL, MODELS, ROOT, SHARED_DATA, VINOCAST, RunVinocast
+from support import CHANNELS, MODELS, ROOT, SHARED_DATA, VINOCAST, RunVinocast
+from vinocast.data.bundled import BUNDLED_GENERAL
 from vinocast.data.times.moment import read_moment
 from vinocast.data.times.steps import read_frequency
 from vinocast.forecast.quantiles import deviations
@@ -31,7 +32,7 @@ HOST = ROOT / "examples" / "host.csv"
 
 @pytest.fixture(scope="module")
 def model() -> vinocast.Forecaster:
-    return vinocast.load(MODEL)
+    return vinocast.load(BUNDLED_GENERAL)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_a_wide_table_is_forecast_column_by_column(
     assert header == ["date", *(f"c{n}" for n in range(10))]
     assert [row[0] for row in rows] == read_moment(times[-1]).after(read_frequency("h"), 1, 96)
     assert close(numbers(rows), expected(model, values), values)
-    assert done.stderr.endswith(f"mine.csv: 96 steps of 1 hour by model {MODEL}, for 10 series\n")
+    assert done.stderr.endswith(f"mine.csv: 96 steps of 1 hour by model {BUNDLED_GENERAL}, for 10 series\n")
 
 
 @pytest.mark.shared_data
@@ -84,7 +85,7 @@ def test_the_transformer_is_forecast_as_its_model_does(run_vinocast: RunVinocast
     done = run_vinocast("forecast", SHARED_DATA / "ETTh1.csv", "--prediction-length", "24")
     assert done.returncode == 0, done.stderr
     header, rows = rows_of(done.stdout)
-    assert header == ["date", *model.channels]
+    assert header == ["date", *CHANNELS]
     assert [rows[0][0], rows[-1][0]] == ["2018-06-26 20:00:00", "2018-06-27 19:00:00"]
     values = np.loadtxt(SHARED_DATA / "ETTh1.csv", delimiter=",", skiprows=1, usecols=range(1, 8))
     assert close(numbers(rows), np.asarray(model.forecast(values[-512:]))[:24], values)
@@ -134,7 +135,7 @@ def test_a_long_table_of_a_thousand_series_goes_in_one_go(
     assert [row[1] for row in rows[-2:]] == ["2025-10-06", "2025-10-07"]
     got = numbers(rows, 2).reshape(1000, 96).T
     assert close(got, expected(model, values), values)
-    assert done.stderr.endswith(f"96 steps of 1 day by model {MODEL}, for 1000 series\n")
+    assert done.stderr.endswith(f"96 steps of 1 day by model {BUNDLED_GENERAL}, for 1000 series\n")
 
 
 def test_semicolons_decimal_commas_and_a_byte_order_mark_change_nothing(
@@ -211,7 +212,7 @@ def test_short_series_are_refused_or_padded(
     write_wide(tmp_path / "short.csv", values)
     done = run_vinocast("forecast", tmp_path / "short.csv")
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"40 steps are fewer than the 512 that model {MODEL} reads: --short pad" in done.stderr
+    assert f"40 steps are fewer than the 512 that model {BUNDLED_GENERAL} reads: --short pad" in done.stderr
     done = run_vinocast("forecast", tmp_path / "short.csv", "--short", "pad", "--format", "json")
     answer = orjson.loads(done.stdout)
     assert answer["padded"] == 472
@@ -223,7 +224,7 @@ def test_more_steps_than_the_models_need_a_rollout(run_vinocast: RunVinocast, tm
     write_wide(tmp_path / "mine.csv", walk(600))
     done = run_vinocast("forecast", tmp_path / "mine.csv", "--prediction-length", "100")
     assert done.returncode == 1
-    assert f"--prediction-length 100: model {MODEL} forecasts 96 steps; --rollout makes more" in done.stderr
+    assert f"--prediction-length 100: model {BUNDLED_GENERAL} forecasts 96 steps; --rollout makes more" in done.stderr
     done = run_vinocast("forecast", tmp_path / "mine.csv", "--prediction-length", "200", "--rollout")
     rows = rows_of(done.stdout)[1]
     assert len(rows) == 200
@@ -486,6 +487,6 @@ def test_models_are_those_of_a_folder(run_vinocast: RunVinocast, models: Path, t
     done = run_vinocast("forecast", tmp_path / "mine.csv", "--models", models)
     assert done.returncode == 1
     assert "name one with --default-model; there are: plain, sure" in done.stderr
-    done = run_vinocast("forecast", tmp_path / "mine.csv", "--default-model", MODELS / MODEL)
+    done = run_vinocast("forecast", tmp_path / "mine.csv", "--default-model", MODELS / BUNDLED_GENERAL)
     assert done.returncode == 0, done.stderr
     assert VINOCAST.is_file()
