@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import click
-import numpy as np
 import orjson
 import pytest
 from PIL import Image
