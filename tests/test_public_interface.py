@@ -20,8 +20,8 @@ from vinocast.errors import VinocastError
 
 NAMES = {
     *(each.__name__ for each in vars(errors).values() if isinstance(each, type) and issubclass(each, VinocastError)),
-    *("AsyncClient", "Candidate", "Child", "Client", "Forecast", "Forecaster", "Forgotten", "Observed", "Recognized"),
-    *("ServiceTerms", "Terms", "__version__", "connect", "connect_async", "load", "spawn"),
+    *("AsyncClient", "Backtest", "Candidate", "Child", "Client", "Comparison", "Forecast", "Forecaster", "Forgotten"),
+    *("Observed", "Recognized", "ServiceTerms", "Terms", "__version__", "connect", "connect_async", "load", "spawn"),
 } - {"RasterError", "RasterSizeError"}
 TYPED = """
 import numpy as np
@@ -42,6 +42,8 @@ assert_type(forecast.shape, tuple[int, ...])
 assert_type(model.forecast_series([[1.0, 2.0]], short="pad"), list[vinocast.Forecast])
 model.forecast(np.zeros((512, 7)), model="another")  # type: ignore[call-arg]
 forecast.prediction  # type: ignore[attr-defined]
+assert_type(model.backtest(np.zeros(900), 4, short="pad", season=24), vinocast.Backtest)
+assert_type(model.backtest(np.zeros((900, 7))).comparisons, dict[str, list[vinocast.Comparison]])
 assert_type(model.context, int)
 assert_type(model.channels, tuple[str, ...])
 assert_type(model.warnings, list[str])

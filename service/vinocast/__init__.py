@@ -51,15 +51,19 @@ if TYPE_CHECKING:
     from vinocast.client.over_http import AsyncClient, Client, connect, connect_async
     from vinocast.client.over_lines import Child, spawn
     from vinocast.data.given import ServiceTerms, Terms
+    from vinocast.evaluation.backtests import Backtest
+    from vinocast.evaluation.comparison import Comparison
     from vinocast.library import Forecaster, load
     from vinocast.requests import Candidate, Forgotten, Observed, Recognized
     from vinocast.results import Forecast
 
 __all__ = [
     "AsyncClient",
+    "Backtest",
     "Candidate",
     "Child",
     "Client",
+    "Comparison",
     "DeadlineExceededError",
     "ForbiddenError",
     "Forecast",
@@ -119,6 +123,8 @@ _LATER = {
     "spawn": "client.over_lines",
     "ServiceTerms": "data.given",
     "Terms": "data.given",
+    "Backtest": "evaluation.backtests",
+    "Comparison": "evaluation.comparison",
     "Forecaster": "library",
     "load": "library",
     "Candidate": "requests",

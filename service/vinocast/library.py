@@ -29,8 +29,12 @@ from vinocast.errors import (
     RequestError,
     ServiceUnreachableError,
 )
+from vinocast.evaluation.backtests import LEVELS
+from vinocast.evaluation.baselines import usual_seasons
+from vinocast.evaluation.history import backtest_values
 from vinocast.forecast.kind import FORECASTER
 from vinocast.forecast.manifest import find_forecaster
+from vinocast.forecast.prepare import step_of
 from vinocast.forecast.streams import NoStreams
 from vinocast.handlers.forecast import forecast
 from vinocast.protocols.json import validate
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
     from vinocast.dataplane import DataPlane
     from vinocast.engine.in_force import Property
     from vinocast.engine.lane import Job, LongJob
+    from vinocast.evaluation.backtests import Backtest
     from vinocast.forecast.kind import ServedForecaster
     from vinocast.forecast.manifest import ForecasterFolder
 
@@ -58,6 +63,9 @@ Answer = TypeVar("Answer", bound=Computed)
 
 # What is about a service, and not about one model in this process.
 OF_A_SERVICE = ForecastRequest.model_fields.keys() - Terms.__annotations__.keys() - {"targets"}
+
+# What says when the rows are, which windows of a backtest have each for themselves.
+OF_TIMES = ("start", "freq", "timestamp_ms", "step_ms")
 
 
 class Forecaster:
@@ -89,6 +97,7 @@ class Forecaster:
         self.channels: tuple[str, ...] = tuple(manifest.channels)
         self.in_force: dict[str, Property] = engine.in_force
         self.warnings: list[str] = engine.warnings
+        self._has_quantiles = engine.has_quantiles
 
     def forecast(
         self,
@@ -177,6 +186,53 @@ class Forecaster:
             )
             for output in answer.outputs
         ]
+
+    def backtest(
+        self, values: ArrayLike | Frame, windows: int = 10, *, season: int | None = None, **terms: Unpack[Terms]
+    ) -> Backtest:
+        """Say whether the model beats the naive on one's own history, and how sure that is.
+
+        The last ``windows`` lengths of a forecast are forecast, each from what was before it, beside the last value,
+        the seasonal naive and drift, as ``vinocast forecast --backtest`` does.
+
+        Args:
+            values: [rows, channels] as :meth:`forecast` takes them, but longer, or one series [rows].
+            windows: how many; fewer than five say nothing of how sure it is.
+            season: rows after which the series begin anew, 1 for none; None to find it.
+            terms: see ``Terms``; ``quantile_levels`` are 0.1 to 0.9 unless they are given.
+
+        Raises:
+            InvalidShapeError: fewer rows than the windows need.
+            InvalidRequestError: no window, or a season that is none.
+
+        and as :meth:`forecast` does.
+        """
+        asked: dict[str, Any] = {**terms}
+        if is_frame(values):
+            values, asked = window_of(values, terms, lambda: self.channels)
+        rows = as_array(values, "values")
+        if rows.ndim == 1:
+            rows, asked = rows[:, None], {"channels": ["series"], **asked}
+        if rows.ndim != 2:
+            raise InvalidShapeError(f"values: expected [rows] or [rows, channels], got {list(rows.shape)}", "values")
+        request = _request(asked, {"past_values": [[]]})
+        freq, steps = step_of(request.freq), request.prediction_length or self.horizon
+        levels = request.quantile_levels or LEVELS
+        asked = {name: value for name, value in asked.items() if name not in OF_TIMES}
+        if self._has_quantiles and steps <= self.horizon:
+            asked["quantile_levels"] = levels
+        return backtest_values(
+            lambda past: self.forecast(past, **asked),
+            rows,
+            request.channels or self.channels,
+            windows=windows,
+            steps=steps,
+            context=self.context,
+            season=season,
+            usual=usual_seasons(freq) if freq else (),
+            levels=levels,
+            pad=request.short == "pad",
+        )
 
     def _check_owner(self) -> None:
         """Refuse before anything is waited for that a thread of the parent held when this process was forked."""

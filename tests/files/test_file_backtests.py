@@ -11,6 +11,7 @@ import pytest
 import vinocast
 from file_support import TABLE, walk, write_long, write_models, write_wide
 from numpy.typing import NDArray
+from papers import diebold_mariano
 from support import RunVinocast
 from vinocast.forecast.quantiles import deviations
 
@@ -104,9 +105,61 @@ def test_it_is_printed_for_a_person(run_vinocast: RunVinocast, models: Path, tmp
     assert [line[:22].strip() for line in lines[4:8]] == ["plain", "last value", "seasonal naive (24)", "drift"]
     assert lines[4].endswith(" -")  # it has no quantiles
     assert lines[5].endswith("%")
+    too_few = "cannot be told: its error is"
+    assert [line.partition(" here ")[2][: len(too_few)] for line in lines[9:11]] == [too_few] * 2
+    assert lines[9].startswith("Whether plain beats the last value here ")
+    assert lines[10].startswith("Whether plain beats the seasonal naive (24) here ")
+    assert lines[10].endswith("and 2 windows are fewer than the 5 that a test needs.")
     done = run_vinocast(*common, "--default-model", "sure", "--season", "12")
     assert "seasonal naive (12)" in done.stdout
     assert done.stdout.splitlines()[4].endswith("%")
+
+
+def test_whether_the_model_beats_the_naive_is_said_with_how_sure_that_is(
+    run_vinocast: RunVinocast, models: Path, tmp_path: Path
+) -> None:
+    windows = 9
+    values = walk(700, 2)
+    # Of which the naive knows nearly all.
+    values[:, 0] = np.resize(seasonal(SEASON, 1), 700) + np.random.default_rng(3).normal(0, 0.1, 700).round(3)
+    values[650, 0] = np.nan
+    write_wide(tmp_path / "mine.csv", values)
+    common = ["forecast", tmp_path / "mine.csv", "--models", models, "--default-model", "plain", "--season",
+              str(SEASON), "--prediction-length", str(STEPS), "--missing", "interpolate"]  # fmt: skip
+    done = run_vinocast(*common, "--backtest", str(windows), "--json")
+    assert done.returncode == 0, done.stderr
+    report = orjson.loads(done.stdout)
+    model, errors = vinocast.load(models / "plain"), np.empty((3, windows, STEPS, 2))
+    for window in range(windows):
+        stop = len(values) - (windows - window) * STEPS
+        history = values[stop - 512 : stop].copy()
+        for column in (0, 1):
+            known = ~np.isnan(history[:, column])
+            history[:, column] = np.interp(np.arange(512), np.arange(512)[known], history[known, column])
+        points = model.forecast(history, channels=["c0", "c1"], prediction_length=STEPS)
+        methods: list[NDArray[Any]] = [points.predictions, history[-1:], history[-SEASON:][:STEPS]]
+        for method, made in enumerate(methods):
+            errors[method, window] = np.abs(values[stop : stop + STEPS] - made)
+    units = np.nanstd(values[: len(values) - windows * STEPS], axis=0)
+    for name, of in (("c0", errors[..., :1]), ("c1", errors[..., 1:]), ("all columns", errors / units)):
+        means: NDArray[np.float64] = np.nanmean(of, axis=(2, 3))
+        own, *others = means
+        for found, than, other in zip(
+            report["comparisons"][name], ("last value", f"seasonal naive ({SEASON})"), others, strict=True
+        ):
+            confidence = diebold_mariano(other - own)
+            verdict = "better" if confidence >= 0.95 else "worse" if confidence <= 0.05 else "unclear"
+            assert (found["than"], found["windows"], found["verdict"]) == (than, windows, verdict)
+            assert found["confidence"] == pytest.approx(confidence, rel=1e-3)
+            assert found["error_ratio"] == pytest.approx(own.mean() / other.mean(), rel=1e-3)
+    verdicts = {name: [each["verdict"] for each in of] for name, of in report["comparisons"].items()}
+    assert {verdict for each in verdicts.values() for verdict in each} >= {"better", "worse"}, verdicts
+    said = run_vinocast(*common, "--backtest", str(windows)).stdout
+    words = {"better": "plain beats the", "worse": "plain is WORSE than the", "unclear": "Whether plain beats the"}
+    for verdict, than in zip(verdicts["all columns"], ("last value", f"seasonal naive ({SEASON})"), strict=True):
+        assert f"\n{words[verdict]} {than} here" in said
+    better = sum(verdicts[column][1] == "better" for column in ("c0", "c1"))
+    assert f"against the seasonal naive ({SEASON}): better on {better} of 2" in said
 
 
 def test_more_windows_than_the_file_holds_are_refused(run_vinocast: RunVinocast, models: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from vinocast.errors import printable
 from vinocast.evaluation.baselines import drift, last_value, residual_quantiles, seasonal_naive
-from vinocast.evaluation.comparison import LEAST_WINDOWS, Comparison, compare
+from vinocast.evaluation.comparison import LEAST_WINDOWS, SURE, Comparison, compare
 from vinocast.evaluation.scores import coverage, mae, mase, mse, weighted_quantile_loss
 
 if TYPE_CHECKING:
@@ -193,7 +193,10 @@ def _sentence(model: str, compared: Comparison) -> str:
     if compared.verdict == "worse":
         part = part.removesuffix("and ")
         return f"{model} is WORSE than {than} here: {part}with a confidence of {_percent(1 - compared.confidence)}."
-    return f"Whether {model} beats {than} here cannot be told from {compared.windows} windows: {sure} alone."
+    return (
+        f"Whether {model} beats {than} here cannot be told from {compared.windows} windows: {sure}, and "
+        f"{_percent(SURE)} are needed."
+    )
 
 
 def _percent(share: float) -> str:
