@@ -1,0 +1,132 @@
+"""The data sets: those that the user has, the counters that come along, and what an installed statsmodels ships.
+
+None of them, nor any part of one, has been used to choose or to train ``vinocast-general``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from vinocast.data.series import bundled_series
+from vinocast.data.splits import TEST_SHARE, VALIDATION_SHARE, Dataset, Split, divide_by_share, standards
+from vinocast.data.tables.read import read_table
+from vinocast.data.tables.table import TableOptions
+from vinocast.errors import SetupError
+
+Floats = NDArray[np.float64]
+DAY = 24
+# Rows of 12, 4 and 4 months of 30 days, as all who publish figures of these files divide them.
+MONTHS = (12, 16, 20)
+ETT = {"ETTh1": DAY, "ETTh2": DAY, "ETTm1": 4 * DAY}
+CANDLES = "BTCUSD_1h.csv"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A data set, and whether it is one of those that the bars are set over."""
+
+    data: Dataset
+    stated: bool
+
+
+def find_sets(folders: Sequence[Path]) -> tuple[list[Found], list[str]]:
+    """Return the data sets there are, and of each that is not there a line.
+
+    Raises:
+        SetupError: a file that is not what its name says.
+    """
+    found, lines = [], []
+    for name, season in ETT.items():
+        if (path := _find(folders, f"{name}.csv")) is None:
+            lines.append(f"{name}: no {name}.csv in the folders of --data")
+            continue
+        found.append(Found(_ett(path, name, season), stated=True))
+    found.append(Found(_host(bundled_series()), stated=True))
+    if (path := _find(folders, CANDLES)) is None:
+        lines.append(f"hourly candles: no {CANDLES} in the folders of --data")
+    else:
+        found.append(Found(_candles(path), stated=True))
+    if importlib.util.find_spec("statsmodels") is None:
+        lines.append("series of months and weeks: statsmodels is not installed")
+    else:
+        found += [Found(data, stated=False) for data in _shipped()]
+    return found, lines
+
+
+def _find(folders: Sequence[Path], name: str) -> Path | None:
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def _ett(path: Path, name: str, season: int) -> Dataset:
+    values, columns, sha256 = _read(path)
+    train, validation, test = (months * 30 * season for months in MONTHS)
+    if len(values) < test:
+        raise SetupError(f"{path}: expected {test} rows at least, got {len(values)}")
+    targets: dict[Split, tuple[int, int]] = {
+        "train": (0, train),
+        "validation": (train, validation),
+        "test": (validation, test),
+    }
+    return made_dataset(name, values, columns, sha256, season, targets)
+
+
+def _host(path: Path) -> Dataset:
+    values, columns, sha256 = _read(path)
+    return made_dataset("host counters", values, columns, sha256, 1)
+
+
+def _candles(path: Path) -> Dataset:
+    """Hourly volume and range as logarithms; hours that are missing or copied are interpolated."""
+    values, columns, sha256 = _read(path, "volume", "high", "low")
+    volume, high, low = (values[:, columns.index(name)] for name in ("volume", "high", "low"))
+    # The range in basis points, of which an hour without a trade has none.
+    logs = np.stack([np.log1p(volume), np.log1p(1e4 * np.log(high / low))], axis=1)
+    return made_dataset("hourly volume and range", logs, ("volume", "range"), sha256, DAY)
+
+
+def _shipped() -> Iterator[Dataset]:
+    """Of the series that statsmodels ships those that hold windows: others are shorter than a window and its future."""
+    from statsmodels.datasets import co2, elnino  # noqa: PLC0415 - not everybody has it
+
+    weeks = co2.load_pandas().data["co2"].to_numpy(np.float64)
+    yield made_dataset("carbon dioxide, weekly", _filled(weeks[:, None]), ("co2",), "", 52)
+    months = elnino.load_pandas().data.drop(columns="YEAR").to_numpy(np.float64)
+    yield made_dataset("sea temperature, monthly", months.reshape(-1, 1), ("temperature",), "", 12)
+
+
+def _read(path: Path, *columns: str) -> tuple[Floats, tuple[str, ...], str]:
+    table = read_table(path, TableOptions(columns=columns))
+    (item,) = table.items
+    return _filled(item.values), table.columns, table.sha256
+
+
+def _filled(values: Floats) -> Floats:
+    """Return rows [rows, columns] without gaps: linear between two values, the nearest at the ends."""
+    rows = np.arange(len(values))
+    return np.stack(
+        [
+            np.interp(rows, rows[known], column[known])
+            for column in values.T
+            for known in (~np.isnan(column),)
+        ],
+        axis=1,
+    )  # fmt: skip
+
+
+def made_dataset(
+    name: str,
+    values: Floats,
+    columns: Sequence[str],
+    sha256: str,
+    season: int,
+    targets: Mapping[Split, tuple[int, int]] | None = None,
+) -> Dataset:
+    """Return series [rows, columns] as a data set, divided by share unless ``targets`` says otherwise."""
+    targets = targets or divide_by_share(len(values), VALIDATION_SHARE, TEST_SHARE)
+    mean, deviation = standards(values, columns, targets["train"], name)
+    return Dataset(values, sha256, name, columns, targets, mean, deviation, "", (), season)
