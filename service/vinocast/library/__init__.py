@@ -3,66 +3,44 @@
 from __future__ import annotations
 
 import os
-import sys
-import threading
-import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from vinocast.data.bundled import BUNDLED_GENERAL, bundled_models
 from vinocast.data.frames import Columns, inputs_of, is_frame, window_of
-from vinocast.data.given import Terms, as_array, as_fields, as_inputs
-from vinocast.engine.budget import Budget, Claim
+from vinocast.data.given import Terms, as_array, as_inputs
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
 from vinocast.engine.kinds import ServedModel
 from vinocast.engine.profiles import DEFAULT_PROFILE
-from vinocast.engine.statistics import Statistics
-from vinocast.engine.ticket import Ticket
 from vinocast.engine.tuned import find_profile
-from vinocast.errors import (
-    InvalidRequestError,
-    InvalidShapeError,
-    InvalidValueError,
-    RequestError,
-    ServiceUnreachableError,
-)
+from vinocast.errors import InvalidShapeError, ServiceUnreachableError
 from vinocast.evaluation.backtests import LEVELS
 from vinocast.evaluation.baselines import usual_seasons
 from vinocast.evaluation.history import backtest_values
 from vinocast.forecast.kind import FORECASTER
 from vinocast.forecast.manifest import find_forecaster
 from vinocast.forecast.prepare import step_of
-from vinocast.forecast.streams import NoStreams
-from vinocast.handlers.forecast import forecast
-from vinocast.protocols.json import validate
-from vinocast.protocols.schemas import ForecastRequest
-from vinocast.protocols.series import series_of
+from vinocast.library.asked import Inputs, Window, expected, request_of
+from vinocast.library.one_model import OneModel
 from vinocast.requests import Computed, Forecasted, ForecastedSeries
 from vinocast.results import Forecast
-from vinocast.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Unpack
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from vinocast import requests
     from vinocast.data.given import Frame, OneOfMany
-    from vinocast.dataplane import DataPlane
     from vinocast.engine.in_force import Property
-    from vinocast.engine.lane import Job, LongJob
     from vinocast.evaluation.backtests import Backtest
     from vinocast.forecast.kind import ServedForecaster
     from vinocast.forecast.manifest import ForecasterFolder
 
 Answer = TypeVar("Answer", bound=Computed)
-
-# What is about a service, and not about one model in this process.
-OF_A_SERVICE = ForecastRequest.model_fields.keys() - Terms.__annotations__.keys() - {"targets"}
 
 # What says when the rows are, which windows of a backtest have each for themselves.
 OF_TIMES = ("start", "freq", "timestamp_ms", "step_ms")
@@ -89,7 +67,7 @@ class Forecaster:
         ``general`` loads the model that stands in for it with series and columns of any names.
         """
         engine, manifest = model.loaded(), model.manifest
-        self._plane = _OneModel(model, general)
+        self._plane = OneModel(model, general)
         self._owner = os.getpid()
         self.name: str = model.name
         self.context: int = manifest.context
@@ -130,11 +108,11 @@ class Forecaster:
             window, asked = window_of(window, terms, lambda: self.channels)
         windows = as_array(window, "window")
         if windows.ndim not in (2, 3):
-            raise InvalidShapeError(_expected([self.context, len(self.channels)], windows), "window")
-        request = _request({**asked, "targets": targets}, {"past_values": [[]]})
+            raise InvalidShapeError(expected([self.context, len(self.channels)], windows), "window")
+        request = request_of({**asked, "targets": targets}, {"past_values": [[]]})
         if windows.ndim == 2:
-            return _of_window(self._ask(request, _Window(windows), Forecasted))
-        answers = [self._ask(request, _Window(each), Forecasted) for each in windows]
+            return _of_window(self._ask(request, Window(windows), Forecasted))
+        answers = [self._ask(request, Window(each), Forecasted) for each in windows]
         if not answers:
             raise InvalidShapeError("window: expected one at least, got none", "window")
         return _of_windows(list(map(_of_window, answers)))
@@ -169,8 +147,8 @@ class Forecaster:
             items, asked = inputs_of(inputs, Columns(id_column, time_column, target_column), terms)
         else:
             items = as_inputs(inputs)
-        request = _request(asked, {"inputs": [{}] * len(items)})
-        answer = self._ask(request, _Inputs(items), ForecastedSeries)
+        request = request_of(asked, {"inputs": [{}] * len(items)})
+        answer = self._ask(request, Inputs(items), ForecastedSeries)
         return [
             Forecast(
                 output.points,
@@ -215,7 +193,7 @@ class Forecaster:
             rows, asked = rows[:, None], {"channels": ["series"], **asked}
         if rows.ndim != 2:
             raise InvalidShapeError(f"values: expected [rows] or [rows, channels], got {list(rows.shape)}", "values")
-        request = _request(asked, {"past_values": [[]]})
+        request = request_of(asked, {"past_values": [[]]})
         freq, steps = step_of(request.freq), request.prediction_length or self.horizon
         levels = request.quantile_levels or LEVELS
         asked = {name: value for name, value in asked.items() if name not in OF_TIMES}
@@ -239,9 +217,9 @@ class Forecaster:
         if os.getpid() != self._owner:
             raise ServiceUnreachableError("the model belongs to another process: load one here", unsent=True)
 
-    def _ask(self, request: requests.Forecast, source: _Window | _Inputs, kind: type[Answer]) -> Answer:
+    def _ask(self, request: requests.Forecast, source: Window | Inputs, kind: type[Answer]) -> Answer:
         """Put what was given in its place, and compute."""
-        if isinstance(source, _Window):
+        if isinstance(source, Window):
             request.source = source
         else:
             request.series = source
@@ -281,125 +259,6 @@ def load(
 
     general = None if model is not None else lambda: served(find_forecaster(BUNDLED_GENERAL, bundled_models()))
     return Forecaster(served(folder), general)
-
-
-class _OneModel:
-    """What the handler of forecasts asks of a data plane, where there is one model or two, and who asks computes.
-
-    Attributes:
-        lane, repository: this itself.
-        max_missing_share: as services have it, unless a setting says otherwise.
-        queue_rows: nothing waits here.
-        streams: none.
-    """
-
-    max_missing_share = Settings.max_missing_share
-    queue_rows = sys.maxsize
-
-    def __init__(self, model: ServedForecaster, general: Callable[[], ServedForecaster] | None) -> None:
-        self._model = model
-        self._load_general = general
-        self._general: ServedForecaster | None = None
-        self._lock = threading.Lock()
-        self.repository = self.lane = self
-        self.streams = NoStreams()
-
-    def find(
-        self,
-        kind: object,  # noqa: ARG002 - the signature of a repository
-        name: str | None,  # noqa: ARG002 - the same
-        *,
-        general: bool = False,
-    ) -> ServedForecaster:
-        if not general or self._load_general is None:
-            return self._model
-        with self._lock:
-            if self._general is None:
-                self._general = self._load_general()
-        return self._general
-
-    def submit(self, job: Job) -> None:
-        job.run([job])
-
-    def submit_long(self, job: LongJob) -> None:
-        while not job.run_part():
-            pass
-
-    def answer(self, request: requests.Forecast) -> object:
-        """Return what is answered, or raise what is refused."""
-        outcome: list[object] = []
-        # Of its own, as several threads may ask: nobody adds them up.
-        ticket = Ticket("forecast", outcome.append, Statistics(["forecast"]), Claim(Budget(sys.maxsize)), patient=True)
-        forecast(cast("DataPlane", self), request, ticket)
-        (answer,) = outcome
-        if isinstance(answer, RequestError):
-            raise answer
-        return answer
-
-
-@dataclass(slots=True)
-class _Window:
-    """An array as a request's window."""
-
-    field: ClassVar[str] = "window"
-    values: NDArray[np.float32]
-
-    def window(self, context: int, channels: int, *, fewer: bool = False, gaps: bool = False) -> NDArray[np.float32]:
-        """Return [context, channels]; see ``requests.WindowSource``."""
-        rows, columns = self.values.shape
-        if columns != channels or not (rows == context or (fewer and 1 <= rows <= context)):
-            raise InvalidShapeError(_expected([context, channels], self.values), "window")
-        _check(self.values, "window", gaps=gaps)
-        return self.values
-
-
-class _Inputs:
-    """Arrays as a request's series; see ``requests.SeriesSource``."""
-
-    nbytes = 0
-
-    def __init__(self, items: Sequence[Mapping[str, Any]]) -> None:
-        self._items = items
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    @staticmethod
-    def path(index: int) -> str:
-        """Return the path of the numbers of one."""
-        return f"inputs[{index}].target"
-
-    def read(self, *, gaps: bool = False) -> Iterator[requests.Series]:
-        """Return the series."""
-        for index, item in enumerate(self._items):
-            series = series_of(item, f"inputs[{index}]", gaps=gaps)
-            if not len(series.values):
-                raise InvalidShapeError(f"{self.path(index)}: expected one number at least, got none", self.path(index))
-            _check(series.values, self.path(index), gaps=gaps)
-            yield series
-
-
-def _request(terms: Mapping[str, Any], place: Mapping[str, Any]) -> requests.Forecast:
-    """Return what is asked, as the schema of requests has it, with something in the place of what is forecast."""
-    fields = as_fields(terms)
-    if strangers := fields.keys() & OF_A_SERVICE:
-        name = min(strangers)
-        raise InvalidRequestError(f"{name}: expected none of a model in this process", name)
-    request: requests.Forecast = validate(ForecastRequest, {**fields, **place}).ask(b"", time.monotonic())
-    return request
-
-
-def _expected(shape: list[int], values: NDArray[np.float32]) -> str:
-    return f"window: expected {shape} or [n, …] of it, got {list(values.shape)}"
-
-
-def _check(values: NDArray[np.float32], path: str, *, gaps: bool) -> None:
-    """Raise InvalidValueError for the first value that is infinite, or missing where none may be."""
-    wrong = np.isinf(values) if gaps else ~np.isfinite(values)
-    if wrong.any():
-        place = tuple(np.argwhere(wrong)[0].tolist())
-        path += "".join(f"[{index}]" for index in place)
-        raise InvalidValueError(f"{path}: expected a finite number within float32, got {values[place]}", path)
 
 
 def _of_window(answer: Forecasted) -> Forecast:
