@@ -77,7 +77,7 @@ class Backtest:
 
 
 @dataclass(frozen=True)
-class Windows:
+class Tested:
     """What was forecast, and what came.
 
     Attributes:
@@ -94,7 +94,7 @@ class Windows:
 
 
 def score_windows(
-    model: str, windows: Windows, columns: Sequence[str], deviations: Floats, season: int, levels: Sequence[float]
+    model: str, windows: Tested, columns: Sequence[str], deviations: Floats, season: int, levels: Sequence[float]
 ) -> Backtest:
     """Score a model's forecasts, and those of baselines from the same histories.
 

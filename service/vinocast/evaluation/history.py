@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vinocast.errors import InvalidRequestError, InvalidShapeError
-from vinocast.evaluation.backtests import Backtest, Windows, score_windows
+from vinocast.evaluation.backtests import Backtest, Tested, score_windows
 from vinocast.evaluation.baselines import find_season
 from vinocast.forecast.prepare import fill_gaps, pad_front
 
@@ -74,7 +74,7 @@ def backtest_values(
         return np.ascontiguousarray(np.moveaxis(np.array(arrays, np.float64), -1, 0)[:, None])
 
     history = by_column([pad_front(past, context) if len(past) < context else past for past in histories])
-    scored = Windows(
+    scored = Tested(
         by_column([values[stop : stop + steps] for stop in stops]),
         history,
         by_column([each.predictions for each in made]),

@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 
 from vinocast.errors import SetupError, printable
-from vinocast.evaluation.backtests import Backtest, Windows, score_windows
+from vinocast.evaluation.backtests import Backtest, Tested, score_windows
 from vinocast.evaluation.baselines import find_season, usual_seasons
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def run(
     if season is None:
         season = find_season(history[:, :, 0], () if table.counted else usual_seasons(table.frequency))
     before = np.concatenate([item.values[:stop] for item, stop in stops[::windows]])
-    scored = Windows(actual, history, points, quantiles)
+    scored = Tested(actual, history, points, quantiles)
     return score_windows(forecaster.name, scored, table.columns, np.nanstd(before, axis=0), season, levels)
 
 

@@ -190,7 +190,7 @@ class Forecaster:
             values, asked = window_of(values, terms, lambda: self.channels)
         rows = as_array(values, "values")
         if rows.ndim == 1:
-            rows, asked = rows[:, None], {"channels": ["series"], **asked}
+            rows, asked = rows[:, None], {**asked, "channels": asked.get("channels") or ["series"]}
         if rows.ndim != 2:
             raise InvalidShapeError(f"values: expected [rows] or [rows, channels], got {list(rows.shape)}", "values")
         request = request_of(asked, {"past_values": [[]]})
