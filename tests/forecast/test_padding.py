@@ -29,7 +29,8 @@ def test_quantiles_go_by_the_points_that_are_known() -> None:
         few = service.ask(rows(known, targets=[5, 2], **wanted))
         # A whole one beside it, whose own deviation counts.
         long = np.tile(known[:, 0], 20)
-        inputs = service.ask({"inputs": [{"target": known[:, 0].tolist()}, {"target": long.tolist()}], **wanted})
+        series = [{"target": known[:, 0].tolist()}, {"target": long.tolist()}]
+        inputs = service.ask({"inputs": series, "model": MODEL, **wanted})
     assert window["padded"] == 472
     points = np.array(window["predictions"], np.float32)
     assert np.allclose(points, whole["predictions"], atol=1e-5)
