@@ -70,6 +70,11 @@ def uncapped() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in ISA_CAP_VARIABLES}
 
 
+def all_shapes(models: Sequence[dict[str, Any]]) -> bool:
+    """Whether both forecasters that come with the package have compiled all of their shapes, as ``ping`` tells."""
+    return [len(model["batch_sizes"]) for model in models].count(7) == 2
+
+
 def wait_until(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
     limit = time.monotonic() + patience
     while not condition():

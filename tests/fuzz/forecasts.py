@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import vinocast
 from numpy.typing import NDArray
 from support import MODEL, MODELS
+from vinocast.data.bundled import BUNDLED_GENERAL
 
 # Of requests that are computed together, or by kernels of another instruction set: relative to the largest value of a
 # series, or to the least deviation that the model takes one for. A forecast that is fed back errs by more each time.
@@ -24,6 +26,7 @@ class Forecasts:
 
     def __init__(self) -> None:
         self._model = vinocast.load(MODEL)
+        self._general = vinocast.load(BUNDLED_GENERAL)  # of as long a context and horizon
         with np.load(MODELS / MODEL / "quantiles.npz") as table:
             self._levels, self._channels, self._others = (table[name] for name in ("levels", "channels", "others"))
         self._kept: dict[bytes, Numbers] = {}
@@ -83,11 +86,13 @@ class Forecasts:
         places = np.arange(series.shape[1])
         for each, gap in zip(series, gaps, strict=True):
             each[gap] = np.interp(places[gap], places[~gap], each[~gap])
+        columns = "inputs" in fields or "channels" in fields
+        general = fields.get("model", BUNDLED_GENERAL if columns else MODEL) == BUNDLED_GENERAL
         deviations = np.sqrt(series.var(axis=1) + LEAST_VARIANCE)
         scale = max(np.abs(series).max(), LEAST_VARIANCE**0.5)
         missing = context - series.shape[1]
         series = np.concatenate((series.mean(axis=1, keepdims=True).repeat(missing, axis=1), series), axis=1)
-        right = self._points(series.astype(np.float32), steps)
+        right = self._points(series.astype(np.float32), steps, general=general)
         tolerance = scale * (TOLERANCE if steps <= horizon else FED_BACK)
         if not _near(output["predictions"], right, tolerance, flat=flat):
             return "another forecast than the model's own"
@@ -95,21 +100,29 @@ class Forecasts:
         if list(output.get("quantiles", {})) != [_name(abs(level)) for level in levels]:
             return "quantiles of other levels"
         before = None
+        own: Mapping[float, Numbers] = {}
+        if general and levels:
+            window = series.T.astype(np.float32)
+            own = self._general.forecast(window, channels=_names(window), quantile_levels=levels).quantiles
         for level in levels:
-            table = self._others[None] if known is None else self._channels[known]
-            residuals = np.array([[np.interp(level, self._levels, row) for row in each] for each in table])
             made = output["quantiles"][_name(abs(level))]
-            spread = tolerance + 1e-5 * deviations.max() * (1 + np.abs(residuals).max())
-            if not _near(made, right + deviations[:, None] * residuals[:, :steps], spread, flat=flat):
-                return f"other quantiles at {level} than the table's"
+            if general:
+                wanted, spread = own[level].T[:, :steps], tolerance
+            else:
+                table = self._others[None] if known is None else self._channels[known]
+                residuals = np.array([[np.interp(level, self._levels, row) for row in each] for each in table])
+                wanted = right + deviations[:, None] * residuals[:, :steps]
+                spread = tolerance + 1e-5 * deviations.max() * (1 + np.abs(residuals).max())
+            if not _near(made, wanted, spread, flat=flat):
+                return f"other quantiles at {level} than the model's"
             if before is not None and (np.array(made, np.float32) < np.array(before, np.float32)).any():
                 return "quantiles that fall with the level"
             before = made
         return _times_fault(fields, output.get("timestamps"), start, points, steps)
 
-    def _points(self, series: Numbers, steps: int) -> Numbers:
+    def _points(self, series: Numbers, steps: int, *, general: bool) -> Numbers:
         """Return the model's own forecasts [n, steps] of series [n, context]."""
-        key = series.tobytes() + b"%d" % steps
+        key = series.tobytes() + b"%d %d" % (steps, general)
         if key not in self._kept:
             width, made = len(self._model.channels), []
             for first in range(0, len(series), width):
@@ -119,7 +132,11 @@ class Forecasts:
                 points = np.empty((0, width), np.float32)
                 while len(points) < steps:
                     whole = np.concatenate((window, points))[-len(window) :]
-                    points = np.concatenate((points, np.asarray(self._model.forecast(whole))))
+                    if general:
+                        answer = self._general.forecast(whole, channels=_names(whole))
+                    else:
+                        answer = self._model.forecast(whole)
+                    points = np.concatenate((points, np.asarray(answer)))
                 made.append(points[:steps, : len(part)].T)
             self._kept[key] = np.concatenate(made)
         return self._kept[key]
@@ -129,6 +146,11 @@ def _near(answer: Any, right: Numbers, tolerance: float, *, flat: bool) -> bool:
     array = np.array(answer, np.float64)
     wanted = right[0] if flat else right.T
     return array.shape == wanted.shape and bool(np.abs(array - wanted).max() <= tolerance)
+
+
+def _names(window: Numbers) -> list[str]:
+    """Return a name for each column."""
+    return [f"column {place}" for place in range(window.shape[1])]
 
 
 def _name(level: float) -> str:

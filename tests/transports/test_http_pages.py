@@ -23,6 +23,7 @@ from support import (
     HttpService,
     Reply,
     StdioService,
+    all_shapes,
     change_manifest,
     copy_model,
     error_of,
@@ -184,7 +185,7 @@ def unread(service: HttpService, path: str, times: int) -> socket.socket:
 def test_readers_who_do_not_read_the_pages_leave_descriptors_and_memory_to_others() -> None:
     few_files = ("bash", "-c", 'ulimit -n 256; exec "$0" "$@"', VINOCAST)
     with HttpService(program=few_files) as service, ExitStack() as open_ones:
-        wait_until(lambda: len(httpx.get(f"{service.url}/readyz").json()["models"][0]["batch_sizes"]) == 7, "loaded")
+        wait_until(lambda: all_shapes(httpx.get(f"{service.url}/readyz").json()["models"]), "loaded")
         assert httpx.get(f"{service.url}{LARGEST}").status_code == 200
         before = service.resident_mb
         readers = [open_ones.enter_context(unread(service, LARGEST, 5)) for _ in range(200)]

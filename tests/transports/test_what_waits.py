@@ -17,7 +17,18 @@ import httpx
 import numpy as np
 import orjson
 import pytest
-from support import PATIENCE, ROOT, Gate, HttpService, StdioService, error_of, in_threads, packed, wait_until
+from support import (
+    PATIENCE,
+    ROOT,
+    Gate,
+    HttpService,
+    StdioService,
+    all_shapes,
+    error_of,
+    in_threads,
+    packed,
+    wait_until,
+)
 from vinocast.dataplane import DataPlane
 from vinocast.ops import OPS
 from vinocast.settings import HttpSettings
@@ -55,7 +66,7 @@ def answer(connection: socket.socket) -> tuple[int, dict[str, object]]:
 
 def loaded(service: HttpService) -> None:
     """Wait until all that a service loads is there: what it takes from then on is what clients make it take."""
-    wait_until(lambda: len(httpx.get(f"{service.url}/readyz").json()["models"][0]["batch_sizes"]) == 7, "loaded")
+    wait_until(lambda: all_shapes(httpx.get(f"{service.url}/readyz").json()["models"]), "loaded")
 
 
 @pytest.mark.slow
