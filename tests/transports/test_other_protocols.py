@@ -30,6 +30,7 @@ from support import (
     HttpService,
     wait_until,
 )
+from vinocast.data.bundled import BUNDLED_GENERAL
 
 DOCUMENT = ROOT / "docs" / "other-protocols.md"
 
@@ -118,7 +119,7 @@ def test_who_may_ask_is_decided_in_front_of_these_routes_too(tmp_path: Path) -> 
         known = {"Authorization": f"Bearer {TOKEN}"}
         assert client.get("/ping").status_code == client.head("/ping").status_code == 200
         assert client.get("/v1/timeseries/models").status_code == 401
-        assert client.get("/v1/timeseries/models", headers=known).json() == [MODEL]
+        assert client.get("/v1/timeseries/models", headers=known).json() == [MODEL, BUNDLED_GENERAL]
         for path, body in requests.items():
             for headers, status in (
                 ({}, 401),
