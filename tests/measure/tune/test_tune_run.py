@@ -62,11 +62,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tuned(home: Path, data: Path, run_vinocast: RunVinocast) -> subprocess.CompletedProcess[str]:
-    """A run on one core, which halves what there is to try."""
+    """A run of one model on one core, which halves what there is to try."""
     env = uncapped() | {"XDG_STATE_HOME": str(home)}
-    return run_vinocast(
-        "tune", "--rounds", "1", "--data", data, env=env, preexec_fn=on_one_core, timeout=PATIENCE_WITH_NNCF
-    )
+    models = copy_model(home / "models").parent
+    options: list[str | Path] = ["--rounds", "1", "--data", data, "--models", models]
+    return run_vinocast("tune", *options, env=env, preexec_fn=on_one_core, timeout=PATIENCE_WITH_NNCF)
 
 
 @pytest.fixture
@@ -91,12 +91,11 @@ def profile_file(**tuned: Any) -> TunedFile:
 
 
 def ping(*options: str | Path, **more: Any) -> dict[str, Any]:
-    """What the only forecaster says of itself under the profile."""
+    """What the default forecaster says of itself under the profile."""
     with StdioService("--profile", "tuned", *options, **more) as service:
         answer = service.ask({"op": "ping"})
     assert answer["profile"] == "tuned"
-    (model,) = (model for model in answer["models"] if model["kind"] == "forecaster")
-    return dict(model)
+    return dict(answer["models"][0])
 
 
 def test_the_table_has_every_variant_and_says_which_is_chosen(tuned: subprocess.CompletedProcess[str]) -> None:
