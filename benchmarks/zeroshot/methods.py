@@ -66,9 +66,8 @@ class Naive:
         """See ``Method``; with fewer points than a season the last value."""
         season = data.season if pasts.shape[-1] >= data.season else 1
         repeat = partial(seasonal_naive, season=season)
-        return Answer(
-            repeat(pasts, HORIZON), residual_quantiles(repeat, pasts, HORIZON, LEVELS, least=max(2, season))
-        )  # fmt: skip
+        quantiles = residual_quantiles(repeat, pasts, HORIZON, LEVELS, least=max(2, season))
+        return Answer(repeat(pasts, HORIZON), quantiles)
 
 
 class Ridge:
@@ -136,7 +135,7 @@ class Fracast:
     def fit(self, data: Dataset) -> None:
         """Nothing is learned."""
 
-    def forecast(self, data: Dataset, pasts: Array) -> Answer:  # noqa: ARG002 - the signature of a method
+    def forecast(self, data: Dataset, pasts: Array) -> Answer:  # noqa: ARG002 - the signature of Method
         """See ``Method``."""
         series = pasts.reshape(-1, pasts.shape[-1])
         parts = [series[start : start + FRACAST_SERIES] for start in range(0, len(series), FRACAST_SERIES)]

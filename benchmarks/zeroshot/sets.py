@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from vinocast.data import etth1
 from vinocast.data.series import bundled_series
 from vinocast.data.splits import TEST_SHARE, VALIDATION_SHARE, Dataset, Split, divide_by_share, standards
 from vinocast.data.tables.read import read_table
@@ -20,8 +21,6 @@ from vinocast.errors import SetupError
 
 Floats = NDArray[np.float64]
 DAY = 24
-# Rows of 12, 4 and 4 months of 30 days, as all who publish figures of these files divide them.
-MONTHS = (12, 16, 20)
 ETT = {"ETTh1": DAY, "ETTh2": DAY, "ETTm1": 4 * DAY}
 CANDLES = "BTCUSD_1h.csv"
 
@@ -64,14 +63,12 @@ def _find(folders: Sequence[Path], name: str) -> Path | None:
 
 def _ett(path: Path, name: str, season: int) -> Dataset:
     values, columns, sha256 = _read(path)
-    train, validation, test = (months * 30 * season for months in MONTHS)
-    if len(values) < test:
-        raise SetupError(f"{path}: expected {test} rows at least, got {len(values)}")
-    targets: dict[Split, tuple[int, int]] = {
-        "train": (0, train),
-        "validation": (train, validation),
-        "test": (validation, test),
+    # Whoever publishes figures of these files divides them alike, whatever their steps.
+    targets = {
+        split: (first * season // DAY, stop * season // DAY) for split, (first, stop) in etth1.TARGET_ROWS.items()
     }
+    if len(values) < targets["test"][1]:
+        raise SetupError(f"{path}: expected {targets['test'][1]} rows at least, got {len(values)}")
     return made_dataset(name, values, columns, sha256, season, targets)
 
 

@@ -194,7 +194,7 @@ class ForecastEngine:
         self,
         levels: Sequence[float],
         forecast: NDArray[np.float32],
-        scales: NDArray[np.float32],
+        scales: NDArray[np.float32] | None,
         channels: Sequence[int] | None,
     ) -> NDArray[np.float32]:
         """Return quantiles of forecasts that this model has made, float32 [levels, steps, n], monotone in the level.
@@ -203,7 +203,7 @@ class ForecastEngine:
             levels: each in 0..1, ascending; what 0 and 1 give is said at ``QuantileTable.quantiles``.
             forecast: float32 [steps, n], at most the horizon's steps; whole, [levels, steps, n], of a model that has
                 quantiles of its own.
-            scales: float32 [n], the ``deviations`` of the contexts.
+            scales: float32 [n], the ``deviations`` of the contexts; None will do for a whole forecast.
             channels: a channel's index for each of n; None for series that the model does not know.
 
         Raises:

@@ -100,7 +100,7 @@ class ForecastJob:
 
     def succeed(self, forecast: NDArray[np.float32], inference_seconds: float, queue_seconds: float) -> None:
         """Answer with a forecast [steps or more, targets], perhaps whole, unless it came out beyond float32."""
-        points = forecast[: self.steps] if forecast.ndim == 2 else self.model.loaded().points(forecast)[: self.steps]
+        points = self.model.loaded().points(forecast)[: self.steps]
         if not np.isfinite(points).all():
             self.fail(InvalidValueError("the window's values spread too far for a forecast in float32", "past_values"))
             return
@@ -133,14 +133,16 @@ class ForecastJob:
     ) -> tuple[dict[float, NDArray[np.float32]] | None, QuantilesFrom | None]:
         """Return the quantiles that are wanted and whose they are; have a stream's whole forecast wait for outcomes."""
         engine = self.model.loaded()
-        # Padding never moves, and would have a band be too narrow.
-        scales = deviations(self.window[self.padded :].T[list(self.targets)], engine.manifest.minimum_variance)
+        scales = None
+        if forecast.ndim == 2 or self.expected is not None:  # the model's own quantiles are in the units of the series
+            # Padding never moves, and would have a band be too narrow.
+            scales = deviations(self.window[self.padded :].T[list(self.targets)], engine.manifest.minimum_variance)
         made, made_from = None, None
         if self.levels is not None:
             made = engine.quantiles(self.levels, forecast[..., : self.steps, :], scales, self.known)
-            if self.expected is not None:
+        if self.expected is not None and scales is not None:
+            if self.levels is not None and made is not None:
                 made_from = self.expected.improve(made, self.levels, points, scales, self.targets)
-        if self.expected is not None:
             self.expected.remember(engine.points(forecast)[: engine.manifest.horizon], scales, self.targets)
         return None if made is None or self.levels is None else dict(zip(self.levels, made, strict=True)), made_from
 

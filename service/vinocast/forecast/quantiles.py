@@ -75,7 +75,7 @@ class QuantileTable:
         self,
         levels: Sequence[float],
         forecast: NDArray[np.float32],
-        scales: NDArray[np.float32],
+        scales: NDArray[np.float32] | None,
         channels: Sequence[int] | None,
     ) -> NDArray[np.float32]:
         """Return the quantiles of forecasts, float32 [levels, steps, n], ascending along ascending levels.
@@ -85,7 +85,7 @@ class QuantileTable:
                 and the largest that calibration saw, which is no bound of what may come.
             forecast: float32 [steps, n], the points of n series, at most as many steps as the table has; or, of
                 places, [levels of the model, steps, n], the quantiles that it answered.
-            scales: float32 [n], :func:`deviations` of their contexts.
+            scales: float32 [n], :func:`deviations` of their contexts; places need none.
             channels: the index of each series' channel; None for series that the model does not know.
 
         Raises:
@@ -96,7 +96,7 @@ class QuantileTable:
         entries = (self._kept if values <= KEPT_VALUES else self.entries)(tuple(levels), picked)
         entries = entries[:, : forecast.shape[-2]]
         with np.errstate(over="ignore", invalid="ignore"):
-            if forecast.ndim == 3:
+            if forecast.ndim == 3 or scales is None:
                 quantiles = at_places(forecast, entries)
             else:
                 # A scale for each point, as numpy takes its time over rows as short as a window's.

@@ -194,14 +194,19 @@ class SeriesJob:
             raise InvalidValueError(f"{path}: its values spread too far for a forecast in float32", path)
         made = None
         if levels is not None:
-            least = engine.manifest.minimum_variance
-            scales = deviations(self._columns.T[part], least)
-            for place, output in enumerate(self._outputs[part]):
-                if output.padded:
-                    scales[place] = deviations(self._columns[output.padded :, self._finished + place], least)
+            # The model's own quantiles are in the units of the series.
+            scales = self._scales(part, engine.manifest.minimum_variance) if forecast.ndim == 2 else None
             made = engine.quantiles(levels, forecast[..., part], scales, None).transpose(2, 0, 1).copy()
         for place, output in enumerate(self._outputs[part]):
             output.points = points[self._finished + place]
             if levels is not None and made is not None:
                 output.quantiles = dict(zip(levels, made[place], strict=True))
         self._finished = stop
+
+    def _scales(self, part: slice, minimum_variance: float) -> NDArray[np.float32]:
+        """Return the deviations of some series, but for what was padded."""
+        scales = deviations(self._columns.T[part], minimum_variance)
+        for place, output in enumerate(self._outputs[part], part.start):
+            if output.padded:
+                scales[place - part.start] = deviations(self._columns[output.padded :, place], minimum_variance)
+        return scales
