@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import vinocast
 from numpy.typing import NDArray
 from support import change_manifest, copy_model, fix_hashes
 from vinocast.data.times.moment import read_moment
@@ -54,3 +58,29 @@ def write_long(path: Path, values: NDArray[np.float64]) -> None:
     lines = [f"item {n},{time},{value}" for n, column in enumerate(values.T)
              for time, value in zip(times, column, strict=True)]  # fmt: skip
     path.write_text("\n".join(["item_id,timestamp,target", *lines, ""]))
+
+
+def rows_of(text: str) -> tuple[list[str], list[list[str]]]:
+    header, *rows = csv.reader(io.StringIO(text))
+    return header, rows
+
+
+def numbers(rows: list[list[str]], first: int = 1) -> NDArray[np.float32]:
+    return np.array([row[first:] for row in rows], np.float32)
+
+
+def expected(model: vinocast.Forecaster, series: NDArray[np.float64]) -> NDArray[np.float32]:
+    """What the model says of series [steps, n], by the seven columns of its windows: [96, n]."""
+    window = series[-512:].astype(np.float32)
+    columns = []
+    for start in range(0, window.shape[1], 7):
+        seven = np.zeros((512, 7), np.float32)
+        part = window[:, start : start + 7]
+        seven[:, : part.shape[1]] = part
+        columns.append(np.asarray(model.forecast(seven))[:, : part.shape[1]])
+    return np.concatenate(columns, axis=1)
+
+
+def close(got: NDArray[Any], want: NDArray[Any], series: NDArray[np.float64]) -> bool:
+    """Whether forecasts are the same but for rounding, which differs by the size of a batch."""
+    return got.shape == want.shape and bool((abs(got - want) <= 1e-4 * series[-512:].std(axis=0)).all())

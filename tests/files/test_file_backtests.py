@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 import pytest
 import vinocast
-from file_support import TABLE, walk, write_long, write_models, write_wide
+from file_support import TABLE, walk, write_long, write_wide
 from numpy.typing import NDArray
 from papers import diebold_mariano
 from support import RunVinocast
@@ -17,11 +17,6 @@ from vinocast.forecast.quantiles import deviations
 
 STEPS, WINDOWS, SEASON = 10, 3, 24
 LEVELS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_models(tmp_path_factory.mktemp("models"))
 
 
 def seasonal(steps: int, columns: int) -> NDArray[np.float64]:

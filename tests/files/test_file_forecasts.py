@@ -1,26 +1,20 @@
-"""``vinocast forecast`` as its users run it: files as they have them, what is said of them, what comes out."""
+"""``vinocast forecast`` as its users run it: files as they have them, and what is said of them."""
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import orjson
-import pyarrow
 import pytest
 import vinocast
-from file_support import TABLE, walk, write_long, write_models, write_wide
+from file_support import TABLE, close, expected, numbers, rows_of, walk, write_long, write_wide
 from forecast_toys import RESIDUALS, linear, make_linear
-from numpy.typing import NDArray
-from PIL import Image
-from pyarrow import parquet
 from support import CHANNELS, MODELS, ROOT, SHARED_DATA, VINOCAST, RunVinocast
 from vinocast.data.bundled import BUNDLED_GENERAL
 from vinocast.data.times.moment import read_moment
@@ -28,42 +22,6 @@ from vinocast.data.times.steps import read_frequency
 from vinocast.forecast.quantiles import deviations
 
 HOST = ROOT / "examples" / "host.csv"
-
-
-@pytest.fixture(scope="module")
-def model() -> vinocast.Forecaster:
-    return vinocast.load(BUNDLED_GENERAL)
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_models(tmp_path_factory.mktemp("models"))
-
-
-def rows_of(text: str) -> tuple[list[str], list[list[str]]]:
-    header, *rows = csv.reader(io.StringIO(text))
-    return header, rows
-
-
-def numbers(rows: list[list[str]], first: int = 1) -> NDArray[np.float32]:
-    return np.array([row[first:] for row in rows], np.float32)
-
-
-def expected(model: vinocast.Forecaster, series: NDArray[np.float64]) -> NDArray[np.float32]:
-    """What the model says of series [steps, n], by the seven columns of its windows: [96, n]."""
-    window = series[-512:].astype(np.float32)
-    columns = []
-    for start in range(0, window.shape[1], 7):
-        seven = np.zeros((512, 7), np.float32)
-        part = window[:, start : start + 7]
-        seven[:, : part.shape[1]] = part
-        columns.append(np.asarray(model.forecast(seven))[:, : part.shape[1]])
-    return np.concatenate(columns, axis=1)
-
-
-def close(got: NDArray[Any], want: NDArray[Any], series: NDArray[np.float64]) -> bool:
-    """Whether forecasts are the same but for rounding, which differs by the size of a batch."""
-    return got.shape == want.shape and bool((abs(got - want) <= 1e-4 * series[-512:].std(axis=0)).all())
 
 
 def test_a_wide_table_is_forecast_column_by_column(
@@ -263,79 +221,6 @@ def test_quantiles_are_those_of_the_models_table(run_vinocast: RunVinocast, mode
     assert "--quantiles: model plain has no table of residuals; make one with 'vinocast calibrate'" in refused.stderr
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (["--output", "mine.csv"], "--output mine.csv is FILE itself"),
-        (["--output", "./mine.csv", "--format", "csv"], "--output mine.csv is FILE itself"),
-        (["--plot", "link.html"], "--plot link.html is FILE itself"),
-        (["--output", "x.html", "--format", "json", "--plot", "x.html"], "--plot x.html is --output itself"),
-    ],
-)
-def test_what_is_read_is_never_written_over(
-    run_vinocast: RunVinocast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_long(tmp_path / "mine.csv", walk(520, 1))
-    (tmp_path / "link.html").symlink_to("mine.csv")
-    before = (tmp_path / "mine.csv").read_bytes()
-    done = run_vinocast("forecast", "mine.csv", *options)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert said in done.stderr
-    assert (tmp_path / "mine.csv").read_bytes() == before
-
-
-def test_every_form_of_output_says_the_same(run_vinocast: RunVinocast, models: Path, tmp_path: Path) -> None:
-    write_long(tmp_path / "long.csv", walk(520, 3))
-    options = ["--models", models, "--default-model", "sure", "--quantiles", "0.1,0.9", "--prediction-length", "5"]
-    common = ["forecast", tmp_path / "long.csv", *options]
-    for suffix in ("csv", "json", "parquet"):
-        done = run_vinocast(*common, "--output", tmp_path / f"out.{suffix}")
-        assert (done.returncode, done.stdout) == (0, "")
-    header, rows = rows_of((tmp_path / "out.csv").read_text())
-    assert header == ["item_id", "timestamp", "target", "target_0.1", "target_0.9"]
-    read = parquet.read_table(tmp_path / "out.parquet")
-    assert read.column_names == header
-    assert read.schema.field("timestamp").type == pyarrow.timestamp("ns")
-    outputs = orjson.loads((tmp_path / "out.json").read_bytes())["outputs"]
-    assert [output["item_id"] for output in outputs] == ["item 0", "item 1", "item 2"]
-    for place, row in enumerate(rows):
-        output, step = outputs[place // 5], place % 5
-        typed = [read[name][place].as_py() for name in header]
-        assert [typed[0], str(typed[1])[:10]] == row[:2] == [output["item_id"], output["timestamps"][step]]
-        of_json = [output["predictions"][step], *(output["quantiles"][level][step] for level in ("0.1", "0.9"))]
-        assert np.array(row[2:], np.float32).tolist() == typed[2:] == np.array(of_json, np.float32).tolist()
-
-
-def test_json_of_a_wide_table_is_as_the_service_answers(
-    run_vinocast: RunVinocast, models: Path, tmp_path: Path
-) -> None:
-    write_wide(tmp_path / "wide.csv", walk(520, 3))
-    options = ["--models", models, "--default-model", "sure", "--quantiles", "0.1,0.9", "--prediction-length", "5"]
-    done = run_vinocast("forecast", tmp_path / "wide.csv", *options, "--format", "json")
-    assert done.returncode == 0, done.stderr
-    answer = orjson.loads(done.stdout)
-    made = np.concatenate([answer["predictions"], *(answer["quantiles"][level] for level in ("0.1", "0.9"))], axis=1)
-    _, rows = rows_of(run_vinocast("forecast", tmp_path / "wide.csv", *options).stdout)
-    np.testing.assert_array_equal(made.astype(np.float32), numbers(rows))
-
-
-def test_parquet_comes_back_as_it_went(run_vinocast: RunVinocast, tmp_path: Path) -> None:
-    values = walk(520, 2)
-    write_wide(tmp_path / "mine.csv", values)
-    times = read_moment("2024-03-01T00:00:00").after(read_frequency("h"), 0, 520)
-    moments = pyarrow.array(np.array(times, "datetime64[ns]"), pyarrow.timestamp("ns", "UTC"))
-    parquet.write_table(
-        pyarrow.table({"date": moments, "c0": values[:, 0], "c1": values[:, 1]}), tmp_path / "mine.parquet"
-    )
-    done = run_vinocast("forecast", tmp_path / "mine.parquet", "--output", tmp_path / "out.parquet")
-    assert done.returncode == 0, done.stderr
-    read = parquet.read_table(tmp_path / "out.parquet")
-    assert read["date"][0].as_py().isoformat() == "2024-03-22T16:00:00+00:00"
-    plain = numbers(rows_of(run_vinocast("forecast", tmp_path / "mine.csv").stdout)[1])
-    np.testing.assert_array_equal(np.stack([read["c0"], read["c1"]], axis=1), plain)
-
-
 def test_standard_input_is_a_file(run_vinocast: RunVinocast, tmp_path: Path) -> None:
     write_wide(tmp_path / "mine.csv", walk(600))
     named = run_vinocast("forecast", tmp_path / "mine.csv")
@@ -384,29 +269,6 @@ def test_options_are_variables(run_vinocast: RunVinocast) -> None:
     header, rows = rows_of(done.stdout)
     assert header == ["second", "runnable", "memory_used_mib"]
     assert [row[0] for row in rows] == ["3600", "3601", "3602"]
-
-
-def test_a_picture_has_each_series_with_its_history(run_vinocast: RunVinocast, models: Path, tmp_path: Path) -> None:
-    values = walk(520, 2)
-    write_wide(tmp_path / "mine.csv", values)
-    options = ["--models", models, "--default-model", "sure", "--prediction-length", "24"]
-    for suffix in ("html", "png"):
-        done = run_vinocast("forecast", tmp_path / "mine.csv", *options, "--plot", tmp_path / f"out.{suffix}")
-        assert done.returncode == 0, done.stderr
-        # The bands of the picture are no quantiles that were asked for.
-        assert rows_of(done.stdout)[0] == ["date", "c0", "c1"]
-    page = (tmp_path / "out.html").read_text()
-    drawn = re.search(r"Plotly\.newPlot\(\s*\"[^\"]+\",\s*(\[.*?\]),\s*\{", page, re.DOTALL)
-    assert drawn
-    traces = orjson.loads(drawn[1])
-    named = [trace["name"] for trace in traces]
-    assert named.count("history") == named.count("forecast") == 2
-    assert named.count("0.1 to 0.9") == 2
-    assert "<script src" not in page
-    with Image.open(tmp_path / "out.png") as image:
-        image.load()
-        colours = {colour for _, colour in image.convert("RGB").getcolors(1 << 24) or ()}
-        assert {(0x6E, 0x6E, 0x6E), (0x1F, 0x77, 0xB4)} <= colours
 
 
 def test_it_imports_no_web_framework_and_no_torch(tmp_path: Path) -> None:
@@ -464,22 +326,6 @@ def test_a_model_of_either_layout_is_asked_as_it_is(
         assert done.returncode == 1
         assert "model linear forecasts its channels together, and only a, b, c; " in done.stderr
         assert done.stderr.endswith("mine.csv has c0, c1, c2\n")
-
-
-def test_names_of_any_kind_are_drawn_and_written(run_vinocast: RunVinocast, models: Path, tmp_path: Path) -> None:
-    values = walk(512, 3)
-    path = tmp_path / "mine.csv"
-    write_wide(path, values)
-    names = ['"</script><script>alert(1)</script>"', "$a_b$", "\x1b[31m雨"]
-    path.write_text(path.read_text().replace("c0,c1,c2", ",".join(names)))
-    options = ["--models", models, "--default-model", "plain", "--prediction-length", "2"]
-    for suffix in ("html", "png"):
-        done = run_vinocast("forecast", path, *options, "--plot", tmp_path / f"out.{suffix}")
-        assert done.returncode == 0, done.stderr
-        assert rows_of(done.stdout)[0] == ["date", names[0].strip('"'), *names[1:]]
-        assert done.stderr.count("\n") == 1
-        assert "\x1b" not in done.stderr
-    assert "<script>alert" not in (tmp_path / "out.html").read_text()
 
 
 def test_models_are_those_of_a_folder(run_vinocast: RunVinocast, models: Path, tmp_path: Path) -> None:
