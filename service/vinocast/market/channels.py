@@ -1,0 +1,182 @@
+"""The seven channels of a market stream: its closed bars, and what TA-Lib's streaming functions make of their closes.
+
+RSI of 14 bars by Wilder's smoothing; the line of MACD, 12 less 26; volatility, the deviation of the last 20 logarithmic
+returns, of which TA-Lib takes the mean square and we the unbiased one. All three run over every close since the stream
+began, in the order of the bars, and a bar that is corrected is as if it had always been so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vinocast.errors import NotEnoughHistoryError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from talib import stream
+
+CHANNELS = ("close", "high", "low", "volume", "rsi", "macd", "volatility")
+RSI_BARS = 14
+MACD_BARS = (12, 26, 9)
+VOLATILITY_BARS = 20
+# Closes before the first of which all three are known: TA-Lib gives the line of MACD where it has the signal.
+WARM_UP = MACD_BARS[1] + MACD_BARS[2] - 2
+UNBIASED = (VOLATILITY_BARS / (VOLATILITY_BARS - 1)) ** 0.5
+# The newest closes, that a late trade may still correct at no cost.
+UNSETTLED = 4
+# A ratio of two closes, whatever they are, whose logarithm is finite.
+RATIOS = (np.finfo(np.float64).tiny, np.finfo(np.float64).max)
+
+
+class Handles:
+    """TA-Lib's three handles, which are behind the closes that :meth:`fill` has had."""
+
+    def __init__(self) -> None:
+        self._first = np.empty(0)  # the closes, while they are too few to begin with
+        self._last = np.nan
+        self._open: tuple[stream.RSI, stream.MACD, stream.STDDEV] | None = None
+
+    def copy(self) -> Handles:
+        """Return handles that are behind the same closes and go on by themselves."""
+        copied = Handles()
+        copied._first, copied._last = self._first, self._last
+        if self._open is not None:
+            rsi, macd, deviation = self._open
+            copied._open = rsi.copy(), macd.copy(), deviation.copy()
+        return copied
+
+    def fill(self, closes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Go on by closes [n]; return RSI, MACD and volatility at each, [n, 3].
+
+        A close that is NaN is none, and has a row of NaN, as the first WARM_UP have. The rows are the same, bit for
+        bit, however the closes are parted among calls.
+        """
+        rows = np.full((len(closes), 3), np.nan)
+        there = ~np.isnan(closes)
+        seen = closes[there]
+        if not len(seen):
+            return rows
+        rows[there] = self._begin(seen) if self._open is None else self._go_on(*self._open, seen)
+        self._last = seen[-1]
+        return rows
+
+    def _begin(self, seen: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Open the handles as soon as there are closes enough."""
+        # Where pandas or polars is installed, TA-Lib imports it, which takes most of a second; itself, 7 ms.
+        from talib import stream  # noqa: PLC0415 - a service without market streams starts without
+
+        closes = np.concatenate((self._first, seen))
+        if len(closes) <= WARM_UP:
+            self._first = closes
+            return np.full((len(seen), 3), np.nan)
+        self._first = np.empty(0)
+        rsi, strengths = stream.RSI.open_and_fill(closes, RSI_BARS)
+        macd, (line, _, _) = stream.MACD.open_and_fill(closes, *MACD_BARS)
+        deviation, deviations = stream.STDDEV.open_and_fill(_returns(closes[:-1], closes[1:]), VOLATILITY_BARS)
+        self._open = rsi, macd, deviation
+        rows = np.column_stack((strengths, line, np.concatenate(([np.nan], deviations * UNBIASED))))
+        rows[:WARM_UP] = np.nan
+        return rows[-len(seen) :]
+
+    def _go_on(
+        self, rsi: stream.RSI, macd: stream.MACD, deviation: stream.STDDEV, seen: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        returns = _returns(np.concatenate(([self._last], seen[:-1])), seen)
+        return np.array(
+            [
+                (rsi.update(close), macd.update(close)[0], deviation.update(change) * UNBIASED)
+                for close, change in zip(seen.tolist(), returns.tolist(), strict=True)
+            ]
+        )
+
+
+class Indicators:
+    """RSI, MACD and volatility of the closes that a stream keeps, over all that it has seen.
+
+    Two sets of handles, of 0.8 kB each: one behind the closes that are no longer kept, from which what is corrected is
+    computed again, and one behind all but the newest few. The values that are kept are float32, as windows are.
+    """
+
+    def __init__(self) -> None:
+        self._dropped = Handles()
+        self._settled = Handles()
+        self._count = 0  # the kept closes that the latter are behind
+        self._values = np.empty((0, 3), np.float32)
+
+    def drop(self, closes: NDArray[np.float64]) -> None:
+        """Go on without closes [n], the oldest that are kept, NaN where a bar is missing."""
+        self._dropped.fill(closes)
+        self._values = self._values[len(closes) :]
+        self._count -= len(closes)
+        if self._count < 0:
+            self.change(0)
+
+    def change(self, at: int) -> None:
+        """Say that of the kept closes the one at an index, or what follows it, may be another than it was."""
+        if at < self._count or self._count < 0:
+            self._settled, self._count = self._dropped.copy(), 0
+
+    def values(self, closes: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return RSI, MACD and volatility [n, 3] at all the closes [n] that are kept; NaN as :meth:`Handles.fill`."""
+        settled = max(len(closes) - UNSETTLED, self._count)
+        new = self._settled.fill(closes[self._count : settled])
+        newest = self._settled.copy().fill(closes[settled:])
+        kept = self._values[: self._count]
+        with np.errstate(over="ignore"):  # see seven
+            self._values = np.concatenate((kept, new, newest), dtype=np.float32, casting="same_kind")
+        self._count = settled
+        return self._values
+
+
+def window(
+    closes: NDArray[np.float64],
+    highs: NDArray[np.float64],
+    lows: NDArray[np.float64],
+    volumes: NDArray[np.float64],
+    indicators: NDArray[np.floating],
+    context: int,
+    *,
+    fewer: bool = False,
+) -> NDArray[np.float32]:
+    """Return the channels [context, 7] of the newest of closed bars [n], of which the indicators are [n, 3].
+
+    A missing bar, whose numbers are NaN, has a row of NaN. With ``fewer`` the window has the rows that there are, one
+    at least.
+
+    Raises NotEnoughHistoryError where there are fewer bars behind the first WARM_UP; the message says how many fewer.
+    """
+    known = np.flatnonzero(~np.isnan(indicators[:, 0]))
+    first = int(known[0]) if len(known) else len(closes)
+    least = 1 if fewer else context
+    if len(closes) - first < least:
+        # Where none is known, what is missing begins with closes to warm up by.
+        begun = 0 if len(known) else WARM_UP - int(np.count_nonzero(~np.isnan(closes)))
+        missing = least - (len(closes) - first) + begun
+        raise NotEnoughHistoryError(
+            f"stream: expected {least} closed bars behind the {WARM_UP} that RSI, MACD and volatility begin with, "
+            f"holds {len(closes)}; {missing} are missing",
+            "stream",
+        )
+    since = slice(max(first, len(closes) - context), None)
+    return seven(closes[since], highs[since], lows[since], volumes[since], indicators[since])
+
+
+def seven(
+    closes: NDArray[np.float64],
+    highs: NDArray[np.float64],
+    lows: NDArray[np.float64],
+    volumes: NDArray[np.float64],
+    indicators: NDArray[np.floating],
+) -> NDArray[np.float32]:
+    """Return the channels [n, 7] of bars [n], given RSI, MACD and volatility [n, 3] of their closes."""
+    columns = (closes, highs, lows, volumes, *indicators.T)
+    with np.errstate(over="ignore"):  # what is beyond float32 is infinite, and refused where it is forecast
+        return np.stack(columns, axis=1, dtype=np.float32, casting="same_kind")
+
+
+def _returns(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(over="ignore", under="ignore"):
+        changes: NDArray[np.float64] = np.log(np.clip(after / before, *RATIOS))
+    return changes
