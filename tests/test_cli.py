@@ -330,7 +330,7 @@ def imported(log: str) -> set[str]:
 TRAINING_ROOM = {"torch", "transformers", "optimum", "nncf", "safetensors"}
 WEB = {"fastapi", "starlette", "uvicorn", "uvloop"}
 # What frames, clients, pictures and files of Parquet need.
-EXTRAS = {"httpx", "matplotlib", "narwhals", "pandas", "plotly", "polars", "pyarrow", "tenacity"}
+EXTRAS = {"httpx", "matplotlib", "narwhals", "pandas", "plotly", "polars", "pyarrow", "rich", "tenacity", "websockets"}
 
 
 def test_a_running_stdio_service_imports_no_web_framework_and_none_of_the_extras() -> None:

@@ -1,0 +1,72 @@
+"""What has come and waits for the service, within a bound."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+
+# Of all that waits; a message of a market is under 14 kB.
+MOST_BYTES = 16 << 20
+# Of a batch, which is a request: a service takes 8 MiB unless it is told otherwise.
+MOST_BATCH_MESSAGES, MOST_BATCH_BYTES = 500, 2 << 20
+
+
+@dataclass
+class Batch:
+    """Messages of one connection, in their order.
+
+    Attributes:
+        connected: whether a new connection begins before them.
+        messages: as they were parsed; None for one that was no JSON, or too long to be read.
+        size: in bytes.
+    """
+
+    connected: bool = False
+    messages: list[object] = field(default_factory=list)
+    size: int = 0
+
+
+class Inbox:
+    """Batches of messages, filled by who receives and emptied by who feeds, both of one event loop.
+
+    Attributes:
+        room: is set unless it is full, which whoever fills it has to look at.
+    """
+
+    def __init__(self) -> None:
+        self._batches: deque[Batch] = deque()
+        self._size = 0
+        self._came = asyncio.Event()
+        self.room = asyncio.Event()
+        self.room.set()
+
+    def begin(self) -> None:
+        """Have what is put from now on be of a new connection."""
+        if not self._batches or self._batches[-1].messages:
+            self._batches.append(Batch())
+        self._batches[-1].connected = True
+
+    def put(self, message: object, size: int) -> None:
+        """Append a message of so many bytes."""
+        last = self._batches[-1] if self._batches else None
+        if last is None or len(last.messages) >= MOST_BATCH_MESSAGES or last.size >= MOST_BATCH_BYTES:
+            last = Batch()
+            self._batches.append(last)
+        last.messages.append(message)
+        last.size += size
+        self._size += size
+        self._came.set()
+        if self._size >= MOST_BYTES:
+            self.room.clear()
+
+    async def take(self) -> Batch:
+        """Return the oldest batch, once there is one with a message."""
+        await self._came.wait()
+        batch = self._batches.popleft()
+        self._size -= batch.size
+        if not self._batches or not self._batches[0].messages:
+            self._came.clear()
+        if self._size < MOST_BYTES:
+            self.room.set()
+        return batch
