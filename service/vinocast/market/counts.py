@@ -1,0 +1,39 @@
+"""What was counted: of a service's feed, of one request, of a stream."""
+
+from __future__ import annotations
+
+# In the order in which they are told.
+OF_FEED = ("seen", "ignored", "errors", "refused", "missed_messages")
+OF_STREAM = ("used", "duplicates", "late", "missed_trades", "re_sent_closed_bucket")
+
+
+class Counts:
+    """Counts of messages, trades and candles.
+
+    Each message counts in ``seen``; what was of no use in ``ignored``, what the exchange calls an error in ``errors``,
+    what was refused in ``refused``. Each trade counts once: in ``used``, in ``duplicates``, or, where its bar had
+    closed before, in ``late``; each candle in ``used``, in ``duplicates`` where it tells nothing new, in
+    ``re_sent_closed_bucket`` where it corrects a bar that had closed, or in ``late`` where that is not kept any more.
+    ``missed_trades`` are the ids that have not come; it falls again when one comes after all. ``missed_messages`` are
+    the numbers of a connection that have not.
+    """
+
+    __slots__ = (*OF_FEED, *OF_STREAM)
+
+    def __init__(self) -> None:
+        self.seen = self.ignored = self.errors = self.refused = self.missed_messages = 0
+        self.used = self.duplicates = self.late = self.missed_trades = self.re_sent_closed_bucket = 0
+
+    def values(self) -> tuple[int, ...]:
+        """Return all of them, in the order of their names."""
+        return (
+            self.seen, self.ignored, self.errors, self.refused, self.missed_messages,
+            self.used, self.duplicates, self.late, self.missed_trades, self.re_sent_closed_bucket,
+        )  # fmt: skip
+
+    def told(self, before: tuple[int, ...] | None = None) -> dict[str, int]:
+        """Return those that are not 0 by name; only what has come since ``before``, if that is given."""
+        values = self.values()
+        if before is not None:
+            values = tuple(now - then for now, then in zip(values, before, strict=True))
+        return {name: value for name, value in zip((*OF_FEED, *OF_STREAM), values, strict=True) if value}
