@@ -136,6 +136,7 @@ class Forecast:
         freq: the step between two times, beside ``start`` or those of ``series``.
         step_ms: the step between two times, beside ``timestamp_ms``.
         timestamp_ms: the time of the last row; without ``step_ms`` it says nothing here.
+        in_base64: whether the numbers of the reply are to be base64, a quarter of the bytes.
     """
 
     source: WindowSource | None = None
@@ -154,6 +155,7 @@ class Forecast:
     freq: str | None = None
     step_ms: int | None = None
     timestamp_ms: int | None = None
+    in_base64: bool = False
 
     @property
     def beyond_a_window(self) -> bool:
@@ -164,6 +166,7 @@ class Forecast:
             or self.short != "refuse"
             or self.start is not None
             or self.step_ms is not None
+            or self.in_base64
         )
 
 

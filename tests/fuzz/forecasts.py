@@ -34,6 +34,8 @@ class Forecasts:
     def fault(self, fields: dict[str, Any], reply: dict[str, Any]) -> str | None:
         """Return what is wrong with a reply of success, or None; raises where the request could not have any."""
         steps = fields.get("prediction_length", self._model.horizon)
+        if fields.get("encoding_format") == "base64":
+            reply = _read(reply)
         if bool(reply.get("rollout")) != (steps > self._model.horizon):
             return "fed back where it was not asked for, or not said so"
         if "inputs" in fields:
@@ -140,6 +142,19 @@ class Forecasts:
                 made.append(points[:steps, : len(part)].T)
             self._kept[key] = np.concatenate(made)
         return self._kept[key]
+
+
+def _read(reply: dict[str, Any]) -> dict[str, Any]:
+    """Return a reply with numbers in the place of base64; raises where they are not those of its shape."""
+    if "outputs" in reply:
+        return {**reply, "outputs": [_read(output) for output in reply["outputs"]]}
+    shape = reply["shape"]
+
+    def numbers(text: str) -> Any:
+        return np.frombuffer(base64.b64decode(text, validate=True), "<f4").reshape(shape)
+
+    quantiles = {level: numbers(text) for level, text in reply.get("quantiles_b64", {}).items()}
+    return {**reply, "predictions": numbers(reply["predictions_b64"]), "quantiles": quantiles}
 
 
 def _near(answer: Any, right: Numbers, tolerance: float, *, flat: bool) -> bool:

@@ -38,6 +38,7 @@ ONLY_HTTP = {400, 431, 501}
 # The field by which the reply to each op is known.
 MARKS = {
     "predictions": "forecast",
+    "predictions_b64": "forecast",
     "outputs": "forecast",
     "results": "glyphs",
     "missing": "observe",

@@ -21,8 +21,8 @@ KEPT = "kept"
 NAMES = [
     "op", "request_id", "timestamp_ms", "metadata", "past_values", "past_values_b64", "shape", "stream", "model",
     "inputs", "channels", "prediction_length", "rollout", "quantile_levels", "missing", "short", "start", "freq",
-    "step_ms", "targets", "deadline_ms", "values", "grids", "rasters", "topk", "normalize", "target", "REQUEST_ID",
-    "", "\0", "ü",
+    "step_ms", "encoding_format", "targets", "deadline_ms", "values", "grids", "rasters", "topk", "normalize", "target",
+    "REQUEST_ID", "", "\0", "ü",
 ]  # fmt: skip
 # Values that some check may have forgotten; what is callable is made anew each time.
 NASTY: list[Any] = [
@@ -142,6 +142,7 @@ def _terms(rng: random.Random) -> dict[str, Any]:
     elif rng.random() < 0.3:
         terms |= {"prediction_length": rng.choice([97, 192, 250]), "rollout": True}
     gaps, short = rng.random() < 0.4, rng.random() < 0.5
+    terms |= {"encoding_format": rng.choice(["float", "base64"])} if rng.random() < 0.3 else {}
     terms |= {"missing": "interpolate"} if gaps else {}
     terms |= {"short": "pad"} if short else {}
     points = rng.choice([1, 2, 30, 200, 511] if short else [512, 512, 600])

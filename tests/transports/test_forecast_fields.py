@@ -5,6 +5,7 @@ What is refused stands in REFUSALS, in the order in which it is found; all else 
 
 from __future__ import annotations
 
+import base64
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -53,6 +54,8 @@ CHOICES: list[Fields] = [
     {"each start": "2026-01-31 22:00", "freq": "h"},
     {"model": "whole"},
     {"model": "without"},
+    {"encoding_format": "float"},
+    {"encoding_format": "base64"},
     {"deadline_ms": 60_000},
     {"deadline_ms": 0},
     {"metadata": {"mine": [1]}},
@@ -182,6 +185,18 @@ def prepared(case: Case) -> tuple[Window, int]:
     return np.pad(window, ((missing, 0), (0, 0)), mode="mean"), missing
 
 
+def as_numbers(fields: Reply, shape: list[int]) -> None:
+    """Put numbers into the place of what a reply holds in base64."""
+    assert fields.pop("shape") == shape
+
+    def numbers(text: str) -> Any:
+        return np.frombuffer(base64.b64decode(text, validate=True), "<f4").reshape(shape)
+
+    fields["predictions"] = numbers(fields.pop("predictions_b64"))
+    if "quantiles_b64" in fields:
+        fields["quantiles"] = {level: numbers(text) for level, text in fields.pop("quantiles_b64").items()}
+
+
 def check_honoured(case: Case, reply: Reply) -> None:
     """A reply holds what each field asks for, and nothing else."""
     window, padded = prepared(case)
@@ -200,6 +215,8 @@ def check_honoured(case: Case, reply: Reply) -> None:
         times = [FIRST_MS + STEP_MS * (step + 1) for step in range(case.steps)]
 
     def check(fields: Reply, targets: list[int], picked: Any) -> None:
+        if case["encoding_format"] == "base64":
+            as_numbers(fields, [case.steps, *([] if case.form == "inputs" else [len(targets)])])
         np.testing.assert_allclose(fields.pop("predictions"), points[:, picked], rtol=1e-4, atol=1e-4)
         if quantiles is not None:
             made = fields.pop("quantiles")

@@ -17,11 +17,13 @@ from vinocast.requests import Candidate, Forgotten, Observed, Recognized
 from vinocast.results import Forecast
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from vinocast.data.given import Frame, OneOfMany
 
 T = TypeVar("T")
+# Of a forecast: as numbers it takes twice the bytes, and ten times the time to write and to read.
+IN_BASE64 = {"encoding_format": "base64"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def forecast(
             )
         fields["past_values_b64"] = base64.b64encode(values.astype("<f4", copy=False).data).decode()
         fields["shape"] = list(values.shape)
-    return Call("forecast", _forecast, fields)
+    return Call("forecast", _forecast, {**fields, **IN_BASE64})
 
 
 def series(
@@ -80,7 +82,7 @@ def series(
     else:
         inputs = as_inputs(many)
     # In front, where the service looks for it.
-    return Call("forecast", _outputs, {"inputs": inputs, **as_fields(terms)})
+    return Call("forecast", _outputs, {"inputs": inputs, **as_fields(terms), **IN_BASE64})
 
 
 def channels_of(pong: Mapping[str, Any], model: str | None) -> Sequence[str]:
@@ -174,12 +176,12 @@ def _outputs(reply: Mapping[str, Any]) -> list[Forecast]:
 
 def _output(output: Mapping[str, Any], reply: Mapping[str, Any], channels: tuple[str, ...]) -> Forecast:
     """Return a forecast, of which a reply of many series holds a part for each."""
-    quantiles = output.get("quantiles") or {}
+    shape = output["shape"]
     return Forecast(
-        np.array(output["predictions"], np.float32),
+        _floats(output["predictions_b64"], shape),
         channels,
         reply["model"],
-        {float(level): np.array(values, np.float32) for level, values in quantiles.items()},
+        {float(level): _floats(values, shape) for level, values in output.get("quantiles_b64", {}).items()},
         output.get("timestamps"),
         output.get("item_id"),
         output.get("filled", 0),
@@ -191,6 +193,11 @@ def _output(output: Mapping[str, Any], reply: Mapping[str, Any], channels: tuple
         reply.get("rows_since_newest"),
         reply.get("quantiles_from"),
     )
+
+
+def _floats(text: str, shape: Sequence[int]) -> NDArray[np.float32]:
+    """Return numbers of a reply, which may be written to; raises ValueError for what does not hold so many."""
+    return np.frombuffer(base64.b64decode(text, validate=True), "<f4").reshape(shape).astype(np.float32)
 
 
 def _recognized(reply: Mapping[str, Any]) -> Recognized:

@@ -49,7 +49,7 @@ def deviations(contexts: NDArray[Any], minimum_variance: float = MINIMUM_VARIANC
     """
     # An eighth of the time of numpy's var, which would walk the columns of a window.
     centred = contexts.astype(np.float64, order="C")
-    centred -= centred.mean(axis=-1, keepdims=True)
+    centred -= np.add.reduce(centred, axis=-1, keepdims=True) / centred.shape[-1]
     with np.errstate(over="ignore"):
         variances = np.vecdot(centred, centred) / centred.shape[-1]
         scales: NDArray[np.float32] = np.sqrt(variances + minimum_variance).astype(np.float32)
@@ -99,11 +99,10 @@ class QuantileTable:
             if forecast.ndim == 3 or scales is None:
                 quantiles = at_places(forecast, entries)
             else:
-                # A scale for each point, as numpy takes its time over rows as short as a window's.
-                quantiles = entries * np.broadcast_to(scales, forecast.shape).copy()
+                quantiles = entries * scales
                 quantiles += forecast
         # They ascend, so that no other is beyond what the outermost are within.
-        if not (np.isfinite(quantiles[0]).all() and np.isfinite(quantiles[-1]).all()):
+        if not np.isfinite(quantiles[[0, -1]]).all():
             raise InvalidValueError("the window's values spread too far for quantiles in float32", "past_values")
         return quantiles
 

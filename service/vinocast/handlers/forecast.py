@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 # What a number takes at most in a reply: -1234567900000000.0 with what stands around it, where it is a row of its own,
 # takes up to 21 bytes.
 NUMBER_BYTES = 24
+# The same in base64.
+BASE64_BYTES = 6
 # What each list of a reply's numbers takes beside them, in memory, and in time by as many numbers' bytes.
 LIST_BYTES = 240
 # What one of the times takes at most: a text of 64 characters with what stands around it.
@@ -165,7 +167,8 @@ def _check_series(model: ServedForecaster, field: str) -> None:
 def _replied(request: requests.Forecast, steps: int, count: int, *, apart: bool) -> int:
     """Return how many bytes so many series take at most in a reply, in one list or ``apart``, each in its own."""
     lists = 1 + len(request.quantile_levels or ())
-    numbers = lists * count * (steps * NUMBER_BYTES + (LIST_BYTES if apart else 0))
+    number = BASE64_BYTES if request.in_base64 else NUMBER_BYTES
+    numbers = lists * count * (steps * number + (LIST_BYTES if apart else 0))
     times = (count if apart else 1) * steps * TIME_BYTES if request.freq or request.step_ms else 0
     return numbers + times
 

@@ -1,10 +1,15 @@
-"""Base64, as windows and rasters come in it."""
+"""Base64, as windows and rasters come in it, and forecasts go where that is asked for."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import pybase64
 
 from vinocast.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def decode_base64(text: str, path: str, content: str) -> bytes:
@@ -20,3 +25,8 @@ def decode_base64(text: str, path: str, content: str) -> bytes:
         return pybase64.b64decode(text, validate=True)
     except ValueError as error:
         raise InvalidValueError(f"{path}: expected base64 of {content}: {error}", path) from None
+
+
+def encode_floats(values: NDArray[Any]) -> str:
+    """Return the base64 of numbers of any shape as little-endian float32, the last axis fastest."""
+    return pybase64.b64encode_as_string(values.astype("<f4", copy=False).tobytes())

@@ -30,12 +30,13 @@ from vinocast.errors import (
     shorten,
 )
 from vinocast.protocols.base import Asked, ByteProtocol, Outcome
+from vinocast.protocols.base64 import encode_floats
 from vinocast.protocols.fields import MOST
 from vinocast.protocols.numbers import Numbers, take_numbers
 from vinocast.protocols.schemas import Envelope
 from vinocast.protocols.series import SeriesText, take_series
 from vinocast.protocols.sizes import check_counts
-from vinocast.requests import Computed, Forecasted, ForecastedSeries, ForecastOfOne, Recognized
+from vinocast.requests import Computed, Forecast, Forecasted, ForecastedSeries, ForecastOfOne, Recognized
 from vinocast.settings import METADATA_BYTES
 
 if TYPE_CHECKING:
@@ -103,11 +104,14 @@ class JsonProtocol(ByteProtocol[Message]):
         echoed = message.echoed
 
         def reply(outcome: Outcome) -> bytes:
-            return failure(echoed, outcome) if isinstance(outcome, RequestError) else success(echoed, outcome)
+            if isinstance(outcome, RequestError):
+                return failure(echoed, outcome)
+            return success(echoed, outcome, in_base64=in_base64)
 
         op = op or self._named(message.fields)
         fields = _with_path(message.fields, path) if path else message.fields
         request = validate(op.request, fields).ask(message.text, received)
+        in_base64 = isinstance(request, Forecast) and request.in_base64
         return Asked(op, request, reply, _kept_bytes(echoed))
 
     def failure(self, echoed: Mapping[str, Any], error: RequestError) -> bytes:
@@ -264,9 +268,9 @@ def encode(reply: Mapping[str, Any]) -> bytes:
     return orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def success(echoed: Mapping[str, Any], result: Result | Mapping[str, Any]) -> bytes:
-    """Return the reply to a request that was answered, as JSON bytes."""
-    return encode({**echoed, **described(result), "success": True})
+def success(echoed: Mapping[str, Any], result: Result | Mapping[str, Any], *, in_base64: bool = False) -> bytes:
+    """Return the reply to a request that was answered, as JSON bytes; of a forecast the numbers may be in base64."""
+    return encode({**echoed, **described(result, in_base64=in_base64), "success": True})
 
 
 def failure(echoed: Mapping[str, Any], error: RequestError) -> bytes:
@@ -274,13 +278,13 @@ def failure(echoed: Mapping[str, Any], error: RequestError) -> bytes:
     return encode({**echoed, "success": False, "error": error.body()})
 
 
-def described(result: Result | Mapping[str, Any]) -> Mapping[str, Any]:
+def described(result: Result | Mapping[str, Any], *, in_base64: bool = False) -> Mapping[str, Any]:
     """Return the fields of a reply that a result makes; what it does not hold is left out."""
     reply: dict[str, Any]
     match result:
         case Forecasted():
             reply = {"predictions": result.points, "channels": result.channels, **_times(result)}
-            _add_terms(reply, result)
+            _add_terms(reply, result, in_base64=in_base64)
             if result.rollout:
                 reply["rollout"] = True
             if result.position is not None:
@@ -292,7 +296,7 @@ def described(result: Result | Mapping[str, Any]) -> Mapping[str, Any]:
             outputs = []
             for output in result.outputs:
                 fields = {"item_id": output.item_id, "predictions": output.points}
-                _add_terms(fields, output)
+                _add_terms(fields, output, in_base64=in_base64)
                 outputs.append(fields)
             reply = {"outputs": outputs, **_times(result)}
             if result.rollout:
@@ -310,10 +314,16 @@ def described(result: Result | Mapping[str, Any]) -> Mapping[str, Any]:
     return reply
 
 
-def _add_terms(reply: dict[str, Any], result: Forecasted | ForecastOfOne) -> None:
-    """Add what was asked for beside the points."""
-    if result.quantiles is not None:
-        reply["quantiles"] = {name_level(level): values for level, values in result.quantiles.items()}
+def _add_terms(reply: dict[str, Any], result: Forecasted | ForecastOfOne, *, in_base64: bool) -> None:
+    """Add what was asked for beside the points; have base64 in the place of numbers."""
+    quantiles = result.quantiles
+    if in_base64:
+        points = reply.pop("predictions")
+        reply["predictions_b64"], reply["shape"] = encode_floats(points), points.shape
+    if quantiles is not None and in_base64:
+        reply["quantiles_b64"] = {name_level(level): encode_floats(values) for level, values in quantiles.items()}
+    elif quantiles is not None:
+        reply["quantiles"] = {name_level(level): values for level, values in quantiles.items()}
     if result.timestamps is not None:
         reply["timestamps"] = result.timestamps
     if result.filled:

@@ -28,8 +28,11 @@ class ForecastOfOne(Described):
     """The forecast of one series, in the units of the input."""
 
     item_id: str | int | None = Field(description="as sent; null where none was sent")
-    predictions: list[float] = Field(description="[steps]")
+    predictions: list[float] | None = Field(default=None, description="[steps]; absent in base64")
+    predictions_b64: str | None = Field(default=None, description="the same as base64, where that was asked for")
+    shape: tuple[int] | None = Field(default=None, description="[steps], of each that is in base64")
     quantiles: dict[str, list[float]] | None = Field(default=None, description="[steps] by level, ascending")
+    quantiles_b64: dict[str, str] | None = Field(default=None, description="the same as base64, each [steps]")
     timestamps: list[int] | list[str] | None = Field(default=None, description="of the steps")
     filled: int = Field(default=0, description="values that were missing and are interpolated; absent when 0")
     padded: int = Field(default=0, description="points that were missing and are made up; absent when 0")
@@ -41,7 +44,14 @@ class ForecastReply(Reply):
     predictions: list[list[float]] | None = Field(
         default=None, description="[steps][targets], in the order of targets; of a window"
     )
+    predictions_b64: str | None = Field(
+        default=None, description="the same as base64 of little-endian float32, where that was asked for"
+    )
+    shape: tuple[int, int] | None = Field(default=None, description="[steps, targets], of each that is in base64")
     channels: list[str] | None = Field(default=None, description="the names of the targets, in their order")
+    quantiles_b64: dict[str, str] | None = Field(
+        default=None, description="quantiles as base64, each of that shape, where that was asked for"
+    )
     quantiles: dict[str, list[list[float]]] | None = Field(
         default=None, description="by level, ascending, each [steps][targets]; where quantile_levels were given"
     )

@@ -36,7 +36,7 @@ from vinocast.settings import METADATA_BYTES, MIB
 # What can be asked of a forecast beyond a window and its targets.
 TERMS = frozenset(
     ("inputs", "channels", "prediction_length", "rollout", "quantile_levels", "missing", "short", "start", "freq",
-     "step_ms")
+     "step_ms", "encoding_format")
 )  # fmt: skip
 
 
@@ -139,6 +139,10 @@ class ForecastRequest(Envelope):
         default=None,
         description="an integer >= 1, the milliseconds between two points; needs timestamp_ms, that of the last",
     )
+    encoding_format: Literal["float", "base64"] | None = Field(
+        default=None,
+        description='"float" or "base64": whether the forecast comes as numbers, or as base64 of little-endian float32',
+    )
     deadline_ms: Annotated[float, Field(ge=0)] | None = Field(
         default=None, description="a number >= 0: milliseconds from receipt after which the answer is not wanted"
     )
@@ -194,6 +198,7 @@ class ForecastRequest(Envelope):
         request.short = self.short or "refuse"
         request.start, request.freq = self.start, self.freq
         request.step_ms, request.timestamp_ms = self.step_ms, self.timestamp_ms
+        request.in_base64 = self.encoding_format == "base64"
 
 
 class ObserveRequest(Envelope):
