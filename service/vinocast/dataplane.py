@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from vinocast.forecast.kind import FORECASTER
 from vinocast.forecast.streams import NoStreams, Streams
 from vinocast.kinds import KINDS
 from vinocast.settings import REQUEST_BYTES, WAITING_BYTES
+from vinocast.state import State
 
 if TYPE_CHECKING:
     from vinocast.engine.kinds import AnyServedModel
@@ -94,6 +96,7 @@ class DataPlane:
         lane: what waits; the transport steps it.
         lifecycle: how far the service has come.
         repository: the models.
+        state: the folder in which streams outlast the service, if there is one.
         streams: the windows that it keeps.
         max_request_bytes: the longest request that the transport is to take in.
         queue_rows: the most rows that may wait.
@@ -114,6 +117,10 @@ class DataPlane:
             else NoStreams()
         )
         self.keeps_streams = keeps_streams
+        keepers = {"streams": self.streams}
+        self.state = (
+            State(settings.state, settings.state_seconds, keepers) if settings.state and keeps_streams else None
+        )
         self.lane = Lane(settings.queue_rows)
         self.lifecycle = Lifecycle(ServiceState.STARTING, SERVICE_STEPS)
         self.max_request_bytes = _longest_request(settings.max_request_bytes, self.repository.widest)
@@ -147,9 +154,18 @@ class DataPlane:
         for model in self.repository.models:
             model.give_up()
 
+    def keep_state(self) -> bool:
+        """Have the lane keep the streams for the next service, if it is time to; return whether it is."""
+        snapshot = None if self.state is None else self.state.due(time.monotonic())
+        if snapshot is not None:
+            self.lane.submit_long(snapshot)
+        return snapshot is not None
+
     def stop(self) -> None:
         """Say that what was accepted is answered, or given up: nothing is answered any more."""
         self.close()
+        if self.state is not None:
+            self.state.close()
         self.lifecycle.become(ServiceState.STOPPED)
 
     @property

@@ -115,6 +115,12 @@ class Settings:
         "262 kB more.",
         type=click.IntRange(0, 1000),
     )
+    state: Path | None = _setting(
+        None,
+        "Folder in which streams outlast the service: written every so often and at its end, read at its start.",
+        show="streams end with the service",
+    )
+    state_seconds: int = _setting(60, "How often the streams are written into --state.", type=COUNT)
     max_steps_ahead: int = _setting(
         100_000,
         "Mean steps of a stream, each a second at least, that a row's timestamp_ms may lie ahead of the row before; "

@@ -23,6 +23,8 @@ def serve(**options: Any) -> None:
 
         serve_http(settings)
         return
+    if settings.state is not None:
+        raise SetupError(f"--state {settings.state}: no streams are kept where several workers share a port")
     from vinocast.engine.cpu import cpu_budget
     from vinocast.transports.workers.supervisor import serve_workers
 

@@ -31,6 +31,9 @@ def start_service(level: str) -> None:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # OpenVINO does without its converters where they cannot be imported, and starts in two thirds of the time.
     sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]  # as None marks a module as absent
+    # TA-Lib imports what it finds of these, for most of a second, in which the first forecast of a market would wait.
+    for frames in ("pandas", "polars"):
+        sys.modules.setdefault(frames, None)  # type: ignore[arg-type]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler])

@@ -28,7 +28,7 @@ from vinocast.errors import (
 from vinocast.forecast.outcomes import Outcomes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -147,6 +147,34 @@ class Stream:
         """Return the rows [rows, channels] that came after so many, as far as they are kept."""
         count = min(self.position - position, self.rows)
         return self._ring[(self._next - count + np.arange(count)) % self.context]
+
+    def dump(self) -> dict[str, Any]:
+        """Return what :meth:`restored` makes the stream of again, but for its residuals."""
+        return {
+            "shape": self._ring.shape,
+            "rows": self.since(self.position - self.rows),
+            "position": self.position,
+            "newest_ms": self.newest_ms,
+            "rows_since_newest": self.rows_since_newest,
+            "first_ms": self._first_ms,
+            "steps": self._steps,
+        }
+
+    @classmethod
+    def restored(cls, record: Mapping[str, Any], max_steps_ahead: int, residuals: int) -> Stream:
+        """Return a stream as it was, which has made no forecasts yet.
+
+        Raises KeyError, TypeError or ValueError for what :meth:`dump` cannot have given.
+        """
+        context, channels = record["shape"]
+        stream = cls(context, channels, max_steps_ahead, residuals)
+        stream.rows = len(record["rows"])
+        stream._ring[: stream.rows] = record["rows"]
+        stream._next = stream.rows % stream.context
+        stream.position, stream.newest_ms = record["position"], record["newest_ms"]
+        stream.rows_since_newest = record["rows_since_newest"]
+        stream._first_ms, stream._steps = record["first_ms"], record["steps"]
+        return stream
 
     def _check_ahead(self, timestamp_ms: int, newest_ms: int, steps: int) -> None:
         """Refuse rows that lie too far ahead, of which the last is ``steps`` rows behind the newest that has a time.
@@ -300,6 +328,30 @@ class Streams:
             {"stream": name, "rows": stream.rows, "missing": stream.missing, "timestamp_ms": stream.newest_ms}
             for name, (stream, _) in self._streams.items()
         ]
+
+    def dump(self) -> Iterator[dict[str, Any]]:
+        """Yield a record of each stream, as it is when it is asked for."""
+        for name in list(self._streams):
+            if name in self._streams:
+                stream, observed = self._streams[name]
+                yield {"name": name, "idle_seconds": self._clock() - observed, **stream.dump()}
+
+    def load(self, records: Sequence[Mapping[str, Any]]) -> int:
+        """Have the streams of :meth:`dump` and no others, at most as many as there may be; return how many.
+
+        The time between counts for none as idle. Raises KeyError, TypeError or ValueError for other records.
+        """
+        now = self._clock()
+        if len(records) > self._limit:
+            log.warning("%d streams are dropped: there are at most %d", len(records) - self._limit, self._limit)
+        self._streams = {
+            record["name"]: (
+                Stream.restored(record, self._max_steps_ahead, self._residuals),
+                now - record["idle_seconds"],
+            )
+            for record in records[-self._limit :]
+        }
+        return len(self._streams)
 
     def _full(self) -> OverloadedError:
         """Return the refusal of another stream, which says when there will be room; log it once until there is."""

@@ -88,9 +88,11 @@ class _StdioServer:
             now = time.monotonic()
             if now >= next_parent_check:
                 next_parent_check = now + PARENT_CHECK_SECONDS
+                busy = self._plane.keep_state() or busy
                 if os.getppid() != self._parent:
                     log.warning("the parent process is gone")
                     # Nobody is left to answer, so do not wait for a model that is still being compiled either.
+                    self._plane.stop()
                     os._exit(1)
             if busy or wrote or not self._replies.unread:
                 self._last_progress = now

@@ -51,6 +51,8 @@ IDLE_SECONDS = 0.5
 DRAIN_SECONDS = 4
 LAST_SECONDS = 0.3
 POLL_SECONDS = 0.01
+# How often it is looked whether the streams are to be kept.
+STATE_SECONDS = 0.5
 log = logging.getLogger(__name__)
 
 
@@ -117,6 +119,14 @@ class Server(uvicorn.Server):
         self._accepting = Accepting(sockets or [], self.adopt)
         self._accepting.begin()
         self.plane.start(self._wake)
+        if self.plane.state is not None:
+            self._keep_state()
+
+    def _keep_state(self) -> None:
+        """Have the streams kept whenever it is time to, as long as the loop turns."""
+        if self.plane.keep_state():
+            self._pump.kick()
+        self._loop.call_later(STATE_SECONDS, self._keep_state)
 
     def _wake(self) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: a model has settled after the end
