@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 # In the order in which they are told.
 OF_FEED = ("seen", "ignored", "errors", "refused", "missed_messages")
 OF_STREAM = ("used", "duplicates", "late", "missed_trades", "re_sent_closed_bucket")
+NAMES = (*OF_FEED, *OF_STREAM)
+NONE = (0,) * len(NAMES)
 
 
 class Counts:
@@ -18,7 +25,7 @@ class Counts:
     the numbers of a connection that have not.
     """
 
-    __slots__ = (*OF_FEED, *OF_STREAM)
+    __slots__ = NAMES
 
     def __init__(self) -> None:
         self.seen = self.ignored = self.errors = self.refused = self.missed_messages = 0
@@ -31,9 +38,22 @@ class Counts:
             self.used, self.duplicates, self.late, self.missed_trades, self.re_sent_closed_bucket,
         )  # fmt: skip
 
-    def told(self, before: tuple[int, ...] | None = None) -> dict[str, int]:
+    def told(self, before: tuple[int, ...] = NONE) -> dict[str, int]:
         """Return those that are not 0 by name; only what has come since ``before``, if that is given."""
-        values = self.values()
-        if before is not None:
-            values = tuple(now - then for now, then in zip(values, before, strict=True))
-        return {name: value for name, value in zip((*OF_FEED, *OF_STREAM), values, strict=True) if value}
+        told: dict[str, int] = {}
+        for name, now, then in zip(NAMES, self.values(), before, strict=True):
+            if now != then:
+                told[name] = now - then
+        return told
+
+    def add(self, name: str, count: int) -> None:
+        """Count so many by the name of a count."""
+        setattr(self, name, getattr(self, name) + count)
+
+    @classmethod
+    def load(cls, values: Sequence[int]) -> Counts:
+        """Return counts of :meth:`values`; raises ValueError for values of another number."""
+        counts = cls()
+        for name, value in zip(NAMES, values, strict=True):
+            setattr(counts, name, int(value))
+        return counts

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from vinocast.errors import (
     InvalidRequestError,
-    InvalidShapeError,
-    InvalidValueError,
     OverloadedError,
     RequestError,
     UnknownStreamError,
@@ -18,16 +14,20 @@ from vinocast.errors import (
 )
 from vinocast.market.connection import Connection
 from vinocast.market.counts import Counts
-from vinocast.market.messages import CANDLE_SECONDS, Kind, read, sequence_num_of
+from vinocast.market.fields import NAME, id_of
+from vinocast.market.history import candles_of
+from vinocast.market.messages import CANDLE_SECONDS, Kind, read
 from vinocast.market.product import Product
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from vinocast.market.bars import Bar, MarketStream
     from vinocast.market.lengths import BarLength
+    from vinocast.market.messages import Candle, Trade
 
 # As --max-steps-ahead has it.
 STEPS_AHEAD = 100_000
@@ -124,45 +124,56 @@ class Market:
         return self._fed(touched, before)
 
     def history(self, name: str, candles: NDArray[np.float64]) -> Fed:
-        """Take candles [n, 6] of a stream, in any order: time, low, high, open, close, volume.
+        """Take candles [n, 6] of a stream, in any order: time, low, high, open, close, volume; shorter ones are folded.
+
+        Of several with one time the last is taken. They make a bar, or fill it where it is missing or incomplete. A
+        candle without volume says that nothing was traded: its bar is ``filled``.
 
         Raises:
             UnknownStreamError: such bars, or such a product, are not kept.
             InvalidShapeError: another number of columns.
-            InvalidValueError: a number that a candle cannot have.
+            InvalidValueError: a number that a candle cannot have; the path is that of its row.
             OverloadedError: there are too many streams for those of another product.
         """
         product_name, _, length = name.partition("@")
-        seconds = next((each.seconds for each in self._lengths if each.text == length), None)
-        if seconds is None or (self._allowed is not None and product_name not in self._allowed):
+        if (
+            all(each.text != length for each in self._lengths)
+            or not NAME.fullmatch(product_name)
+            or not self._allows(product_name)
+        ):
             raise UnknownStreamError(
-                f"stream: expected one that is kept (--bars, --products), got {quote(name)}", "stream"
+                f"stream: expected one that is kept (--bars, --products), such as BTC-USD@{self._lengths[0].text}, got "
+                f"{quote(name)}",
+                "stream",
             )
-        if candles.ndim != 2 or candles.shape[1] != 6:
-            raise InvalidShapeError("candles: expected rows of time, low, high, open, close, volume", "candles")
-        if not np.isfinite(candles).all():
-            raise InvalidValueError("candles: expected finite numbers", "candles")
+        rows = candles_of(candles)
         before = self.counts.values()
-        if not len(candles):
+        if not rows:
             return Fed([], {})
-        product = self._product(product_name)
-        ordered = candles[np.argsort(candles[:, 0], kind="stable")]
-        rows = [(int(t), o, h, low, c, v) for t, low, h, o, c, v in ordered.tolist()]
-        product.take_candles(rows, seconds)
+        product = self._products.get(product_name) or self._new(product_name, len(self._products))
+        self._products[product_name] = product
+        product.take_candles(self.find(name), rows)
         return self._fed([product], before)
 
-    def _product(self, name: str) -> Product:
-        """Return a product by name, new on first use; raises OverloadedError."""
-        product = self._products.get(name)
-        if product is None:
-            if (len(self._products) + 1) * len(self._lengths) > self._limit:
-                raise OverloadedError(
-                    f"there are {len(self._products) * len(self._lengths)} market streams already, and {name} would "
-                    f"have {len(self._lengths)} more than there may be (--max-streams, {self._limit})"
-                )
-            product = Product(name, self._lengths, self._connection, self.counts, self._steps_ahead)
-            self._products[name] = product
-        return product
+    def forget(self, name: str) -> None:
+        """Drop a stream by its name, and the others of its product, which know the trades that it knows.
+
+        Raises UnknownStreamError.
+        """
+        del self._products[self.find(name).product]
+
+    def _allows(self, product: str) -> bool:
+        return self._allowed is None or product in self._allowed
+
+    def _new(self, name: str, count: int) -> Product:
+        """Return a new product, which is not kept yet, beside so many others; raises OverloadedError."""
+        lengths = self._lengths
+        if (count + 1) * len(lengths) > self._limit:
+            raise OverloadedError(
+                f"there are {count * len(lengths)} market streams already; {name} would have {len(lengths)} more, and "
+                f"{self._limit} is the most there may be (--max-streams)"
+            )
+        return Product(name, lengths, self._connection, self.counts, self._steps_ahead)
 
     def _take(self, message: object) -> Sequence[Product]:
         """Take a message; return the products whose bars it may have closed. Raises as :meth:`feed_one` does."""
@@ -170,44 +181,68 @@ class Market:
         counts.seen += 1
         if type(message) is not dict:
             raise InvalidRequestError(f"expected a raw message, which is a JSON object, got {describe(message)}")
-        if "channel" in message:
-            number = sequence_num_of(message)
-            if number is not None:
-                counts.missed_messages += self._connection.number(number)
+        if "sequence_num" in message:
+            counts.missed_messages += self._connection.number(id_of(message["sequence_num"], "sequence_num"))
         kind, content = read(message)
-        if kind is Kind.TRADES or kind is Kind.CANDLES:
-            return self._take_all(kind, content)
+        if kind is Kind.TRADES:
+            return self._take_trades(content)
+        if kind is Kind.CANDLES:
+            return self._take_candles(content)
         if kind is Kind.HEARTBEAT:
             product = self._products.get(content.product)
             if product is not None:
-                product.heartbeat(content.last_trade_id, content.seconds)
+                product.take_heartbeat(content)
                 return (product,)
+            if not self._allows(content.product):
+                counts.ignored += 1
         elif kind is Kind.IGNORED:
             counts.ignored += 1
         elif kind is Kind.ERROR:
             counts.errors += 1
         return ()
 
-    def _take_all(self, kind: Kind, content: dict[str, list[Any]]) -> Sequence[Product]:
-        allowed = self._allowed
-        products = []
-        for name, items in content.items():
-            if allowed is None or name in allowed:
-                product = self._product(name)
-                if len(items) > 1:
-                    items.sort()
-                if kind is Kind.TRADES:
-                    product.check(min(items, key=_time)[3], max(items, key=_time)[3], newest=False)
-                else:
-                    product.check(items[0][0], items[-1][0], newest=False)
-                products.append(product)
+    def _take_trades(self, content: dict[str, list[Trade]]) -> Sequence[Product]:
+        products = self._products_of(content)
+        for product in products:
+            trades = content[product.name]
+            if len(trades) > 1:
+                trades.sort()
+            product.check_trades(trades)
+        for product in products:
+            self._products[product.name] = product
+            product.take_trades(content[product.name])
+        return products
+
+    def _take_candles(self, content: dict[str, list[Candle]]) -> Sequence[Product]:
+        if all(length.seconds != CANDLE_SECONDS for length in self._lengths):
+            content = {}
+        products = self._products_of(content)
+        for product in products:
+            product.check_candles(content[product.name])
+        for product in products:
+            self._products[product.name] = product
+            for stream in product.streams:
+                if stream.seconds == CANDLE_SECONDS:
+                    product.take_candles(stream, content[product.name])
+        return products
+
+    def _products_of(self, content: dict[str, Any]) -> list[Product]:
+        """Return a message's products that are kept, of which new ones are not yet; one of none counts as ignored.
+
+        Raises OverloadedError.
+        """
+        products: list[Product] = []
+        known, new = self._products, 0
+        for name in content:
+            product = known.get(name)
+            if product is None:
+                if not self._allows(name):
+                    continue
+                product = self._new(name, len(known) + new)
+                new += 1
+            products.append(product)
         if not products:
             self.counts.ignored += 1
-        for product in products:
-            if kind is Kind.TRADES:
-                product.take_trades(content[product.name])
-            else:
-                product.take_candles(content[product.name], CANDLE_SECONDS)
         return products
 
     def _fed(self, products: Sequence[Product], before: tuple[int, ...]) -> Fed:
@@ -219,6 +254,32 @@ class Market:
                     stream.closed_since = -1
         return Fed(closed, self.counts.told(before))
 
+    def dump(self) -> Iterator[dict[str, Any]]:
+        """Yield the state as records of plain values and arrays: one of all products, then one of each.
 
-def _time(trade: tuple[int, float, float, int]) -> int:
-    return trade[3]
+        Each is as it is when it is asked for; others may change between them.
+        """
+        last, gaps = self._connection.last, self._connection.gaps
+        yield {"counts": list(self.counts.values()), "last": last, "gaps": gaps}
+        for product in list(self._products.values()):
+            yield product.dump()
+
+    def load(self, records: Sequence[dict[str, Any]]) -> int:
+        """Become what :meth:`dump` gave, all or nothing, in the streams that are kept still; return how many there are.
+
+        Raises KeyError, TypeError or ValueError for what it cannot have given.
+        """
+        connection, counts, products = Connection(), Counts(), dict[str, Product]()
+        if records:
+            counts, connection.last, connection.gaps = (
+                Counts.load(records[0]["counts"]),
+                records[0]["last"],
+                records[0]["gaps"],
+            )
+        for record in records[1:]:
+            name = record["product"]
+            if self._allows(name) and (len(products) + 1) * len(self._lengths) <= self._limit:
+                products[name] = Product(name, self._lengths, connection, counts, self._steps_ahead)
+                products[name].load(record)
+        self._connection, self.counts, self._products = connection, counts, products
+        return len(products) * len(self._lengths)

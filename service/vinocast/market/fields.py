@@ -12,6 +12,8 @@ from vinocast.errors import InvalidRequestError, InvalidValueError, RequestError
 # Beyond float32 a number could be in no window.
 MOST_NUMBER = 3.4028234e38
 MOST_ID = 2**63 - 2
+# The end of 2261, beyond which no time can be told.
+MOST_SECONDS = 9_214_646_399
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", re.ASCII)
 OF_NUMBERS = "0123456789.eE+-"
 DIGITS = "0123456789"
@@ -130,6 +132,11 @@ def items_of(holder: dict[str, Any], key: str, path: str) -> list[Any]:
             where = f"{path}{key}[{index}]"
             raise InvalidRequestError(f"{where}: expected an object, got {describe(item)}", where)
     return items
+
+
+def below(error: RequestError, path: str) -> RequestError:
+    """Return an error of a field as one of the same field within what stands at a path."""
+    return type(error)(path + error.message, f"{path}{error.field}")
 
 
 def _refused(value: object, field: str, expected: str, kinds: Any) -> RequestError:

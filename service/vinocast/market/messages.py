@@ -5,8 +5,8 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from vinocast.errors import InvalidRequestError, describe
-from vinocast.market.fields import id_of, items_of, name_of, price_of, seconds_of, size_of
+from vinocast.errors import InvalidRequestError, InvalidValueError, RequestError, describe
+from vinocast.market.fields import MOST_SECONDS, below, id_of, items_of, name_of, price_of, seconds_of, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,16 +54,6 @@ Content: TypeAlias = "dict[str, list[Trade]] | dict[str, list[Candle]] | Heartbe
 Read: TypeAlias = "tuple[Kind, Any]"
 
 
-def sequence_num_of(message: dict[str, Any]) -> int | None:
-    """Return the number that a message of Advanced Trade has in its connection, None of one without.
-
-    Raises:
-        InvalidRequestError, InvalidValueError: it is no whole number.
-    """
-    number = message.get("sequence_num")
-    return None if number is None else id_of(number, "sequence_num")
-
-
 def read(message: dict[str, Any]) -> Read:
     """Return what a message is and what it holds: trades or candles by product, or a heartbeat.
 
@@ -87,14 +77,17 @@ def read(message: dict[str, Any]) -> Read:
     return (Kind.IGNORED, None) if reader is None else reader(message)
 
 
-def _match(message: dict[str, Any]) -> Read:
-    trade = (
-        id_of(message.get("trade_id"), "trade_id"),
-        price_of(message.get("price"), "price"),
-        size_of(message.get("size"), "size"),
-        seconds_of(message.get("time"), "time"),
+def _trade(item: dict[str, Any]) -> Trade:
+    return (
+        id_of(item.get("trade_id"), "trade_id"),
+        price_of(item.get("price"), "price"),
+        size_of(item.get("size"), "size"),
+        seconds_of(item.get("time"), "time"),
     )
-    return Kind.TRADES, {name_of(message.get("product_id"), "product_id"): [trade]}
+
+
+def _match(message: dict[str, Any]) -> Read:
+    return Kind.TRADES, {name_of(message.get("product_id"), "product_id"): [_trade(message)]}
 
 
 def _ticker(message: dict[str, Any]) -> Read:
@@ -123,14 +116,10 @@ def _market_trades(message: dict[str, Any]) -> Read:
     products: dict[str, list[Trade]] = {}
     for number, event in enumerate(items_of(message, "events", "")):
         for index, item in enumerate(items_of(event, "trades", f"events[{number}].")):
-            path = f"events[{number}].trades[{index}]."
-            name = name_of(item.get("product_id"), path + "product_id")
-            trade = (
-                id_of(item.get("trade_id"), path + "trade_id"),
-                price_of(item.get("price"), path + "price"),
-                size_of(item.get("size"), path + "size"),
-                seconds_of(item.get("time"), path + "time"),
-            )
+            try:
+                name, trade = name_of(item.get("product_id"), "product_id"), _trade(item)
+            except RequestError as error:
+                raise below(error, f"events[{number}].trades[{index}].") from None
             if name in products:
                 products[name].append(trade)
             else:
@@ -139,29 +128,37 @@ def _market_trades(message: dict[str, Any]) -> Read:
 
 
 def _candles(message: dict[str, Any]) -> Read:
-    products: dict[str, list[Candle]] = {}
+    products: dict[str, dict[int, Candle]] = {}
     for number, event in enumerate(items_of(message, "events", "")):
         for index, item in enumerate(items_of(event, "candles", f"events[{number}].")):
-            path = f"events[{number}].candles[{index}]."
-            name = name_of(item.get("product_id"), path + "product_id")
-            candle = (
-                id_of(item.get("start"), path + "start"),
-                price_of(item.get("open"), path + "open"),
-                price_of(item.get("high"), path + "high"),
-                price_of(item.get("low"), path + "low"),
-                price_of(item.get("close"), path + "close"),
-                size_of(item.get("volume"), path + "volume"),
-            )
-            products.setdefault(name, []).append(candle)
-    return Kind.CANDLES, products
+            try:
+                name, candle = name_of(item.get("product_id"), "product_id"), _candle(item)
+            except RequestError as error:
+                raise below(error, f"events[{number}].candles[{index}].") from None
+            products.setdefault(name, {})[candle[0]] = candle
+    return Kind.CANDLES, {name: sorted(candles.values()) for name, candles in products.items()}
+
+
+def _candle(item: dict[str, Any]) -> Candle:
+    start = id_of(item.get("start"), "start")
+    if start > MOST_SECONDS:
+        raise InvalidValueError(f"start: expected seconds from 1970 to 2261, got {start}", "start")
+    opened, high = price_of(item.get("open"), "open"), price_of(item.get("high"), "high")
+    low, close = price_of(item.get("low"), "low"), price_of(item.get("close"), "close")
+    if not low <= opened <= high or not low <= close <= high:
+        raise InvalidValueError(
+            f"low: expected low <= open, close <= high, got {low}, {opened}, {close}, {high}", "low"
+        )
+    return start, opened, high, low, close, size_of(item.get("volume"), "volume")
 
 
 def _tickers(message: dict[str, Any]) -> Read:
     for number, event in enumerate(items_of(message, "events", "")):
         for index, item in enumerate(items_of(event, "tickers", f"events[{number}].")):
-            path = f"events[{number}].tickers[{index}]."
-            name_of(item.get("product_id"), path + "product_id")
-            price_of(item.get("price"), path + "price")
+            try:
+                _ticker(item)
+            except RequestError as error:
+                raise below(error, f"events[{number}].tickers[{index}].") from None
     return Kind.IGNORED, None
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 from vinocast.errors import StaleTimestampError, TimestampAheadError
 from vinocast.market.bars import MarketStream
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from vinocast.market.connection import Connection
     from vinocast.market.counts import Counts
     from vinocast.market.lengths import BarLength
-    from vinocast.market.messages import Candle, Trade
+    from vinocast.market.messages import Candle, Heartbeat, Trade
 
 
 class Product:
@@ -33,85 +34,98 @@ class Product:
         self.name = name
         self._lengths, self._connection, self._counts = lengths, connection, counts
         self._reach = steps_ahead * min(length.seconds for length in lengths)
+        self._suspect: int | None = None
         self._begin()
 
     def _begin(self) -> None:
-        self._ids = TradeIds()
-        self._now = EVER
-        self._suspect: int | None = None
+        self._ids, self._now = TradeIds(), EVER
         self.streams = [
             MarketStream(length.stream(self.name), self.name, length.seconds, self._ids, self._connection)
             for length in self._lengths
         ]
 
-    def check(self, first: int, last: int, *, newest: bool) -> None:
-        """Refuse what lies too far from all that was seen: between two moments, ``newest`` where it has to be behind.
+    # Times out of reach
+
+    def check_trades(self, trades: list[Trade]) -> None:
+        """Refuse trades, ordered by id, whose times lie too far from all that was seen; see :meth:`_check`."""
+        if len(trades) == 1:
+            first = last = trades[0][3]
+        else:
+            times = [trade[3] for trade in trades]
+            first, last = min(times), max(times)
+        if self._suspect is not None or not 0 <= last - self._now <= self._reach or last - first > self._reach:
+            self._check(first, last, new=trades[-1][0] > self._ids.last)
+
+    def check_candles(self, candles: list[Candle]) -> None:
+        """Refuse candles, ordered by start, that lie too far ahead of all that was seen; see :meth:`_check`."""
+        self._check(candles[0][0], candles[-1][0], new=False)
+
+    def _check(self, first: int, last: int, *, new: bool) -> None:
+        """Refuse what happened between two moments where that is out of reach.
 
         One wrong clock must not close a stream for good, and a product that was silent for long must go on: so the
-        first is refused, and the next is taken where it is as far.
+        first that is out of reach is refused, and the next is taken where it is as far. What is ``new`` and as far
+        behind as that begins the product anew.
 
         Raises:
-            TimestampAheadError: it is further ahead than the bound.
-            StaleTimestampError: it is new and lies further behind than the bound.
+            TimestampAheadError: it is further ahead of the newest than the bound.
+            StaleTimestampError: it is new, and further behind.
         """
-        now, reach = self._now, self._reach
-        if now == EVER:
-            now = first
-        ahead, behind = last - now > reach, newest and now - first > reach
+        reach, now = self._reach, first if self._now == EVER else self._now
+        ahead, behind = last - now > reach, new and now - last > reach
+        suspect, self._suspect = self._suspect, None
         if not ahead and not behind:
-            self._suspect = None
             return
-        if last - first <= reach and self._suspect is not None and abs(first - self._suspect) <= reach:
+        if suspect is not None and last - first <= reach and abs(last - suspect) <= reach:
             if behind:
                 self._begin()
-            self._suspect = None
             return
-        self._suspect = last if ahead else first
+        self._suspect = last
         kind = TimestampAheadError if ahead else StaleTimestampError
         raise kind(
-            f"expected a time within {reach} s (--max-steps-ahead) of the newest of {self.name}, {now}, got "
-            f"{self._suspect}; the next as far away is taken"
+            f"expected a time within {reach} s (--max-steps-ahead) of the newest of {self.name}, which is {now}, got "
+            f"{last}; the next as far away will be taken"
         )
+
+    # What is taken
 
     def take_trades(self, trades: list[Trade]) -> None:
         """Take trades, ordered by id."""
-        ids, counts = self._ids, self._counts
+        counts, streams = self._counts, self.streams
         for trade in trades:
-            number, seconds = trade[0], trade[3]
-            if number > ids.last:
-                since = ids.last_seconds
-                hole = ids.follow(number, seconds)
-                if hole is not None:
-                    self._count_missed(hole.last - hole.first + 1)
-                if since != EVER:
-                    for stream in self.streams:
-                        stream.touch_between(since, seconds)
-                self._now = max(self._now, seconds)
-            elif not self._mend(number, seconds):
+            if not self._take_id(trade[0], trade[3]):
                 counts.duplicates += 1
-                for stream in self.streams:
+                for stream in streams:
                     stream.counts.duplicates += 1
                 continue
             late = False
-            for stream in self.streams:
-                late |= stream.trade(trade)
+            for stream in streams:
+                if stream.trade(trade):
+                    late = True
             if late:
                 counts.late += 1
             else:
                 counts.used += 1
-        self._forget()
+        if len(self._ids.holes) > 1:
+            self._forget()
 
-    def _mend(self, number: int, seconds: int) -> bool:
-        """Take an id that is not above the last; return whether it was not seen before."""
+    def _take_id(self, number: int, seconds: int) -> bool:
+        """Take the id of a trade and its time; return whether it was not seen before."""
         ids = self._ids
-        index = ids.find(number)
-        if index is None:
-            return False
-        missed = ids.missed
-        since, until = ids.mend(index, number, seconds)
-        self._count_missed(ids.missed - missed)
+        since, until, missed = ids.last_seconds, seconds, ids.missed
+        if number > ids.last:
+            ids.follow(number, seconds)
+            self._now = max(self._now, seconds)
+        else:
+            index = ids.find(number)
+            if index is None:
+                return False
+            since, until = ids.mend(index, number, seconds)
+        if ids.missed != missed:
+            self._count_missed(ids.missed - missed)
         for stream in self.streams:
-            stream.touch_between(since, until)
+            if since // stream.seconds < stream.newest:
+                stream.touch_between(since, until)
         return True
 
     def _count_missed(self, missed: int) -> None:
@@ -120,31 +134,59 @@ class Product:
             stream.counts.missed_trades += missed
 
     def _forget(self) -> None:
-        """Forget what no bar needs any more, and the oldest holes where there are too many."""
-        ids = self._ids
-        if len(ids.holes) > 1:
-            ids.forget(min(stream.oldest * stream.seconds for stream in self.streams))
-            while (hole := ids.oldest_if_too_many()) is not None:
-                for stream in self.streams:
-                    stream.lose_between(hole.since, hole.until)
-
-    def heartbeat(self, last_trade_id: int, seconds: int) -> None:
-        """Take a heartbeat: it ends the bars before it, where no trade is missing."""
-        ids = self._ids
-        if last_trade_id == ids.last and ids and seconds > ids.last_seconds:
-            self.check(seconds, seconds, newest=False)
-            ids.last_seconds = seconds
-            self._now = max(self._now, seconds)
+        """Forget the holes in which no bar is kept any more, and the oldest where there are too many."""
+        self._ids.forget(min(stream.since for stream in self.streams))
+        while (hole := self._ids.oldest_if_too_many()) is not None:
             for stream in self.streams:
-                if seconds // stream.seconds > stream.newest:
-                    stream.advance(seconds // stream.seconds)
+                stream.lose_between(hole.since, hole.until)
 
-    def take_candles(self, candles: list[Candle], seconds: int) -> None:
-        """Take candles of so many seconds, ordered by their start."""
-        for candle in candles:
-            for stream in self.streams:
-                if stream.seconds == seconds:
-                    told = stream.candle(candle)
-                    setattr(stream.counts, told, getattr(stream.counts, told) + 1)
-                    setattr(self._counts, told, getattr(self._counts, told) + 1)
+    def take_heartbeat(self, heartbeat: Heartbeat) -> None:
+        """Take a heartbeat: it ends the bars before it, where no trade is missing.
+
+        Raises TimestampAheadError as :meth:`check_trades` does.
+        """
+        ids, number, seconds = self._ids, heartbeat.last_trade_id, heartbeat.seconds
+        if number == 0 or not ids.holes or number < ids.last:
+            return
+        self._check(seconds, seconds, new=False)
+        since = ids.last_seconds
+        self._count_missed(ids.announce(number, seconds))
+        self._now = max(self._now, ids.last_seconds)
+        for stream in self.streams:
+            if ids.last_seconds // stream.seconds > stream.newest:
+                stream.advance(ids.last_seconds // stream.seconds)
+            stream.touch_between(since, ids.last_seconds)
+        self._forget()
+
+    def take_candles(self, stream: MarketStream, candles: list[Candle]) -> None:
+        """Take candles of a stream, ordered by their starts, all different; several of one bar are folded."""
+        for bucket, group in groupby(candles, lambda candle: candle[0] // stream.seconds):
+            of_bar = list(group)
+            name = stream.candles(of_bar, bucket)
+            stream.counts.add(name, len(of_bar))
+            self._counts.add(name, len(of_bar))
         self._now = max(self._now, candles[-1][0])
+
+    # What outlasts the service
+
+    def dump(self) -> dict[str, Any]:
+        """Return the state as plain values and arrays."""
+        return {
+            "product": self.name,
+            "now": self._now,
+            "suspect": self._suspect,
+            "ids": self._ids.dump(),
+            "streams": [stream.dump() for stream in self.streams],
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Become what :meth:`dump` was made of, in the streams that are kept still.
+
+        Raises KeyError, TypeError or ValueError for what it cannot have been made of.
+        """
+        self._now, self._suspect = int(state["now"]), state["suspect"]
+        self._ids.load(state["ids"])
+        dumped = {each["seconds"]: each for each in state["streams"]}
+        for stream in self.streams:
+            if stream.seconds in dumped:
+                stream.load(dumped[stream.seconds])

@@ -32,45 +32,53 @@ class Hole:
 class TradeIds:
     """The ids of one product, from the first seen to the last, with the holes between.
 
-    What lies before the first is a hole as well, of which nobody knows whether it was missed: it is not counted, and
-    the bar of the first trade is touched by it.
+    What lies before the first is a hole as well, of which nobody knows whether it was missed: it is not counted.
 
     Attributes:
         last: the highest id seen, -1 before the first trade.
-        last_seconds: its time.
+        last_seconds: its time, or that of a heartbeat which tells of no later trade.
+        announced: the last id of the last heartbeat, and its time.
         holes: in the order of their ids; that before the first trade stands first.
         missed: ids that are missing in all the holes that are counted, those forgotten included.
     """
 
-    __slots__ = ("holes", "last", "last_seconds", "missed")
+    __slots__ = ("announced", "holes", "last", "last_seconds", "missed")
 
     def __init__(self) -> None:
         self.last = -1
         self.last_seconds = EVER
         self.missed = 0
+        self.announced = (-1, EVER)
         self.holes: list[Hole] = []
 
     def __bool__(self) -> bool:
         return bool(self.holes)
 
-    @property
-    def began(self) -> int:
-        """Seconds of the first trade."""
-        return self.holes[0].until
-
-    def follow(self, number: int, seconds: int) -> Hole | None:
-        """Take an id above the last; return the hole that it leaves, if any."""
+    def follow(self, number: int, seconds: int) -> None:
+        """Take an id above the last; those between are missed."""
         if not self.holes:
             self.holes.append(Hole(0, number - 1, EVER, seconds))
-            self.last, self.last_seconds = number, seconds
-            return None
-        hole = None
-        if number > self.last + 1:
-            hole = Hole(self.last + 1, number - 1, self.last_seconds, seconds)
-            self.holes.append(hole)
+        elif number > self.last + 1:
             self.missed += number - 1 - self.last
+            self.holes.append(Hole(self.last + 1, number - 1, self.last_seconds, seconds))
         self.last, self.last_seconds = number, seconds
-        return hole
+
+    def announce(self, number: int, seconds: int) -> int:
+        """Take the last id of a heartbeat, and its time; return how many ids are missed for certain.
+
+        What is ahead of the trades may still come. It is missed where it has not before the next heartbeat.
+        """
+        announced, before = self.announced
+        missed = 0
+        if announced > self.last:
+            missed = announced - self.last
+            self.holes.append(Hole(self.last + 1, announced, self.last_seconds, before))
+            self.missed += missed
+            self.last, self.last_seconds = announced, max(before, self.last_seconds)
+        self.announced = (number, seconds)
+        if number == self.last:
+            self.last_seconds = max(seconds, self.last_seconds)
+        return missed
 
     def find(self, number: int) -> int | None:
         """Return the index of the hole that an id lies in; None where it was seen, or its hole is forgotten."""
@@ -105,9 +113,9 @@ class TradeIds:
         return min(since, seconds), max(until, seconds)
 
     def touched(self, start: int, seconds: int) -> bool:
-        """Whether a hole touches the bar that starts then and is so long."""
-        end = start + seconds
-        return any(hole.since < end and hole.until >= start for hole in self.holes)
+        """Whether a hole touches the bar that starts then and is so long; not that before the first trade."""
+        end, holes = start + seconds, self.holes
+        return len(holes) > 1 and any(hole.since < end and hole.until >= start for hole in holes[1:])
 
     def forget(self, before: int) -> None:
         """Forget the holes that ended before a moment; their ids count as seen from then on."""
@@ -125,13 +133,13 @@ class TradeIds:
             "last": self.last,
             "last_seconds": self.last_seconds,
             "missed": self.missed,
+            "announced": list(self.announced),
             "holes": [[hole.first, hole.last, hole.since, hole.until] for hole in self.holes],
         }
 
-    @classmethod
-    def load(cls, state: dict[str, Any]) -> TradeIds:
-        """Return what :meth:`dump` was made of."""
-        ids = cls()
-        ids.last, ids.last_seconds, ids.missed = state["last"], state["last_seconds"], state["missed"]
-        ids.holes = [Hole(*each) for each in state["holes"]]
-        return ids
+    def load(self, state: dict[str, Any]) -> None:
+        """Become what :meth:`dump` was made of; raises KeyError, TypeError or ValueError for what is not."""
+        self.last, self.last_seconds, self.missed = (int(state[name]) for name in ("last", "last_seconds", "missed"))
+        self.holes = [Hole(*map(int, hole)) for hole in state["holes"]]
+        number, seconds = map(int, state["announced"])
+        self.announced = number, seconds

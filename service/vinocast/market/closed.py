@@ -1,0 +1,231 @@
+"""The closed bars of one stream: which are kept, what state each is in, and what its indicators run over."""
+
+from __future__ import annotations
+
+from math import isnan, nan
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vinocast.market.channels import Indicators
+from vinocast.market.ring import (
+    CANDLE,
+    COMPLETE,
+    DOUBTED,
+    FILLED,
+    INCOMPLETE,
+    KEPT,
+    KIND,
+    LOST,
+    MISSING,
+    NOTHING,
+    TRADES,
+    Ring,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vinocast.market.trade_ids import TradeIds
+
+# Closes that are no longer kept, and that the indicators have not had yet: by many they cost less each.
+PENDING = 64
+NEVER = 2**62
+
+
+class ClosedBars:
+    """The closed bars that are kept, of the buckets ``oldest`` to ``newest - 1``.
+
+    Attributes:
+        ring: their rows.
+        seconds: of a bar.
+        oldest: the first bucket that is kept.
+        newest: the one behind the last; -1 before the first.
+        began: the bucket of the earliest trade, before which nobody knows what was traded.
+    """
+
+    __slots__ = (
+        "_before", "_dirty_first", "_dirty_last", "_ids", "_indicators", "_pending", "began", "newest", "oldest",
+        "ring", "seconds",
+    )  # fmt: skip
+
+    def __init__(self, seconds: int, ids: TradeIds) -> None:
+        self.ring, self.seconds, self._ids = Ring(), seconds, ids
+        self.oldest = self.newest = -1
+        self.began = NEVER
+        self._before = nan  # the close before the oldest bar
+        # The buckets whose state, and numbers where they have none of their own, are to be found anew.
+        self._dirty_first, self._dirty_last = NEVER, -1
+        self._indicators, self._pending = Indicators(), list[float]()
+
+    # Which are kept
+
+    def append(self, bucket: int) -> None:
+        """Take the row that was written for the bucket of ``newest``, and rows of nothing up to before another."""
+        newest = self.newest
+        self._touch(newest, newest)
+        self.newest = newest + 1
+        if bucket > self.newest:
+            if bucket - self.oldest > KEPT:
+                self.drop(bucket - KEPT)
+            self._empty(max(self.newest, self.oldest), bucket)
+            self.newest = bucket
+
+    def make_room(self) -> None:
+        """Drop the oldest bar where there is no room for another."""
+        if self.newest - self.oldest >= KEPT:
+            self.drop(self.newest - KEPT + 1)
+
+    def reach(self, bucket: int) -> bool:
+        """Whether a bucket before the newest is kept, or can be before the oldest, with rows of nothing between."""
+        if bucket >= self.oldest:
+            return True
+        if self.newest - bucket > KEPT:
+            return False
+        oldest, self.oldest, self._before = self.oldest, bucket, nan
+        self._empty(bucket, oldest)
+        self._change(bucket)
+        return True
+
+    def drop(self, oldest: int) -> None:
+        """Keep no bars before a bucket, and of these the last close."""
+        self.settle()
+        dropped = [self.ring.closes[bucket % KEPT] for bucket in range(self.oldest, min(oldest, self.newest))]
+        if dropped:
+            self._before = dropped[-1]
+        self.oldest = oldest
+        self._pending += dropped
+        if len(self._pending) >= PENDING:
+            self._flush()
+
+    def _empty(self, first: int, end: int) -> None:
+        """Have rows from a bucket to before another be made of nothing."""
+        for bucket in range(first, end):
+            self.ring.mades[bucket % KEPT] = NOTHING
+        self._touch(first, end - 1)
+
+    # What is corrected
+
+    def correct(self, bucket: int, number: int, price: float, size: float) -> None:
+        """Put a late trade into its bar, where that is kept and no candle has made it, which holds the trade."""
+        if self.reach(bucket) and self.ring.mades[bucket % KEPT] & KIND < CANDLE:
+            self.ring.correct(bucket % KEPT, number, price, size)
+            self.began = min(self.began, bucket)
+            self.changed(bucket)
+
+    def changed(self, bucket: int) -> None:
+        """Say that the row of a bucket was written anew."""
+        self._touch(bucket, bucket)
+        self._change(bucket)
+
+    def touch_between(self, since: int, until: int) -> None:
+        """Look again at the bars between two moments, of which the ids of the trades tell something new."""
+        first, last = max(since // self.seconds, self.oldest), min(until // self.seconds, self.newest - 1)
+        if first <= last:
+            self._touch(first, last)
+
+    def lose_between(self, since: int, until: int) -> None:
+        """Have the bars between two moments stay incomplete, unless candles fill them."""
+        for bucket in range(max(since // self.seconds, self.oldest), min(until // self.seconds + 1, self.newest)):
+            self.ring.mades[bucket % KEPT] |= LOST
+        self.touch_between(since, until)
+
+    def _touch(self, first: int, last: int) -> None:
+        self._dirty_first = min(self._dirty_first, first)
+        self._dirty_last = max(self._dirty_last, last)
+
+    def _change(self, bucket: int) -> None:
+        """Have the indicators compute anew from a bar on, which is another than it was."""
+        self._flush()
+        self._indicators.change(bucket - self.oldest)
+
+    def _flush(self) -> None:
+        """Have the indicators go on without the closes that are no longer kept."""
+        if self._pending:
+            self._indicators.drop(np.array(self._pending))
+            self._pending.clear()
+
+    # States
+
+    def settle(self) -> None:
+        """Find the states of the bars that were marked, and the numbers of those that have none of their own."""
+        if self._dirty_last < 0:
+            return
+        ring, bucket, last = self.ring, max(self._dirty_first, self.oldest), self._dirty_last
+        self._dirty_first, self._dirty_last = NEVER, -1
+        close = ring.closes[(bucket - 1) % KEPT] if bucket > self.oldest else self._before
+        changed = NEVER
+        while bucket <= last or (bucket < self.newest and ring.mades[bucket % KEPT] & KIND == NOTHING):
+            at, state = bucket % KEPT, self._state_of(bucket)
+            if ring.mades[at] & KIND == NOTHING:
+                if state == MISSING or isnan(close):
+                    state, close = MISSING, nan
+                if ring.fill(at, close):
+                    changed = min(changed, bucket)
+            ring.states[at], close = state, ring.closes[at]
+            bucket += 1
+        if changed < NEVER:
+            self._change(changed)
+
+    def _state_of(self, bucket: int) -> int:
+        made, ids = self.ring.mades[bucket % KEPT], self._ids
+        kind = made & KIND
+        if kind == CANDLE:
+            return COMPLETE if self.ring.volumes[bucket % KEPT] else FILLED
+        if kind == DOUBTED:
+            return INCOMPLETE
+        if kind == NOTHING and not self.began < bucket <= ids.last_seconds // self.seconds:
+            return MISSING
+        if self.is_torn(bucket, made):
+            return INCOMPLETE
+        return COMPLETE if kind == TRADES else FILLED
+
+    def is_torn(self, bucket: int, made: int) -> bool:
+        """Whether trades of a bucket, open or closed, were missed or may have been, given of what its bar is made."""
+        return bool(made & LOST) or bucket <= self.began or self._ids.touched(bucket * self.seconds, self.seconds)
+
+    # What is read
+
+    def rows(self) -> NDArray[np.float64]:
+        """Return a copy of the bars [n, 5], oldest first: open, high, low, close, volume; NaN where one is missing."""
+        self.settle()
+        return self.ring.rows(self.oldest, self.newest)
+
+    def indicators(self) -> Indicators:
+        """Return the indicators, which have had all closes that are no longer kept and know of what was corrected."""
+        self.settle()
+        self._flush()
+        return self._indicators
+
+    def holes(self) -> list[tuple[int, int]]:
+        """Return the spans of bars that are missing or incomplete, [start, end) in seconds, oldest first."""
+        self.settle()
+        spans: list[tuple[int, int]] = []
+        for bucket in range(self.oldest, self.newest):
+            if self.ring.states[bucket % KEPT] <= INCOMPLETE:
+                start, end = bucket * self.seconds, (bucket + 1) * self.seconds
+                if spans and spans[-1][1] == start:
+                    spans[-1] = (spans[-1][0], end)
+                else:
+                    spans.append((start, end))
+        return spans
+
+    def dump(self) -> dict[str, Any]:
+        """Return the state as plain values and arrays."""
+        self.settle()
+        return {
+            "buckets": [self.oldest, self.newest, self.began],
+            "before": None if isnan(self._before) else self._before,
+            **self.ring.dump(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Become what :meth:`dump` was made of; the indicators begin anew with the closes that are kept.
+
+        Raises KeyError, TypeError or ValueError for what it cannot have been made of.
+        """
+        self.oldest, self.newest, self.began = map(int, state["buckets"])
+        if not (self.oldest == self.newest == -1 or 0 <= self.newest - self.oldest <= KEPT):
+            raise ValueError(f"expected up to {KEPT} buckets, got {self.oldest} to {self.newest}")
+        self._before = nan if state["before"] is None else float(state["before"])
+        self.ring.load(state)

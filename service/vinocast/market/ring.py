@@ -1,0 +1,132 @@
+"""The closed bars of a stream, column by column, in a ring that a bar's place in time finds its row of."""
+
+from __future__ import annotations
+
+from array import array
+from math import isnan, nan
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Closed bars that a stream keeps.
+KEPT = 900
+# Of what a bar is made: of nothing, of trades, of a candle, of a candle some of whose updates may have been lost.
+NOTHING, TRADES, CANDLE, DOUBTED = range(4)
+# Beside these: of trades some of which were missed, in a hole that is forgotten.
+LOST = 4
+KIND = 3
+MISSING, INCOMPLETE, FILLED, COMPLETE = range(4)
+# A row holds how far an id lies from the stream's base.
+MOST_OFFSET = 2**31 - 1
+COLUMNS = {
+    "opens": "d", "highs": "d", "lows": "d", "closes": "d", "volumes": "d", "carries": "f", "firsts": "i", "lasts": "i",
+    "mades": "b", "states": "b",
+}  # fmt: skip
+
+
+def added(total: float, carry: float, size: float) -> tuple[float, float]:
+    """Return a sum and what it lacks, with another size, to twice the precision: their order does not matter."""
+    new = total + size
+    part = new - total
+    carry += (total - (new - part)) + (size - part)
+    total = new + carry
+    return total, carry - (total - new)
+
+
+class Ring:
+    """Rows of closed bars: the bar of bucket b stands in row b modulo KEPT.
+
+    Attributes:
+        opens, highs, lows, closes, volumes: the numbers, NaN where the bar is missing.
+        carries: what the volume lacks of the exact sum.
+        firsts, lasts: of trades, the ids of the open and the close, less a base; of a candle, the first and the last
+            second that was folded into it, from its start on.
+        mades, states: of what each is made, and its state.
+    """
+
+    __slots__ = ("_base", *COLUMNS)
+
+    def __init__(self) -> None:
+        self._base = -1
+        self.opens, self.highs, self.lows, self.closes, self.volumes = (array("d", bytes(8 * KEPT)) for _ in range(5))
+        self.carries = array("f", bytes(4 * KEPT))
+        self.firsts, self.lasts = array("i", bytes(4 * KEPT)), array("i", bytes(4 * KEPT))
+        self.mades, self.states = bytearray(KEPT), bytearray(KEPT)
+        self.closes[:] = array("d", [nan]) * KEPT
+
+    def numbers(self, at: int) -> tuple[float, float, float, float, float]:
+        """Return open, high, low, close and volume of a row."""
+        return self.opens[at], self.highs[at], self.lows[at], self.closes[at], self.volumes[at]
+
+    def write(
+        self, at: int, made: int, numbers: tuple[float, float, float, float, float], carry: float, first: int, last: int
+    ) -> None:
+        """Write a row that is made of trades, with the ids of its open and close, or of a candle."""
+        self.mades[at] = made
+        self.opens[at], self.highs[at], self.lows[at], self.closes[at], self.volumes[at] = numbers
+        self.carries[at] = carry
+        if made & KIND == TRADES:
+            first, last = self._offset(first), self._offset(last)
+        self.firsts[at], self.lasts[at] = first, last
+
+    def fill(self, at: int, close: float) -> bool:
+        """Write the numbers of a row that is made of nothing, NaN for a missing one; return whether they are others."""
+        before = self.closes[at]
+        self.opens[at] = self.highs[at] = self.lows[at] = self.closes[at] = close
+        self.volumes[at] = nan if isnan(close) else 0.0
+        return before != close and not (isnan(before) and isnan(close))
+
+    def correct(self, at: int, number: int, price: float, size: float) -> None:
+        """Put a trade into a row."""
+        if self.mades[at] & KIND != TRADES:
+            self.write(at, self.mades[at] | TRADES, (price, price, price, price, size), 0.0, number, number)
+            return
+        offset = self._offset(number)
+        if offset > self.lasts[at]:
+            self.lasts[at], self.closes[at] = offset, price
+        elif offset < self.firsts[at]:
+            self.firsts[at], self.opens[at] = offset, price
+        self.highs[at], self.lows[at] = max(self.highs[at], price), min(self.lows[at], price)
+        self.volumes[at], self.carries[at] = added(self.volumes[at], self.carries[at], size)
+
+    def _offset(self, number: int) -> int:
+        """Return how far an id lies from the base, which follows ids that leap."""
+        offset = number - self._base
+        if -MOST_OFFSET <= offset <= MOST_OFFSET:
+            return offset
+        if self._base >= 0:
+            made = np.frombuffer(self.mades, np.int8) & KIND == TRADES
+            for column in (self.firsts, self.lasts):
+                moved = np.frombuffer(column, np.int32)
+                there = np.clip(moved[made] - float(offset), -MOST_OFFSET, MOST_OFFSET)
+                moved[made] = there.astype(np.int32)
+        self._base = number
+        return 0
+
+    def rows(self, oldest: int, newest: int) -> NDArray[np.float64]:
+        """Return the rows [n, 5] of buckets from the oldest to before the newest: open, high, low, close, volume."""
+        at = np.arange(oldest, newest) % KEPT
+        columns = (self.opens, self.highs, self.lows, self.closes, self.volumes)
+        return np.column_stack([np.frombuffer(column)[at] for column in columns])
+
+    def dump(self) -> dict[str, Any]:
+        """Return the rows as plain values, as they stand."""
+        return {
+            "base": self._base,
+            **{
+                name: np.frombuffer(getattr(self, name), np.dtype(code).newbyteorder("<")).copy()
+                for name, code in COLUMNS.items()
+            },
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Become what :meth:`dump` was made of; raises KeyError, TypeError or ValueError for what is not."""
+        self._base = int(state["base"])
+        for name, code in COLUMNS.items():
+            column = np.asarray(state[name])
+            if column.shape != (KEPT,):
+                raise ValueError(f"{name}: expected {KEPT} rows, got an array of shape {column.shape}")
+            np.frombuffer(getattr(self, name), np.dtype(code))[:] = column
