@@ -72,6 +72,9 @@ class Guest(Protocol):
     def departed(self, *, reset: bool) -> None:
         """Be told that a client has reset the connection, or may have left."""
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let everything go: there is no connection any more."""
+
 
 class Waiting:
     """Connections that wait for their clients, the one that has waited longest first.

@@ -58,6 +58,7 @@ class Connection(HttpToolsProtocol):
         # Whether the client may send another request, and what answers the one at hand.
         self._lasts = True
         self._task: asyncio.Task[None] | None = None
+        self._joining: Joining
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
         """Take the connection over."""
@@ -69,6 +70,8 @@ class Connection(HttpToolsProtocol):
         """Let everything go."""
         self._admission.leave(self)
         super().connection_lost(exc)
+        # Each refers to this connection, which else would stay until Python looks for such rings, maybe for hours.
+        self.cycle = self.flow = self._joining = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         """Take in what has come, as far as the request at hand goes."""
@@ -320,7 +323,7 @@ class Connection(HttpToolsProtocol):
         self._admission.heads.discard(self)
         if not self._extra:
             self._admission.lingering.add(self)
-        self.transport.set_protocol(Discard(self.transport, self._admission, self, self.connections))
+        self.transport.set_protocol(Discard(self.transport, self, self.connections))
 
 
 def _asks_for_health(target: bytes) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vinocast.transports.http.bodies import MOST_DISCARDED_BYTES
 
 if TYPE_CHECKING:
-    from vinocast.transports.http.admission import Admission, Guest
+    from vinocast.transports.http.admission import Guest
 
 # When the service ends, how long what a client still sends behind the last answer is taken in.
 LINGER_SECONDS = 1.0
@@ -19,16 +19,12 @@ class Discard(asyncio.Protocol):
 
     Args:
         transport: from which it comes.
-        admission: where the connection is known.
         connection: the one whose place this takes.
         connections: those that the server tells of its end, this one among them.
     """
 
-    def __init__(
-        self, transport: asyncio.Transport, admission: Admission, connection: Guest, connections: set[Any]
-    ) -> None:
+    def __init__(self, transport: asyncio.Transport, connection: Guest, connections: set[Any]) -> None:
         self._transport = transport
-        self._admission = admission
         self._connection = connection
         self._connections = connections
         self._left = MOST_DISCARDED_BYTES
@@ -43,10 +39,10 @@ class Discard(asyncio.Protocol):
         if self._left < 0:
             self._transport.close()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+    def connection_lost(self, exc: Exception | None) -> None:
         """Make room."""
         self._connections.discard(self)
-        self._admission.leave(self._connection)
+        self._connection.connection_lost(exc)
 
     def shutdown(self) -> None:
         """Go on: the client has its answer."""
