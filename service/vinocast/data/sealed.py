@@ -23,7 +23,7 @@ CHUNK = 1 << 20
 # The longest record that is read: a stream of 2**20 numbers has fewer bytes.
 MOST_BYTES = 1 << 28
 LENGTHS = struct.Struct("<QQ")
-ARRAYS = frozenset({"<f4", "<f8", "<i8", "|i1", "|u1"})
+ARRAYS = frozenset({"<f4", "<f8", "<i4", "<i8", "|i1", "|u1"})
 # What stands for an array: nothing else that is written has this name.
 ARRAY = "array of numbers"
 

@@ -90,8 +90,9 @@ class Lane:
 
     @property
     def computing(self) -> int:
-        """How many of the jobs that wait are there to be computed, as opposed to those that wait for a model alone."""
-        return sum(job.rows > 0 for job in self._jobs) + sum(map(len, self._long_jobs.values()))
+        """How many of the jobs that wait are for a model to compute; others wait for one to load, or need none."""
+        long_jobs = (job for jobs in self._long_jobs.values() for job in jobs)
+        return sum(job.rows > 0 for job in self._jobs) + sum(job.rows > 0 for job in long_jobs)
 
     @property
     def only_parts(self) -> bool:

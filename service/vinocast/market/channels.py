@@ -28,13 +28,17 @@ UNBIASED = (VOLATILITY_BARS / (VOLATILITY_BARS - 1)) ** 0.5
 UNSETTLED = 4
 # A ratio of two closes, whatever they are, whose logarithm is finite.
 RATIOS = (np.finfo(np.float64).tiny, np.finfo(np.float64).max)
+# Shared, as most streams have neither for most of the time.
+NO_CLOSES, NO_VALUES = np.empty(0), np.empty((0, 3), np.float32)
 
 
 class Handles:
     """TA-Lib's three handles, which are behind the closes that :meth:`fill` has had."""
 
+    __slots__ = ("_first", "_last", "_open")
+
     def __init__(self) -> None:
-        self._first = np.empty(0)  # the closes, while they are too few to begin with
+        self._first = NO_CLOSES  # the closes, while they are too few to begin with
         self._last = np.nan
         self._open: tuple[stream.RSI, stream.MACD, stream.STDDEV] | None = None
 
@@ -59,7 +63,7 @@ class Handles:
         if not len(seen):
             return rows
         rows[there] = self._begin(seen) if self._open is None else self._go_on(*self._open, seen)
-        self._last = seen[-1]
+        self._last = float(seen[-1])
         return rows
 
     def _begin(self, seen: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -71,7 +75,7 @@ class Handles:
         if len(closes) <= WARM_UP:
             self._first = closes
             return np.full((len(seen), 3), np.nan)
-        self._first = np.empty(0)
+        self._first = NO_CLOSES
         rsi, strengths = stream.RSI.open_and_fill(closes, RSI_BARS)
         macd, (line, _, _) = stream.MACD.open_and_fill(closes, *MACD_BARS)
         deviation, deviations = stream.STDDEV.open_and_fill(_returns(closes[:-1], closes[1:]), VOLATILITY_BARS)
@@ -99,11 +103,13 @@ class Indicators:
     computed again, and one behind all but the newest few. The values that are kept are float32, as windows are.
     """
 
+    __slots__ = ("_count", "_dropped", "_settled", "_values")
+
     def __init__(self) -> None:
         self._dropped = Handles()
         self._settled = Handles()
         self._count = 0  # the kept closes that the latter are behind
-        self._values = np.empty((0, 3), np.float32)
+        self._values = NO_VALUES
 
     def drop(self, closes: NDArray[np.float64]) -> None:
         """Go on without closes [n], the oldest that are kept, NaN where a bar is missing."""
