@@ -18,7 +18,7 @@ from vinocast.errors import SetupError
 from vinocast.evaluation import scores
 from vinocast.evaluation.baselines import drift, last_value, seasonal_naive
 from vinocast.forecast.engine import ForecastEngine
-from vinocast.forecast.manifest import ForecasterFolder, Metric
+from vinocast.forecast.manifest import ForecasterFolder, Metric, check_columns
 from vinocast.forecast.quantiles import deviations
 from vinocast.progress import progress
 
@@ -106,6 +106,7 @@ def evaluate(folder: ForecasterFolder, data: Dataset, split: Split, profile: Pro
     Raises:
         SetupError: the model cannot be asked with these columns, has a window longer than the split, or is refused.
     """
+    check_columns(folder)
     manifest = folder.manifest
     order = _order(folder, data)
     windows = cut(data, split, manifest.context, manifest.horizon, stride)

@@ -23,6 +23,7 @@ from vinocast.forecast.manifest import (
     Calibration,
     ForecasterFolder,
     ForecasterManifest,
+    check_columns,
     open_forecaster,
 )
 from vinocast.forecast.quantiles import QuantileTable, read_table
@@ -80,6 +81,7 @@ def calibrate(
     """
     if not 0 < decay <= 1:
         raise SetupError(f"the decay of a weight: expected a share above 0 and at most 1, got {decay}")
+    check_columns(folder)
     manifest, path = folder.manifest, output.resolve() if output else folder.path
     there = _calibrated(path, folder)
     parts = _parts(folder, values, only, existing=bool(there))

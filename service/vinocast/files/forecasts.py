@@ -15,7 +15,7 @@ from vinocast.engine.tuned import find_profile
 from vinocast.errors import RequestError, SetupError, printable, shown
 from vinocast.forecast.computation import Computation
 from vinocast.forecast.engine import ForecastEngine
-from vinocast.forecast.manifest import find_forecaster
+from vinocast.forecast.manifest import check_columns, find_forecaster
 from vinocast.forecast.prepare import fill_gaps, pad_front
 from vinocast.forecast.quantiles import deviations
 from vinocast.progress import progress
@@ -119,6 +119,7 @@ class TableForecaster:
 
     def __init__(self, engine: ForecastEngine, table: Table, wishes: Wishes) -> None:
         manifest = engine.manifest
+        check_columns(engine.folder)
         self.name = engine.folder.path.name
         self.table = table
         self.steps = wishes.steps or manifest.horizon

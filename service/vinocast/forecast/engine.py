@@ -272,10 +272,10 @@ class ForecastEngine:
         ]
 
     def _timing(self) -> str:
-        channels = len(self.manifest.channels)
-        window = np.random.default_rng(0).standard_normal((self.manifest.context, channels)).astype(np.float32)
+        shape, columns = (self.manifest.context, len(self.manifest.channels)), len(self.manifest.outputs.channels)
+        window = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
         figures = []
-        for targets in dict.fromkeys((range(channels), range(1))):
+        for targets in dict.fromkeys((range(columns), range(1))):
             seconds = [self.forecast(window, targets)[1] for _ in range(TIMED_RUNS)]
             p50, p99 = np.quantile(seconds, (0.5, 0.99)) * 1e3
             figures.append(f"{len(targets)} series p50 {p50:.2f} ms, p99 {p99:.2f} ms")
@@ -304,7 +304,8 @@ class ForecastEngine:
         manifest = self.manifest
         tolerance = self.served.manifest.golden_tolerance + (BF16_TOLERANCE if self.profile.precision == "bf16" else 0)
         channels = () if manifest.layout == "series" else (len(manifest.channels),)
-        answer = (manifest.horizon, *channels, *([len(manifest.quantile_levels)] if manifest.quantile_levels else []))
+        columns = channels and (len(manifest.outputs.channels),)
+        answer = (manifest.horizon, *columns, *([len(manifest.quantile_levels)] if manifest.quantile_levels else []))
         shapes = (shape.outputs.shape[1:], inputs.shape[1:], expected.shape[1:])
         if shapes != (answer, (manifest.context, *channels), answer) or not (0 < len(inputs) == len(expected)):
             raise self.folder.refusal("the IR or the golden vectors have another shape than the manifest says")
@@ -313,7 +314,8 @@ class ForecastEngine:
             shape.inputs[: len(batch)] = batch
             shape.infer()
             # Not of the model's own floor, as a series that never moves has no digits below it.
-            scale = deviations(np.moveaxis(batch, 1, -1))[:, None]
+            moves = manifest.market.scales(batch) if manifest.market else deviations(np.moveaxis(batch, 1, -1))
+            scale = moves[:, None]
             scale = scale.reshape(*scale.shape, *[1] * (expected.ndim - scale.ndim))
             difference = np.abs(shape.outputs[: len(batch)] - expected[start : start + count]) / scale
             worst = float(difference.max())

@@ -10,7 +10,7 @@ import numpy as np
 
 from vinocast.errors import InvalidValueError, RequestError
 from vinocast.forecast.computation import Computation, horizons, late
-from vinocast.forecast.quantiles import deviations
+from vinocast.forecast.quantiles import scales_of
 from vinocast.requests import Forecasted, StreamPosition
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class ForecastJob:
         ticket: who waits for it.
         model: what computes it.
         window: float32 [context, columns].
-        targets: indices of its columns.
+        targets: indices of its columns; of a market model, of its outputs.
         channels: their names.
         steps: how many are wanted; more than the horizon are for :class:`WideForecastJob`.
         deadline: the moment of ``time.monotonic`` after which it is not worth starting.
@@ -45,7 +45,7 @@ class ForecastJob:
         filled: how many values of the window are interpolated.
         padded: how many rows of it are made up.
         expected: where the forecast of a stream waits for its outcomes; None where none are kept.
-        scales: the ``deviations`` of the targets, once :meth:`measure` has measured them.
+        scales: the scales of the targets' errors, once :meth:`measure` has measured them.
     """
 
     ticket: Ticket
@@ -103,17 +103,13 @@ class ForecastJob:
                 job.succeed(forecast, seconds, start - job.decoded)
 
     def measure(self) -> None:
-        """Measure the deviations of the targets where they are asked for.
+        """Measure the scales of the targets' errors where they are asked for.
 
         Before the inference, which leaves nothing of the window in the caches: then it takes a third of the time.
         """
         own = bool(self.model.manifest.quantile_levels)  # which are in the units of the series
         if self.expected is not None or (self.levels is not None and not own):
-            # Padding never moves, and would have a band be too narrow.
-            contexts = self.window[self.padded :].T
-            if self.targets != range(len(contexts)):
-                contexts = contexts[list(self.targets)]
-            self.scales = deviations(contexts, self.model.manifest.minimum_variance)
+            self.scales = scales_of(self.model.manifest, self.window, self.targets, self.padded)
 
     def succeed(self, forecast: NDArray[np.float32], inference_seconds: float, queue_seconds: float) -> None:
         """Answer with a forecast [steps or more, targets], perhaps whole, unless it came out beyond float32."""

@@ -6,7 +6,7 @@ import operator
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, field_validator, model_validator
 
@@ -22,6 +22,10 @@ from vinocast.engine.manifest import (
     read_manifest,
 )
 from vinocast.errors import SetupError
+from vinocast.forecast.market import CHANNELS, Market
+
+if TYPE_CHECKING:
+    from vinocast.forecast.targets import Columns
 
 # A number of 17 digits with sign, point, exponent and comma takes 25; there is room for an indent.
 BYTES_PER_NUMBER = 32
@@ -70,7 +74,8 @@ class ForecasterManifest(Manifest):
     ``layout`` is ``series`` where channels are independent and share one net: the IR maps [n, context] to
     [n, horizon] for any n series. It is ``window`` where they cannot stand for each other: [b, context, channels] to
     [b, horizon, channels]. With ``quantile_levels`` it answers quantiles, [n, horizon, levels]; those of 0.5 are its
-    points. ``golden_tolerance`` is relative to a series' deviation.
+    points. With ``market``, of layout ``window``, it takes a market's seven channels and answers ``outputs`` instead:
+    [b, horizon, outputs]. ``golden_tolerance`` is relative to a series' deviation.
     """
 
     required = (IR_FILE, WEIGHTS_FILE, GOLDEN_FILE)
@@ -94,6 +99,7 @@ class ForecasterManifest(Manifest):
         allow_inf_nan=False,
         description="what the model's scaler adds to the variance of a context, and so whatever is scaled by it",
     )
+    market: Market | None = Field(default=None, description="of a model of a market's bars; see there")
     parity: dict[str, float] = Field(
         default_factory=dict,
         description="largest difference from the source model by kind of window, relative to its scale",
@@ -121,6 +127,8 @@ class ForecasterManifest(Manifest):
     def _bounded(self) -> Self:
         if self.quantile_levels and self.layout != "series":
             raise ValueError("a model of layout window has no quantiles of its own")
+        if self.market and (self.layout != "window" or self.channels != list(CHANNELS)):
+            raise ValueError(f"a market model has the layout window, and the channels {', '.join(CHANNELS)}")
         steps, channels = max(self.context, self.horizon * max(1, len(self.quantile_levels))), len(self.channels)
         if steps * channels > MOST_WINDOW_VALUES:
             raise ValueError(f"{steps} steps of {channels} channels are more than {MOST_WINDOW_VALUES} values")
@@ -132,13 +140,19 @@ class ForecasterManifest(Manifest):
         return {name: index for index, name in enumerate(self.channels)}
 
     @property
+    def outputs(self) -> Columns:
+        """The columns of what it answers: of a market model those of its section, of any other its channels."""
+        return self.market or self
+
+    @property
     def request_bytes(self) -> int:
         """The most bytes that a request with one window takes as text."""
         return self.context * len(self.channels) * BYTES_PER_NUMBER + BYTES_BESIDE
 
     def described(self) -> dict[str, Any]:
         """Return what a client must know to ask."""
-        return {"context": self.context, "horizon": self.horizon, "channels": self.channels}
+        own = {"outputs": self.market.channels, "bar": self.market.bar} if self.market else {}
+        return {"context": self.context, "horizon": self.horizon, "channels": self.channels, **own}
 
 
 ForecasterFolder: TypeAlias = ModelFolder[ForecasterManifest]
@@ -147,6 +161,16 @@ ForecasterFolder: TypeAlias = ModelFolder[ForecasterManifest]
 def open_forecaster(path: Path) -> ForecasterFolder:
     """Read the manifest of a forecaster; raises ModelRefusedError also when it is one of another kind."""
     return read_manifest(path, {"forecaster": ForecasterManifest})
+
+
+def check_columns(folder: ForecasterFolder) -> None:
+    """Raise SetupError for a market model, which answers other columns than a table of its channels has."""
+    market = folder.manifest.market
+    if market is not None:
+        raise SetupError(
+            f"{folder.path.name} is a model of a market's bars, and answers {', '.join(market.channels)}, which are no "
+            "columns of a table: ask it by windows, or by market streams"
+        )
 
 
 def find_forecaster(name: str | os.PathLike[str] | None, bundled: Path) -> ForecasterFolder:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from vinocast.forecast.manifest import ForecasterFolder
+    from vinocast.forecast.manifest import ForecasterFolder, ForecasterManifest
 
 # Beyond the outermost of a model's own levels its last step goes on once for each halving of what is left, which is an
 # exponential tail; so often, and no further.
@@ -54,6 +54,26 @@ def deviations(contexts: NDArray[Any], minimum_variance: float = MINIMUM_VARIANC
         variances = np.vecdot(centred, centred) / centred.shape[-1]
         scales: NDArray[np.float32] = np.sqrt(variances + minimum_variance).astype(np.float32)
     return scales
+
+
+def scales_of(
+    manifest: ForecasterManifest, window: NDArray[Any], targets: Sequence[int], padded: int = 0
+) -> NDArray[np.float32]:
+    """Return what errors of some of a model's outputs are divided by, float32 [targets].
+
+    Args:
+        manifest: of the model.
+        window: [context, columns].
+        targets: of its columns; of a market model, of its outputs.
+        padded: rows in front that are made up, which never move and would have a band be too narrow.
+    """
+    window = window[padded:]
+    if manifest.market is not None:
+        return manifest.market.scales(window)[list(targets)]
+    contexts = window.T
+    if targets != range(len(contexts)):
+        contexts = contexts[list(targets)]
+    return deviations(contexts, manifest.minimum_variance)
 
 
 class QuantileTable:
@@ -221,7 +241,7 @@ def _fault(folder: ForecasterFolder, arrays: Mapping[str, NDArray[Any]]) -> str 
         2 <= levels.size <= MOST_LEVELS
         and levels.shape == (levels.size,)
         and others.shape == (manifest.horizon, levels.size)
-        and channels.shape in {(count, *others.shape) for count in (0, len(manifest.channels))}
+        and channels.shape in {(count, *others.shape) for count in (0, len(manifest.outputs.channels))}
         and points.shape == (*([own] if own else []), manifest.horizon, max(1, len(channels)))
         and scales.shape == points.shape[-1:]
         and golden.size

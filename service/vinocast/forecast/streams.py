@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from vinocast.forecast.market import Market
     from vinocast.requests import QuantilesFrom
 
 DAY_MS = 86_400_000
@@ -53,6 +54,7 @@ class Stream:
         self._max_steps_ahead = max_steps_ahead
         self._most_residuals = residuals
         self._model: str | None = None
+        self._market: Market | None = None  # what makes outcomes of rows, where they are none
         self._outcomes: Outcomes | None = None  # of forecasts of that model
         self.position = 0  # rows that ever came
         self._ring = np.zeros((context, channels), np.float32)
@@ -101,7 +103,7 @@ class Stream:
             self._ring[self._next - 1 - self.rows_since_newest] = values[0]
             # Behind others it has been an outcome already, and stays the one it was.
             if self._outcomes is not None and not self.rows_since_newest:
-                self._outcomes.replace(values[0])
+                self._outcomes.replace(self._outcome(values[0]))
             return
         steps = self.rows_since_newest + len(values)
         if timestamp_ms is not None and self.newest_ms is not None:
@@ -109,7 +111,7 @@ class Stream:
         if self._outcomes is not None:
             if timestamp_ms is not None and self._jumps(timestamp_ms, steps):
                 self._outcomes.skip(self.position)
-            self._outcomes.observe(self.position, values)
+            self._outcomes.observe(self.position, self._outcome(values))
         self.position += len(values)
         kept = values[-self.context :]
         first = min(len(kept), self.context - self._next)
@@ -132,21 +134,26 @@ class Stream:
             return False
         return (timestamp_ms - self.newest_ms) * self._steps > JUMP * steps * (self.newest_ms - self._first_ms)
 
-    def expect(self, model: str, horizon: int) -> Expected | None:
+    def expect(self, model: str, horizon: int, market: Market | None = None) -> Expected | None:
         """Return where a forecast of the window as it is now waits for its outcomes; None where none are kept.
 
-        They are of the model that was the first to forecast the stream.
+        They are of the model that was the first to forecast the stream. With ``market`` they are of what it answers.
         """
         if not self._most_residuals:
             return None
         if self._outcomes is None:
-            self._model, self._outcomes = model, Outcomes(self._most_residuals, horizon, self.channels)
+            self._model, self._market = model, market
+            columns = self.channels if market is None else len(market.outputs)
+            self._outcomes = Outcomes(self._most_residuals, horizon, columns)
         return Expected(self, self._outcomes, self.position) if self._model == model else None
 
     def since(self, position: int) -> NDArray[np.float32]:
-        """Return the rows [rows, channels] that came after so many, as far as they are kept."""
+        """Return the outcomes [rows, columns] of rows that came after so many, as far as they are kept."""
         count = min(self.position - position, self.rows)
-        return self._ring[(self._next - count + np.arange(count)) % self.context]
+        return self._outcome(self._ring[(self._next - count + np.arange(count)) % self.context])
+
+    def _outcome(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        return rows if self._market is None else self._market.outcomes(rows)
 
     def dump(self) -> dict[str, Any]:
         """Return what :meth:`restored` makes the stream of again, but for its residuals."""

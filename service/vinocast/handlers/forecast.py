@@ -55,26 +55,28 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> No
     if request.series is not None:
         _forecast_series(plane, request, request.series, model, steps, ticket)
         return
-    columns: Columns = manifest
+    columns: Columns = manifest.outputs
+    width = len(manifest.channels)
     if request.channels is not None:
         _check_series(model, "channels")
         if len(request.channels) > plane.queue_rows:
             most = f"at most {plane.queue_rows} names"
             raise PayloadTooLargeError(f"channels: expected {most}, got {len(request.channels)}", "channels")
         columns = name_columns(request.channels)
+        width = len(request.channels)
     targets = choose_targets(request.targets, columns)
     beyond = request.beyond_a_window
     replied = _replied(request, steps, len(targets), apart=False) if beyond else steps * len(targets) * NUMBER_BYTES
     if replied > REPLY_BYTES:
         raise _too_long("targets", request, steps, len(targets), apart=False)
     stream = None if request.stream is None else plane.streams.find(request.stream)
-    window = _window(request, stream, manifest.context, len(columns.channels))
+    window = _window(request, stream, manifest.context, width)
     together = min(len(manifest.channels), SERIES_PER_PART)
     in_parts = (len(targets) > together and manifest.layout == "series") or steps > manifest.horizon
-    held = manifest.context * len(columns.channels) * FLOAT32
+    held = manifest.context * width * FLOAT32
     if in_parts:
         whole = request.quantile_levels is not None
-        held += computing_bytes(manifest, len(columns.channels), steps, whole=whole)
+        held += computing_bytes(manifest, width, steps, whole=whole)
     ticket.claim.hold(ticket.claim.nbytes + held + replied)
     names = columns.channels
     job = ForecastJob(
@@ -91,7 +93,7 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> No
     if beyond:
         _add_terms(plane, request, job)
     if stream is not None and not job.padded:
-        job.expected = stream.expect(model.name, manifest.horizon)
+        job.expected = stream.expect(model.name, manifest.horizon, manifest.market)
     if in_parts:
         plane.lane.submit_long(WideForecastJob(job))
         ticket.lasting = True
@@ -138,6 +140,12 @@ def _steps(request: requests.Forecast, manifest: ForecasterManifest, name: str) 
     steps = request.prediction_length or horizon
     if steps <= horizon:
         return steps
+    if manifest.market is not None:
+        raise InvalidRequestError(
+            f"prediction_length: expected 1 to {horizon}, the horizon of model {name}, whose forecasts are no bars to "
+            f"forecast from, got {steps}",
+            "prediction_length",
+        )
     most = MOST_HORIZONS * horizon
     if not request.rollout or steps > most:
         hint = "" if request.rollout else f'; "rollout": true feeds forecasts back, up to {most}'

@@ -30,7 +30,7 @@ from vinocast.engine.tuned import (
 from vinocast.errors import ModelRefusedError, SetupError
 from vinocast.extras import missing_extra
 from vinocast.forecast.kind import FORECASTER
-from vinocast.forecast.manifest import ForecasterFolder, open_forecaster
+from vinocast.forecast.manifest import ForecasterFolder, check_columns, open_forecaster
 from vinocast.kinds import open_model
 from vinocast.measure.calls import MeasuringProcess
 from vinocast.measure.tune.compiled import described
@@ -122,6 +122,7 @@ def tune(root: Path | None, data: Path | None, cap: Cap, rounds: int) -> TuningR
             if open_model(path).manifest.kind != FORECASTER.name:
                 continue
             folder = open_forecaster(path)
+            check_columns(folder)
             folder.verify()
             manifest = folder.manifest
             series = read_series(data or bundled_series(), manifest.channels, independent=manifest.layout == "series")
