@@ -147,7 +147,7 @@ class MarketStream:
         told = "re_sent_closed_bucket"
         if ring.mades[at] & KIND < CANDLE:
             closed.settle()
-            if ring.states[at] > INCOMPLETE:
+            if ring.state(at) > INCOMPLETE:
                 return "duplicates"
             folded, told = fold(candles, start), "used"
         else:
@@ -155,7 +155,7 @@ class MarketStream:
             folded = refold(held, candles, start)
             if folded == held:
                 told = "duplicates"
-                if ring.mades[at] == CANDLE:
+                if ring.mades[at] & KIND == CANDLE:
                     return told
         ring.write(at, CANDLE, *folded)
         closed.changed(bucket)
@@ -232,7 +232,7 @@ class MarketStream:
 
     def _bar(self, bucket: int) -> Bar:
         ring, start = self._closed.ring, bucket * self.seconds
-        state = ring.states[bucket % KEPT]
+        state = ring.state(bucket % KEPT)
         if state == MISSING:
             return Bar(start, None, None, None, None, None, STATES[MISSING])
         return Bar(start, *ring.numbers(bucket % KEPT), STATES[state])

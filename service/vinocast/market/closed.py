@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from math import isnan, nan
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,7 @@ class ClosedBars:
         self._before = nan  # the close before the oldest bar
         # The buckets whose state, and numbers where they have none of their own, are to be found anew.
         self._dirty_first, self._dirty_last = NEVER, -1
-        self._indicators, self._pending = Indicators(), list[float]()
+        self._indicators, self._pending = Indicators(), array("d")
 
     # Which are kept
 
@@ -94,7 +95,7 @@ class ClosedBars:
         if dropped:
             self._before = dropped[-1]
         self.oldest = oldest
-        self._pending += dropped
+        self._pending.extend(dropped)
         if len(self._pending) >= PENDING:
             self._flush()
 
@@ -143,7 +144,7 @@ class ClosedBars:
         """Have the indicators go on without the closes that are no longer kept."""
         if self._pending:
             self._indicators.drop(np.array(self._pending))
-            self._pending.clear()
+            self._pending = array("d")
 
     # States
 
@@ -162,7 +163,8 @@ class ClosedBars:
                     state, close = MISSING, nan
                 if ring.fill(at, close):
                     changed = min(changed, bucket)
-            ring.states[at], close = state, ring.closes[at]
+            ring.say_state(at, state)
+            close = ring.closes[at]
             bucket += 1
         if changed < NEVER:
             self._change(changed)
@@ -174,7 +176,7 @@ class ClosedBars:
             return COMPLETE if self.ring.volumes[bucket % KEPT] else FILLED
         if kind == DOUBTED:
             return INCOMPLETE
-        if kind == NOTHING and not self.began < bucket <= ids.last_seconds // self.seconds:
+        if kind == NOTHING and not self.began < bucket <= ids.known // self.seconds:
             return MISSING
         if self.is_torn(bucket, made):
             return INCOMPLETE
@@ -202,7 +204,7 @@ class ClosedBars:
         self.settle()
         spans: list[tuple[int, int]] = []
         for bucket in range(self.oldest, self.newest):
-            if self.ring.states[bucket % KEPT] <= INCOMPLETE:
+            if self.ring.state(bucket % KEPT) <= INCOMPLETE:
                 start, end = bucket * self.seconds, (bucket + 1) * self.seconds
                 if spans and spans[-1][1] == start:
                     spans[-1] = (spans[-1][0], end)

@@ -112,8 +112,11 @@ class Product:
     def _take_id(self, number: int, seconds: int) -> bool:
         """Take the id of a trade and its time; return whether it was not seen before."""
         ids = self._ids
-        since, until, missed = ids.last_seconds, seconds, ids.missed
+        missed = ids.missed
         if number > ids.last:
+            since, until = ids.last_seconds, seconds
+            if until < since:
+                since, until = until, since
             ids.follow(number, seconds)
             self._now = max(self._now, seconds)
         else:
@@ -138,7 +141,7 @@ class Product:
         self._ids.forget(min(stream.since for stream in self.streams))
         while (hole := self._ids.oldest_if_too_many()) is not None:
             for stream in self.streams:
-                stream.lose_between(hole.since, hole.until)
+                stream.lose_between(min(hole.since, hole.until), max(hole.since, hole.until))
 
     def take_heartbeat(self, heartbeat: Heartbeat) -> None:
         """Take a heartbeat: it ends the bars before it, where no trade is missing.
@@ -151,11 +154,11 @@ class Product:
         self._check(seconds, seconds, new=False)
         since = ids.last_seconds
         self._count_missed(ids.announce(number, seconds))
-        self._now = max(self._now, ids.last_seconds)
+        self._now = max(self._now, ids.known)
         for stream in self.streams:
-            if ids.last_seconds // stream.seconds > stream.newest:
-                stream.advance(ids.last_seconds // stream.seconds)
-            stream.touch_between(since, ids.last_seconds)
+            if ids.known // stream.seconds > stream.newest:
+                stream.advance(ids.known // stream.seconds)
+            stream.touch_between(since, ids.known)
         self._forget()
 
     def take_candles(self, stream: MarketStream, candles: list[Candle]) -> None:

@@ -17,13 +17,13 @@ KEPT = 900
 NOTHING, TRADES, CANDLE, DOUBTED = range(4)
 # Beside these: of trades some of which were missed, in a hole that is forgotten.
 LOST = 4
-KIND = 3
+KIND, MADE = 3, 7
 MISSING, INCOMPLETE, FILLED, COMPLETE = range(4)
 # A row holds how far an id lies from the stream's base.
 MOST_OFFSET = 2**31 - 1
 COLUMNS = {
     "opens": "d", "highs": "d", "lows": "d", "closes": "d", "volumes": "d", "carries": "f", "firsts": "i", "lasts": "i",
-    "mades": "b", "states": "b",
+    "mades": "b",
 }  # fmt: skip
 
 
@@ -44,22 +44,30 @@ class Ring:
         carries: what the volume lacks of the exact sum.
         firsts, lasts: of trades, the ids of the open and the close, less a base; of a candle, the first and the last
             second that was folded into it, from its start on.
-        mades, states: of what each is made, and its state.
+        mades: of what each is made, and in the bits above that its state.
     """
 
     __slots__ = ("_base", *COLUMNS)
 
     def __init__(self) -> None:
         self._base = -1
-        self.opens, self.highs, self.lows, self.closes, self.volumes = (array("d", bytes(8 * KEPT)) for _ in range(5))
-        self.carries = array("f", bytes(4 * KEPT))
-        self.firsts, self.lasts = array("i", bytes(4 * KEPT)), array("i", bytes(4 * KEPT))
-        self.mades, self.states = bytearray(KEPT), bytearray(KEPT)
-        self.closes[:] = array("d", [nan]) * KEPT
+        # By multiplication, which takes no more memory than it has to.
+        self.opens, self.highs, self.lows, self.closes, self.volumes = (array("d", [nan]) * KEPT for _ in range(5))
+        self.carries = array("f", [0]) * KEPT
+        self.firsts, self.lasts = array("i", [0]) * KEPT, array("i", [0]) * KEPT
+        self.mades = bytearray(KEPT)
 
     def numbers(self, at: int) -> tuple[float, float, float, float, float]:
         """Return open, high, low, close and volume of a row."""
         return self.opens[at], self.highs[at], self.lows[at], self.closes[at], self.volumes[at]
+
+    def state(self, at: int) -> int:
+        """Return the state of a row, which is missing until it was said."""
+        return self.mades[at] >> 3
+
+    def say_state(self, at: int, state: int) -> None:
+        """Say in what state a row is."""
+        self.mades[at] = self.mades[at] & MADE | state << 3
 
     def write(
         self, at: int, made: int, numbers: tuple[float, float, float, float, float], carry: float, first: int, last: int
@@ -82,7 +90,7 @@ class Ring:
     def correct(self, at: int, number: int, price: float, size: float) -> None:
         """Put a trade into a row."""
         if self.mades[at] & KIND != TRADES:
-            self.write(at, self.mades[at] | TRADES, (price, price, price, price, size), 0.0, number, number)
+            self.write(at, self.mades[at] & LOST | TRADES, (price, price, price, price, size), 0.0, number, number)
             return
         offset = self._offset(number)
         if offset > self.lasts[at]:

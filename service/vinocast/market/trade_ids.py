@@ -17,7 +17,7 @@ class Hole:
         first: the lowest id of them.
         last: the highest.
         since: seconds since 1970 of the trade before them.
-        until: of the trade behind them.
+        until: of the trade behind them, which may be the earlier of the two by a clock that was set back.
     """
 
     __slots__ = ("first", "last", "since", "until")
@@ -25,8 +25,8 @@ class Hole:
     def __init__(self, first: int, last: int, since: int, until: int) -> None:
         self.first = first
         self.last = last
-        self.since = min(since, until)
-        self.until = max(since, until)
+        self.since = since
+        self.until = until
 
 
 class TradeIds:
@@ -37,16 +37,17 @@ class TradeIds:
     Attributes:
         last: the highest id seen, -1 before the first trade.
         last_seconds: its time, or that of a heartbeat which tells of no later trade.
+        known: the latest time of all trades and of such heartbeats.
         announced: the last id of the last heartbeat, and its time.
         holes: in the order of their ids; that before the first trade stands first.
         missed: ids that are missing in all the holes that are counted, those forgotten included.
     """
 
-    __slots__ = ("announced", "holes", "last", "last_seconds", "missed")
+    __slots__ = ("announced", "holes", "known", "last", "last_seconds", "missed")
 
     def __init__(self) -> None:
         self.last = -1
-        self.last_seconds = EVER
+        self.last_seconds = self.known = EVER
         self.missed = 0
         self.announced = (-1, EVER)
         self.holes: list[Hole] = []
@@ -61,7 +62,7 @@ class TradeIds:
         elif number > self.last + 1:
             self.missed += number - 1 - self.last
             self.holes.append(Hole(self.last + 1, number - 1, self.last_seconds, seconds))
-        self.last, self.last_seconds = number, seconds
+        self.last, self.last_seconds, self.known = number, seconds, max(self.known, seconds)
 
     def announce(self, number: int, seconds: int) -> int:
         """Take the last id of a heartbeat, and its time; return how many ids are missed for certain.
@@ -74,10 +75,10 @@ class TradeIds:
             missed = announced - self.last
             self.holes.append(Hole(self.last + 1, announced, self.last_seconds, before))
             self.missed += missed
-            self.last, self.last_seconds = announced, max(before, self.last_seconds)
+            self.last, self.last_seconds, self.known = announced, before, max(self.known, before)
         self.announced = (number, seconds)
         if number == self.last:
-            self.last_seconds = max(seconds, self.last_seconds)
+            self.last_seconds, self.known = max(seconds, self.last_seconds), max(self.known, seconds)
         return missed
 
     def find(self, number: int) -> int | None:
@@ -94,34 +95,33 @@ class TradeIds:
     def mend(self, index: int, number: int, seconds: int) -> tuple[int, int]:
         """Take an id that lies in a hole; return the seconds between which bars may have changed their state."""
         hole = self.holes[index]
-        since, until = hole.since, hole.until
-        behind = Hole(number + 1, hole.last, seconds, until) if number < hole.last else None
+        behind = Hole(number + 1, hole.last, seconds, hole.until)
+        moments = (seconds, hole.until) if index == 0 else (seconds, hole.until, hole.since)
         if index == 0:
-            hole.last, hole.until = number - 1, seconds
-            if behind is not None:
-                self.missed += behind.last - number
-            since = min(seconds, until)
+            self.missed += behind.last - number
         else:
             self.missed -= 1
-            if number > hole.first:
-                hole.last, hole.since, hole.until = number - 1, min(since, seconds), max(since, seconds)
-            else:
-                del self.holes[index]
-                index -= 1
-        if behind is not None:
-            self.holes.insert(index + 1, behind)
-        return min(since, seconds), max(until, seconds)
+        hole.last, hole.until = number - 1, seconds
+        self.known = max(self.known, seconds)
+        # The one before the first trade stays, even if it is of no ids.
+        rest = [each for each in (hole, behind) if each.first <= each.last or each is self.holes[0]]
+        self.holes[index : index + 1] = rest
+        return min(moments), max(moments)
 
     def touched(self, start: int, seconds: int) -> bool:
         """Whether a hole touches the bar that starts then and is so long; not that before the first trade."""
-        end, holes = start + seconds, self.holes
-        return len(holes) > 1 and any(hole.since < end and hole.until >= start for hole in holes[1:])
+        if len(self.holes) < 2:
+            return False
+        end = start + seconds
+        return any(
+            (hole.since < end and hole.until >= start) or (hole.until < end and hole.since >= start)
+            for hole in self.holes[1:]
+        )
 
     def forget(self, before: int) -> None:
         """Forget the holes that ended before a moment; their ids count as seen from then on."""
-        holes = self.holes
-        if len(holes) > 1 and holes[1].until < before:
-            self.holes = holes[:1] + [hole for hole in holes[1:] if hole.until >= before]
+        if any(max(hole.since, hole.until) < before for hole in self.holes[1:]):
+            self.holes[1:] = [hole for hole in self.holes[1:] if max(hole.since, hole.until) >= before]
 
     def oldest_if_too_many(self) -> Hole | None:
         """Return the oldest hole, forgotten, where there are more than are remembered."""
@@ -132,6 +132,7 @@ class TradeIds:
         return {
             "last": self.last,
             "last_seconds": self.last_seconds,
+            "known": self.known,
             "missed": self.missed,
             "announced": list(self.announced),
             "holes": [[hole.first, hole.last, hole.since, hole.until] for hole in self.holes],
@@ -139,7 +140,8 @@ class TradeIds:
 
     def load(self, state: dict[str, Any]) -> None:
         """Become what :meth:`dump` was made of; raises KeyError, TypeError or ValueError for what is not."""
-        self.last, self.last_seconds, self.missed = (int(state[name]) for name in ("last", "last_seconds", "missed"))
+        self.last, self.last_seconds = int(state["last"]), int(state["last_seconds"])
+        self.known, self.missed = int(state["known"]), int(state["missed"])
         self.holes = [Hole(*map(int, hole)) for hole in state["holes"]]
         number, seconds = map(int, state["announced"])
         self.announced = number, seconds

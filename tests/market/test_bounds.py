@@ -1,0 +1,154 @@
+"""What a market stream holds has a bound: bars, holes, products; and no time, however wrong, ends it."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import pytest
+from market_support import (
+    START,
+    Message,
+    candle,
+    candles,
+    heartbeat,
+    market_of,
+    market_trades,
+    match,
+    states,
+    take,
+    told,
+)
+from vinocast.errors import OverloadedError, StaleTimestampError, TimestampAheadError, UnknownStreamError
+from vinocast.market.ring import KEPT
+from vinocast.market.trade_ids import MOST_HOLES
+
+STREAM = "AAA-USD@1m"
+YEAR = 366 * 86_400
+
+
+def test_the_newest_bars_are_kept() -> None:
+    market = market_of("1s")
+    fed = market.feed([match(number, number, str(number + 1)) for number in range(2000)])
+    stream = market.find("AAA-USD@1s")
+    assert (stream.rows, len(stream.closed), len(fed.closed)) == (KEPT, KEPT, KEPT)
+    assert [bar[3] for bar in told(stream)] == list(range(2000 - KEPT, 2001))
+    assert [each.bar.close for each in fed.closed] == list(range(2000 - KEPT, 2000))
+
+
+@pytest.mark.parametrize("minutes", [899, 900, 901, 902, 5000, 90_000])
+def test_a_long_quiet_time_is_filled_as_far_as_bars_are_kept(minutes: int) -> None:
+    market = take(market_of("1m"), [match(1, 0, "5"), match(2, 60, "6"), match(3, 60 * minutes, "7")])
+    bars = told(market.find(STREAM))
+    assert len(bars) == min(minutes, KEPT) + 1
+    assert bars[-2] == [60 * (minutes - 1), 6, 6, 6, 6, 0, "filled"]
+    assert {bar[3] for bar in bars[2:-1]} == {6}
+    assert bars[0][:2] == (
+        [0, 5] if minutes <= KEPT else [60, 6] if minutes == KEPT + 1 else [60 * (minutes - KEPT), 6]
+    )
+
+
+def test_a_trade_of_a_bar_that_is_not_kept_counts_as_late_and_changes_nothing() -> None:
+    market = take(market_of("1m"), [match(10, 0), match(12, 60), match(13, 60 * 2000)])
+    before = told(market.find(STREAM))
+    assert market.feed([match(5, 0), match(4, 0)]).counts["late"] == 2
+    assert told(market.find(STREAM)) == before
+
+
+def test_the_oldest_of_too_many_holes_is_forgotten_and_its_bars_stay_incomplete() -> None:
+    market = market_of("1m")
+    take(market, [match(10 * number, 60 * number) for number in range(MOST_HOLES + 100)])
+    take(market, [match(10 * (MOST_HOLES + 99) + 1 + number, 60 * (MOST_HOLES + 100 + number)) for number in range(3)])
+    stream = market.find(STREAM)
+    assert states(stream) == ["incomplete"] * (MOST_HOLES + 100) + ["complete"] * 2 + ["open"]
+    assert market.counts.missed_trades == 9 * (MOST_HOLES + 99)
+    # Of a hole that is forgotten nothing is known any more: what comes of it is taken for seen.
+    assert market.feed([match(5, 30)]).counts == {"seen": 1, "duplicates": 1}
+    assert market.feed([match(10 * (MOST_HOLES + 98) + 1, 60 * (MOST_HOLES + 98) + 1)]).counts["late"] == 1
+
+
+def test_holes_of_bars_that_are_not_kept_are_forgotten() -> None:
+    market = take(market_of("1s"), [match(2 * number, 50 * number) for number in range(100)])
+    record = list(market.dump())[1]
+    assert len(record["ids"]["holes"]) == 1 + KEPT // 50 + 1
+
+
+def test_products_are_as_many_as_there_may_be_streams() -> None:
+    market = market_of("1m", "5m", limit=20)
+    with pytest.raises(OverloadedError, match=r"20 market streams already.*--max-streams"):
+        take(market, [match(1, 0, product=f"P{number}-USD") for number in range(10_000)])
+    fed = market.feed([match(1, 0, product=f"P{number}-USD") for number in range(10_000)])
+    assert (len(market.streams), fed.counts) == (20, {"seen": 10_000, "refused": 9_990, "duplicates": 10})
+    # What is kept goes on, but for a message that would need another.
+    assert market.feed([match(2, 1, product="P0-USD")]).counts == {"seen": 1, "used": 1}
+    both = market_trades([match(3, 1, product="P0-USD"), match(1, 1, product="NEW-USD")])
+    assert market.feed([both]).counts == {"seen": 1, "refused": 1}
+    market.forget("P3-USD@5m")
+    with pytest.raises(UnknownStreamError):
+        market.find("P3-USD@1m")
+    assert market.feed([both]).counts == {"seen": 1, "used": 2}
+
+
+def test_a_time_far_ahead_is_refused_once_and_taken_if_the_next_is_as_far() -> None:
+    market = take(market_of("1m"), [match(1, 0), match(2, 60)])
+    with pytest.raises(TimestampAheadError, match="--max-steps-ahead"):
+        market.feed_one(match(3, 100 * YEAR))
+    take(market, [match(4, 61), match(5, 120)])  # one wrong clock
+    assert states(market.find(STREAM)) == ["incomplete", "incomplete", "open"]
+    with pytest.raises(TimestampAheadError):
+        market.feed_one(match(6, 2 * YEAR))
+    take(market, [match(7, 2 * YEAR + 60)])  # a long night
+    assert states(market.find(STREAM)) == ["incomplete"] * (KEPT + 1)
+    assert market.counts.told() == {"seen": 7, "used": 5, "refused": 2, "missed_trades": 2}
+
+
+def test_a_time_far_behind_is_refused_once_and_begins_the_product_anew_if_the_next_is_as_far() -> None:
+    market = take(market_of("1m"), [match(1, 2 * YEAR), match(2, 2 * YEAR)])
+    with pytest.raises(StaleTimestampError):
+        market.feed_one(match(3, 0))
+    take(market, [match(4, 2 * YEAR + 1)])
+    with pytest.raises(StaleTimestampError):
+        market.feed_one(match(5, 0, "3"))
+    take(market, [match(6, 10, "4")])
+    assert told(market.find(STREAM)) == [[0, 4, 4, 4, 4, 1, "incomplete"]]
+    # What is only old, and was told before, is a duplicate.
+    market = take(market_of("1m"), [match(1, 0), match(2, 0), *(match(3 + n, n * YEAR / 20) for n in range(100))])
+    assert market.feed([match(1, 0), match(2, 0)]).counts == {"seen": 2, "duplicates": 2}
+
+
+WRONG = [match(7, 200 * YEAR), heartbeat(3, 200 * YEAR), candles(candle(200 * YEAR // 300 * 300, "10 11 9 10 5"))]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=["match", "heartbeat", "candle"])
+def test_a_message_with_a_wrong_clock_ends_no_stream(wrong: Message) -> None:
+    market = take(market_of("5m"), [match(1, 0), match(2, 300), match(3, 301)])
+    assert market.feed([wrong]).counts == {"seen": 1, "refused": 1}
+    fed = market.feed([match(4, 302), match(5, 600)])
+    assert [(each.bar.start - START, each.bar.state) for each in fed.closed] == [(300, "complete")]
+
+
+def test_a_message_whose_trades_lie_far_apart_is_refused_and_makes_no_product() -> None:
+    market = market_of("1m")
+    assert market.feed([market_trades([match(1, -20 * YEAR), match(2, 0)])]).counts == {"seen": 1, "refused": 1}
+    assert market.streams == []
+
+
+def test_a_thousand_streams_of_all_bars_take_less_than_64_mb_with_their_indicators() -> None:
+    market = market_of("1s")
+
+    def filled(names: list[str]) -> int:
+        """Return how much memory there is once streams of products have all their bars."""
+        for number in range(KEPT + 1):
+            market.feed([match(number, number, str(100 + number % 7), "0.1", name) for name in names])
+        for stream in market.streams:
+            stream.indicators.values(stream.closed[:, 3])
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = filled(["FIRST-USD"])  # and what is imported
+        size = filled([f"P{number}-USD" for number in range(10)]) - before
+    finally:
+        tracemalloc.stop()
+    assert all(stream.rows == KEPT for stream in market.streams)
+    # TA-Lib's own memory, which Python does not see, is 0.8 kB for each of two sets of handles.
+    assert size / 10 + 1600 < 64_000
