@@ -21,6 +21,7 @@ from vinocast.errors import RequestError, ShuttingDownError
 from vinocast.forecast.kind import FORECASTER
 from vinocast.forecast.streams import NoStreams, Streams
 from vinocast.kinds import KINDS
+from vinocast.monitoring.request_log import RequestLog
 from vinocast.settings import REQUEST_BYTES, WAITING_BYTES
 from vinocast.state import State
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from vinocast.engine.kinds import AnyServedModel
     from vinocast.engine.ticket import Done
     from vinocast.forecast.kind import ServedForecaster
+    from vinocast.monitoring.ended import Ended, Watch
     from vinocast.settings import Settings
 
 __all__ = ["Claim", "DataPlane", "Op", "Route", "Ticket"]
@@ -101,6 +103,8 @@ class DataPlane:
         max_request_bytes: the longest request that the transport is to take in.
         queue_rows: the most rows that may wait.
         max_missing_share: of a series' points that may be filled where that is asked for.
+        watches: who is told of each request that has ended.
+        clients_left: clients over HTTP that have left before their answer was there.
     """
 
     def __init__(self, settings: Settings, ops: dict[str, Op], *, keeps_streams: bool = True) -> None:
@@ -127,6 +131,8 @@ class DataPlane:
         self.budget = Budget(settings.max_waiting_bytes or max(WAITING_BYTES, 8 * self.max_request_bytes))
         self.queue_rows = settings.queue_rows
         self.max_missing_share = settings.max_missing_share
+        self.clients_left = 0
+        self.watches: list[Watch] = [RequestLog(settings.slow_seconds)]
         self.statistics = Statistics(op.name for op in ops.values() if op.computes)
         self._strict_profile = settings.strict_profile
 
@@ -210,6 +216,10 @@ class DataPlane:
         others = (model for model in self.repository.models if model.kind is not lead or model.name == general)
         return self.ready and all(model.settled for model in others)
 
+    def states(self) -> dict[str, str]:
+        """Return the states of the models by their names."""
+        return {model.name: model.lifecycle.state.value for model in self.repository.models}
+
     def serves(self, op: Op) -> bool:
         """Whether requests of an op can succeed here: there is a model for it, and what it keeps is kept."""
         if op.keeps and not self.keeps_streams:
@@ -245,6 +255,14 @@ class DataPlane:
     def count_refusal(self, error: RequestError) -> None:
         """Count a request that a protocol has refused before it came here."""
         self.statistics.failure(error.code)
+
+    def tell(self, ended: Ended) -> None:
+        """Tell of a request that has ended those who watch; what goes wrong there is no fault of the request."""
+        for watch in self.watches:
+            try:
+                watch(ended)
+            except Exception:
+                log.exception("a request that has ended could not be told of")
 
 
 def _longest_request(wanted: int | None, widest: AnyServedModel) -> int:

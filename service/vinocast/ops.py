@@ -61,6 +61,12 @@ for _op in (
         route=Route("DELETE", "/streams/{stream}", "Drop a stream", may_lack_body=True),
     ),
     Op("ping", schemas.PingRequest, replies.PingReply, status.ping, waits=True),
-    Op("stats", schemas.StatsRequest, replies.StatsReply, status.stats),
+    Op(
+        "stats",
+        schemas.StatsRequest,
+        replies.StatsReply,
+        status.stats,
+        route=Route("GET", "/stats", "What was counted since the start", may_lack_body=True),
+    ),
 ):
     register(_op)

@@ -148,6 +148,16 @@ class Settings:
     log_level: str = _setting(
         "info", "Least severe message on stderr.", type=click.Choice(["debug", "info", "warning", "error"])
     )
+    log_format: str = _setting(
+        "text",
+        "How messages are written on stderr: as lines, or each as a JSON object.",
+        type=click.Choice(["text", "json"]),
+    )
+    slow_seconds: float = _setting(
+        0.0,
+        "A request that takes as long, from its receipt to its reply, gets a line in the log; 0 for none.",
+        type=FiniteRange(0, 86400),
+    )
 
 
 @dataclass(frozen=True)

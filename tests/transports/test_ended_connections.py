@@ -97,7 +97,9 @@ def test_an_ended_connection_leaves_nothing_to_collect(talk: Callable[[socket.so
         admission, state = Admission(8, PATIENCE), ServerState()
 
         def connection() -> Connection:
-            new = Connection(admission, config=config, server_state=state, app_state={})
+            new = Connection(
+                admission, lambda _: (b"x-request-id", b"none"), config=config, server_state=state, app_state={}
+            )
             made.append(weakref.ref(new))
             return new
 

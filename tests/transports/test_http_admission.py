@@ -104,6 +104,11 @@ def seconds_in_one(service: HttpService) -> float:
 
 
 @pytest.mark.slow
+def said(service: HttpService) -> list[str]:
+    """What the log says beside the requests that were refused."""
+    return [line for line in service.log.splitlines() if "request refused: " not in line]
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET /li", LIVE], ids=["silent", "half a head", "kept alive"])
 def test_with_few_descriptors_connections_that_wait_make_room_for_new_ones(sent: bytes) -> None:
     with HttpService(program=FEW_FILES) as service, ExitStack() as open_ones:
@@ -233,7 +238,7 @@ def test_what_waits_for_ever_is_given_up() -> None:
     ],
 )
 def test_a_client_that_ends_what_it_sends_gets_its_answers(http: HttpService, sent: bytes, statuses: list[int]) -> None:
-    before = http.log
+    before = said(http)
     with connect(http) as connection:
         connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
@@ -242,7 +247,7 @@ def test_a_client_that_ends_what_it_sends_gets_its_answers(http: HttpService, se
     assert received.count(b"HTTP/1.1 ") == len(statuses)
     if statuses and statuses[-1] == 400:
         assert error_of(orjson.loads(received.rpartition(b"\r\n\r\n")[2])) == ("invalid_request", None)
-    assert http.log == before
+    assert said(http) == before
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from vinocast.protocols.json import JsonProtocol, Message
 from vinocast.settings import Settings
 from vinocast.transports.http import bodies, listeners
 from vinocast.transports.http.endpoint import Endpoint, Endpoints
+from vinocast.transports.http.exchange import KEY, Exchange
 from vinocast.transports.http.pump import Pump
 
 SCOPE = {"headers": [(b"content-type", b"application/json")]}
@@ -118,7 +119,7 @@ def test_an_address_that_is_taken_leaves_none_open(monkeypatch: pytest.MonkeyPat
 
 def test_a_fault_of_ours_before_a_request_is_read_is_answered_in_the_envelope() -> None:
     plane = DataPlane(Settings(), OPS)
-    endpoint = Endpoint(Endpoints(plane, Pump(plane)), JsonProtocol(plane, OPS), OPS["forecast"])
+    endpoint = Endpoint(Endpoints(plane, Pump(plane)), JsonProtocol(plane, OPS), OPS["forecast"], "/forecast")
     sent: list[Any] = []
 
     async def broken() -> Any:
@@ -127,7 +128,7 @@ def test_a_fault_of_ours_before_a_request_is_read_is_answered_in_the_envelope() 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(endpoint({**SCOPE, "query_string": b""}, broken, send))
+    asyncio.run(endpoint({**SCOPE, "query_string": b"", "state": {KEY: Exchange("name", "")}}, broken, send))
     head, body = sent
     assert head["status"] == 500
     assert error_of(orjson.loads(body["body"])) == ("internal", None)

@@ -15,7 +15,9 @@ ACCESS = ("host", "token_file", "insecure", "allowed_hosts", "allowed_origins")
 
 
 @click.command(cls=Command, logs=True)
-@settings_options(HttpSettings, "models", "default_model", "profile", "strict_profile", "log_level", *ACCESS)
+@settings_options(
+    HttpSettings, "models", "default_model", "profile", "strict_profile", "log_level", "log_format", *ACCESS
+)
 @click.option("--json", is_flag=True, help="Print one JSON object instead of lines.")
 def doctor(json: bool, **options: Any) -> None:
     """Report CPU, caps, threads, precision, models, versions, who may ask, and whether all is in force as asked.
@@ -28,7 +30,7 @@ def doctor(json: bool, **options: Any) -> None:
     settings = HttpSettings(**options, token=read_token(options["token_file"]))
     context = click.get_current_context()
     notices = [Finding("WARN", "environment", notice) for notice in context.meta.pop(NOTICES)]
-    start_service(settings.log_level)
+    start_service(settings.log_level, settings.log_format)
     findings = []
     for finding in itertools.chain(notices, examine(settings)):
         findings.append(finding)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from typing import Any
 
 import click
@@ -11,13 +13,18 @@ from vinocast.cli.service import start_service
 from vinocast.errors import SetupError
 from vinocast.settings import HttpSettings
 
+# Where prometheus-client has processes share what they count.
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
 
 @click.command(cls=Command, logs=True)
 @settings_options(HttpSettings)
 def serve(**options: Any) -> None:
     """Serve forecasts and glyphs over HTTP until stopped; /docs describes the routes."""
     settings = HttpSettings(**options, token=read_token(options["token_file"]))
-    start_service(settings.log_level)
+    start_service(settings.log_level, settings.log_format)
+    # The package that counts looks for it when it is imported, and it is of one service alone.
+    os.environ.pop(FOLDER_VARIABLE, None)
     if settings.workers == 1:
         from vinocast.transports.http.server import serve_http
 
@@ -26,10 +33,13 @@ def serve(**options: Any) -> None:
     if settings.state is not None:
         raise SetupError(f"--state {settings.state}: no streams are kept where several workers share a port")
     from vinocast.engine.cpu import cpu_budget
-    from vinocast.transports.workers.supervisor import serve_workers
 
     budget = cpu_budget()
     if settings.workers > budget.cores:
         cores = f"{budget.cores} core{'s' * (budget.cores > 1)}"
         raise SetupError(f"--workers {settings.workers}: {cores} here; choose at most {budget.cores}")
-    serve_workers(settings, sorted(budget.affinity))
+    with tempfile.TemporaryDirectory(prefix="vinocast-metrics-") as folder:
+        os.environ[FOLDER_VARIABLE] = folder
+        from vinocast.transports.workers.supervisor import serve_workers
+
+        serve_workers(settings, sorted(budget.affinity))

@@ -15,7 +15,7 @@ from vinocast.cli.options import NOTICES
 log = logging.getLogger(__package__)
 
 
-def start_service(level: str) -> None:
+def start_service(level: str, form: str) -> None:
     """Prepare the process of a long-running service: signals, logs to stderr, no threads and imports nobody uses."""
     from vinocast.process.log_stream import OneLine, take_stderr
     from vinocast.process.signals import on_end
@@ -35,7 +35,12 @@ def start_service(level: str) -> None:
     for frames in ("pandas", "polars"):
         sys.modules.setdefault(frames, None)  # type: ignore[arg-type]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    if form == "json":
+        from pythonjsonlogger.orjson import OrjsonFormatter
+
+        handler.setFormatter(OrjsonFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    else:
+        handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler])
     context = click.get_current_context(silent=True)
     for notice in context.meta.pop(NOTICES, ()) if context else ():

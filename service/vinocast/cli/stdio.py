@@ -26,7 +26,7 @@ def stdio(**options: Any) -> None:
     from vinocast.transports.reply_queue import take_stdout
 
     parent, settings = os.getppid(), StdioSettings(**options)
-    start_service(settings.log_level)
+    start_service(settings.log_level, settings.log_format)
     replies = take_stdout()
     from vinocast.transports.stdio import serve_stdio
 

@@ -322,6 +322,11 @@ class Streams:
         self._streams[name] = (stream, self._clock())
         return stream
 
+    def __len__(self) -> int:
+        """Return how many there are."""
+        self._drop_idle()
+        return len(self._streams)
+
     def forget(self, name: str) -> Stream:
         """Drop a stream by name and return what it was; raises UnknownStreamError."""
         stream = self.find(name)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from vinocast.errors import InternalError, RequestError
+from vinocast.monitoring.ended import Ended, Origin
+from vinocast.requests import Computed
 
 if TYPE_CHECKING:
     from vinocast.dataplane import Claim, DataPlane, Op, Ticket
@@ -30,6 +33,7 @@ class Read(Protocol):
 
 
 Message = TypeVar("Message", bound=Read)
+LINES = Origin("lines")
 
 
 class Asked(NamedTuple):
@@ -57,10 +61,12 @@ class ByteProtocol(ABC, Generic[Message]):
     Attributes:
         needs_media_type: whether a request over HTTP has to say that it is JSON.
         nothing: what a reply repeats of a request that could not be read.
+        name: by which those who watch know it.
     """
 
     needs_media_type: ClassVar[bool] = True
     nothing: Mapping[str, Any]
+    name: str
 
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
@@ -70,7 +76,11 @@ class ByteProtocol(ABC, Generic[Message]):
         """Return a request; raises RequestError where it cannot be read."""
 
     @abstractmethod
-    def ask(self, message: Message, received: float, op: Op | None, path: Mapping[str, str] | None, /) -> Asked:
+    def named(self, message: Message) -> Op:
+        """Return the op that a request is about where its route does not say it; raises RequestError."""
+
+    @abstractmethod
+    def ask(self, message: Message, received: float, op: Op, path: Mapping[str, str] | None, /) -> Asked:
         """Return what is asked for; raises RequestError. The arguments are those of :meth:`start`."""
 
     @abstractmethod
@@ -87,6 +97,7 @@ class ByteProtocol(ABC, Generic[Message]):
         path: Mapping[str, str] | None = None,
         patient: bool = True,
         claim: Claim | None = None,
+        origin: Origin = LINES,
     ) -> Ticket | None:
         """Start on a request, which is answered now or when the lane comes to it. Whatever is wrong ends it alone.
 
@@ -98,24 +109,44 @@ class ByteProtocol(ABC, Generic[Message]):
             path: the fields that the route holds.
             patient: let the request wait while its model loads, instead of refusing it.
             claim: what the request takes of the budget already.
+            origin: by which way it came.
 
         Returns its ticket, with which it can be let go; none where it was refused at once.
         """
+        name = op.name if op else ""
         try:
+            op = op or self.named(message)
+            name = op.name
             op, request, reply, kept = self.ask(message, received, op, path)
         except RequestError as error:
-            self.refuse(message.echoed, error, answer)
+            self.refuse(message.echoed, error, answer, received, origin, name)
         except Exception as error:  # noqa: BLE001 - one request must not end the service
-            self.refuse(message.echoed, InternalError.logged(error), answer)
+            self.refuse(message.echoed, InternalError.logged(error), answer, received, origin, name)
         else:
+            request_id = message.echoed.get("request_id")
 
             def done(outcome: Outcome) -> None:
-                answer(reply(outcome), outcome if isinstance(outcome, RequestError) else None)
+                error = outcome if isinstance(outcome, RequestError) else None
+                answer(reply(outcome), error)
+                ended = Ended(origin, name, request_id, error, time.monotonic() - received)
+                if isinstance(outcome, Computed):
+                    ended.model = outcome.model
+                    ended.inference_seconds, ended.queue_seconds = outcome.inference_seconds, outcome.queue_seconds
+                self._plane.tell(ended)
 
             return self._plane.submit(op, request, done, patient=patient, claim=claim, kept=kept)
         return None
 
-    def refuse(self, echoed: Mapping[str, Any], error: RequestError, answer: Answer) -> None:
+    def refuse(
+        self,
+        echoed: Mapping[str, Any],
+        error: RequestError,
+        answer: Answer,
+        received: float,
+        origin: Origin = LINES,
+        op: str = "",
+    ) -> None:
         """Answer a request with an error that the data plane has not seen, and count it."""
         self._plane.count_refusal(error)
         answer(self.failure(echoed, error), error.without_frames())
+        self._plane.tell(Ended(origin, op, echoed.get("request_id"), error, time.monotonic() - received))

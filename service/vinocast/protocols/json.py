@@ -29,7 +29,7 @@ from vinocast.errors import (
     quote,
     shorten,
 )
-from vinocast.protocols.base import Asked, ByteProtocol, Outcome
+from vinocast.protocols.base import LINES, Asked, ByteProtocol, Outcome
 from vinocast.protocols.base64 import encode_floats
 from vinocast.protocols.fields import MOST
 from vinocast.protocols.numbers import Numbers, take_numbers
@@ -88,39 +88,22 @@ class JsonProtocol(ByteProtocol[Message]):
     Args:
         plane: what answers.
         ops: the table of ops, by name.
+        name: by which those who watch know it: by the transport.
     """
 
-    def __init__(self, plane: DataPlane, ops: Mapping[str, Op]) -> None:
+    def __init__(self, plane: DataPlane, ops: Mapping[str, Op], name: str = LINES.protocol) -> None:
         super().__init__(plane)
         self._ops = ops
+        self.name = name
         self.nothing = echo({})
 
     def read(self, text: bytes) -> Message:
         """Return a request; raises as :func:`parse_request` does."""
         return Message(text)
 
-    def ask(self, message: Message, received: float, op: Op | None, path: Mapping[str, str] | None, /) -> Asked:
-        """Return what is asked for; raises RequestError."""
-        echoed = message.echoed
-
-        def reply(outcome: Outcome) -> bytes:
-            if isinstance(outcome, RequestError):
-                return failure(echoed, outcome)
-            return success(echoed, outcome, in_base64=in_base64)
-
-        op = op or self._named(message.fields)
-        fields = _with_path(message.fields, path) if path else message.fields
-        request = validate(op.request, fields).ask(message.text, received)
-        in_base64 = isinstance(request, Forecast) and request.in_base64
-        return Asked(op, request, reply, _kept_bytes(echoed))
-
-    def failure(self, echoed: Mapping[str, Any], error: RequestError) -> bytes:
-        """Return the error envelope."""
-        return failure(echoed, error)
-
-    def _named(self, fields: Mapping[str, Any]) -> Op:
+    def named(self, message: Message) -> Op:
         """Return the op that a request names, or the default; raises UnknownOpError or InvalidRequestError."""
-        name = fields.get("op")
+        name = message.fields.get("op")
         if name is None:
             name = DEFAULT_OP
         if not isinstance(name, str):
@@ -130,6 +113,24 @@ class JsonProtocol(ByteProtocol[Message]):
             *names, last = self._ops
             raise UnknownOpError(f"op: expected {', '.join(names)} or {last}, got {quote(name)}", "op")
         return op
+
+    def ask(self, message: Message, received: float, op: Op, path: Mapping[str, str] | None, /) -> Asked:
+        """Return what is asked for; raises RequestError."""
+        echoed = message.echoed
+
+        def reply(outcome: Outcome) -> bytes:
+            if isinstance(outcome, RequestError):
+                return failure(echoed, outcome)
+            return success(echoed, outcome, in_base64=in_base64)
+
+        fields = _with_path(message.fields, path) if path else message.fields
+        request = validate(op.request, fields).ask(message.text, received)
+        in_base64 = isinstance(request, Forecast) and request.in_base64
+        return Asked(op, request, reply, _kept_bytes(echoed))
+
+    def failure(self, echoed: Mapping[str, Any], error: RequestError) -> bytes:
+        """Return the error envelope."""
+        return failure(echoed, error)
 
 
 def parse_request(text: bytes) -> dict[str, Any]:

@@ -186,6 +186,7 @@ class _Input:
 class KServeProtocol(StandardProtocol):
     """Requests and replies as KServe has them."""
 
+    name = "kserve"
     path = "/v1/timeseries/forecast"
     summary = "Forecast time series, as KServe does"
     request, reply, refusal = TimeSeriesRequest, TimeSeriesReply, TimeSeriesRefusal

@@ -124,6 +124,7 @@ class ChronosRefusal(Described):
 class SageMakerProtocol(StandardProtocol):
     """Requests and replies as SageMaker's endpoints of Chronos have them."""
 
+    name = "sagemaker"
     path = "/invocations"
     summary = "Forecast series, as Chronos on SageMaker does"
     request, reply, refusal = ChronosRequest, ChronosReply, ChronosRefusal

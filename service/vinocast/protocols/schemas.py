@@ -76,7 +76,7 @@ class PingRequest(Envelope):
 class StatsRequest(Envelope):
     """A question for counters and quantiles."""
 
-    op: Literal["stats"] = Field(description='"stats"')
+    op: Literal["stats"] | None = Field(default=None, description='"stats", or nothing on the route of its own')
 
 
 class ForecastRequest(Envelope):

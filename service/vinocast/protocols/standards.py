@@ -135,6 +135,10 @@ class StandardProtocol(ByteProtocol[StandardMessage]):
         """Return a request; raises as :func:`parse_json` does."""
         return StandardMessage(text, parse_json(text))
 
+    def named(self, message: StandardMessage) -> Op:  # noqa: ARG002 - the route says it
+        """Return the op that forecasts."""
+        return self.op
+
     def failure(self, echoed: Mapping[str, Any], error: RequestError) -> bytes:  # noqa: ARG002 - nothing is echoed
         """Return the reply to a request that is refused."""
         return orjson.dumps(self.refused(error, error.message, error.field))

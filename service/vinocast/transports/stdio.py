@@ -146,7 +146,7 @@ class _StdioServer:
                 raise line
             message = Message(line)
         except RequestError as error:
-            self._json.refuse(echo({}), error, self._replies.append)
+            self._json.refuse(echo({}), error, self._replies.append, received)
             return
         self._parsed.append(message)
         self._json.start(message, received, self._replies.append)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import PlainTextResponse
 from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
@@ -13,6 +15,7 @@ from starlette.routing import Route
 from vinocast import __version__
 from vinocast.errors import NotReadyError
 from vinocast.handlers.status import pong
+from vinocast.monitoring.metrics import CONTENT_TYPE_LATEST
 from vinocast.ops import OPS
 from vinocast.protocols.json import JsonProtocol
 from vinocast.protocols.kserve import KServeProtocol
@@ -21,12 +24,15 @@ from vinocast.protocols.sagemaker import SageMakerProtocol
 from vinocast.transports.http.endpoint import Endpoint, Endpoints
 from vinocast.transports.http.pages import SCHEMA, add_pages
 from vinocast.transports.http.reference import add_ops, add_standards
-from vinocast.transports.http.responses import BudgetedResponse, Faults, http_exception, refuse
+from vinocast.transports.http.responses import BudgetedResponse, Faults, Refusal, http_exception
+from vinocast.transports.http.targets import METRICS
+from vinocast.transports.http.tracing import PROTOCOL
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from vinocast.dataplane import DataPlane
+    from vinocast.monitoring.metrics import Metrics
     from vinocast.transports.http.pump import Pump
 
 
@@ -52,7 +58,7 @@ def fixed_endpoints(app: FastAPI) -> dict[tuple[str, bytes], ASGIApp]:
     }
 
 
-def create_app(plane: DataPlane, pump: Pump, *, needs_token: bool) -> FastAPI:
+def create_app(plane: DataPlane, pump: Pump, metrics: Metrics, *, needs_token: bool) -> FastAPI:
     """Return the application; its routes are the contract of the documentation."""
     app = FastAPI(
         title="Vinocast",
@@ -63,14 +69,18 @@ def create_app(plane: DataPlane, pump: Pump, *, needs_token: bool) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    shared, json = Endpoints(plane, pump), JsonProtocol(plane, OPS)
+    shared, json = Endpoints(plane, pump), JsonProtocol(plane, OPS, PROTOCOL)
     for op in OPS.values():
         if op.route is not None:
             path = op.route.path.replace("}", ":anything}")
-            app.router.routes.append(Route(path, Endpoint(shared, json, op), methods=[op.route.method], name=op.name))
+            app.router.routes.append(
+                Route(path, Endpoint(shared, json, op, op.route.path), methods=[op.route.method], name=op.name)
+            )
     standards = [KServeProtocol(plane, OPS["forecast"]), SageMakerProtocol(plane, OPS["forecast"])]
     for protocol in standards:
-        app.router.routes.append(Route(protocol.path, Endpoint(shared, protocol, protocol.op), methods=["POST"]))
+        app.router.routes.append(
+            Route(protocol.path, Endpoint(shared, protocol, protocol.op, protocol.path), methods=["POST"])
+        )
 
     @app.get(
         "/streams",
@@ -89,12 +99,20 @@ def create_app(plane: DataPlane, pump: Pump, *, needs_token: bool) -> FastAPI:
     @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", summary="Whether forecasts and glyphs are answered", response_model=None)
     async def readyz() -> Response:
-        return BudgetedResponse(pong(plane), plane) if plane.warm else refuse(NotReadyError(NOT_READY))
+        return BudgetedResponse(pong(plane), plane) if plane.warm else Refusal(NotReadyError(NOT_READY))
 
     @app.head("/ping", include_in_schema=False)
     @app.get("/ping", summary="The same without a body, as SageMaker asks it", response_model=None)
     async def ping() -> Response:
-        return Response() if plane.warm else refuse(NotReadyError(NOT_READY))
+        return Response() if plane.warm else Refusal(NotReadyError(NOT_READY))
+
+    @app.get(METRICS.decode(), summary="Counts and times for Prometheus", response_class=PlainTextResponse)
+    async def metrics_page() -> Response:
+        parts = []
+        for part in metrics.pages():
+            parts.append(part)
+            await asyncio.sleep(0)  # what has come meanwhile goes first
+        return Response(b"".join(parts), media_type=CONTENT_TYPE_LATEST)
 
     @app.get(
         "/v1/timeseries/models", summary="The names of the forecasters, as KServe has them", response_model=list[str]

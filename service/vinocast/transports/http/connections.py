@@ -16,15 +16,19 @@ from vinocast.transports.http.joining import Joining
 from vinocast.transports.http.lingering import Discard
 from vinocast.transports.http.messages import Chunks, Head, MalformedError, end_of_head, parse_head, past_empty_lines
 from vinocast.transports.http.responses import fields_of, refusal
-from vinocast.transports.http.targets import ABSOLUTE, HEALTH
+from vinocast.transports.http.targets import ABSOLUTE, HEALTH, METRICS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from uvicorn._types import ASGIReceiveEvent, HTTPScope
 
     from vinocast.transports.http.admission import Admission, Departures
 
 # uvicorn's, for what goes wrong here; of what a client does wrong, it learns itself and the log does not.
 log = logging.getLogger("uvicorn.error.connection")
+# What is answered where there is room for nothing else.
+WATCHED = HEALTH | {METRICS}
 log.setLevel(logging.ERROR)
 
 
@@ -37,14 +41,18 @@ class Connection(HttpToolsProtocol):
 
     Args:
         admission: which of all connections are kept.
+        tell: is told of a request that is refused here, and returns the field of the response that names it.
         arguments, options: uvicorn's.
     """
 
-    def __init__(self, admission: Admission, *arguments: Any, **options: Any) -> None:
+    def __init__(
+        self, admission: Admission, tell: Callable[[RequestError], tuple[bytes, bytes]], *arguments: Any, **options: Any
+    ) -> None:
         super().__init__(*arguments, **options)
         self.parser = None  # type: ignore[assignment]  # takes 10 kB, and nothing here makes use of it
         self.logger = log
         self._admission = admission
+        self._tell = tell
         self._extra = False
         # Kept by the admission: of what was sent, how much waited unread; where it is watched for its client's leaving.
         self.unread_bytes = 0
@@ -304,7 +312,7 @@ class Connection(HttpToolsProtocol):
         if cycle is None or not cycle.response_started:  # else a reply has begun, and it ends here
             error = fault if isinstance(fault, RequestError) else InvalidRequestError(str(fault))
             body = refusal(error)
-            headers = [*self.server_state.default_headers, *fields_of(body, error), CLOSE_HEADER]
+            headers = [*self.server_state.default_headers, *fields_of(body, error), self._tell(error), CLOSE_HEADER]
             # When the service ends, the default headers close as well.
             lines = b"".join(b"%s: %s\r\n" % header for header in dict.fromkeys(headers))
             self.transport.write(STATUS_LINE[fault.status] + lines + b"\r\n" + body)
@@ -327,10 +335,10 @@ class Connection(HttpToolsProtocol):
 
 
 def _asks_for_health(target: bytes) -> bool:
-    """Return whether a target, without what is behind its ``?``, is in any of its forms a path of :data:`HEALTH`."""
+    """Return whether a target, without what is behind its ``?``, is in any of its forms a path of :data:`WATCHED`."""
     absolute = ABSOLUTE.fullmatch(target)
     path = target if absolute is None else absolute[2] or b""
-    return unquote_to_bytes(path) in HEALTH
+    return unquote_to_bytes(path) in WATCHED
 
 
 class _ChunkedCycle(RequestResponseCycle):

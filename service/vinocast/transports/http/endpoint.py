@@ -11,6 +11,7 @@ from vinocast.dataplane import Claim
 from vinocast.errors import InternalError, InvalidRequestError, RequestError, ShuttingDownError, shorten
 from vinocast.protocols.base import Message
 from vinocast.transports.http.bodies import LARGE_BODY, ClientLeftError, LargeBodies, read_body
+from vinocast.transports.http.exchange import origin_of
 from vinocast.transports.http.responses import respond
 
 if TYPE_CHECKING:
@@ -47,10 +48,11 @@ class Endpoints:
 class Endpoint:
     """Answers the requests of one op in one protocol."""
 
-    def __init__(self, shared: Endpoints, protocol: ByteProtocol[Any], op: Op) -> None:
+    def __init__(self, shared: Endpoints, protocol: ByteProtocol[Any], op: Op, route: str) -> None:
         self._shared = shared
         self._protocol = protocol
         self._op = op
+        self._route = route
         self._may_lack_body = op.route is not None and op.route.may_lack_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,7 +64,7 @@ class Endpoint:
             claim.release()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, claim: Claim) -> None:
-        received = time.monotonic()
+        received, origin = time.monotonic(), origin_of(scope, self._protocol.name, self._route)
         shared, protocol, pump = self._shared, self._protocol, self._shared.pump
         replied: asyncio.Future[tuple[bytes, RequestError | None]] = asyncio.get_running_loop().create_future()
 
@@ -89,14 +91,22 @@ class Endpoint:
             echoed = message.echoed
             _refuse_parameters(scope)
         except ClientLeftError:
+            shared.plane.clients_left += 1
             return
         except RequestError as error:
-            protocol.refuse(echoed, error, answer)
+            protocol.refuse(echoed, error, answer, received, origin, self._op.name)
         except Exception as error:  # noqa: BLE001 - no router stands in front to answer a fault of ours
-            protocol.refuse(echoed, InternalError.logged(error), answer)
+            protocol.refuse(echoed, InternalError.logged(error), answer, received, origin, self._op.name)
         else:
             ticket = protocol.start(
-                message, received, answer, op=self._op, path=scope.get("path_params"), patient=False, claim=claim
+                message,
+                received,
+                answer,
+                op=self._op,
+                path=scope.get("path_params"),
+                patient=False,
+                claim=claim,
+                origin=origin,
             )
             if len(message.text) < LARGE_BODY:
                 pump.keep(message)
@@ -108,6 +118,7 @@ class Endpoint:
                 reply = replied.result()
             elif ticket is not None and ticket.lasting and not await _stays(receive, replied):
                 shared.plane.let_go(ticket)
+                shared.plane.clients_left += 1
                 return
             else:
                 reply = await replied
@@ -115,7 +126,9 @@ class Endpoint:
             if ticket is not None:
                 shared.plane.let_go(ticket)
             late = ShuttingDownError("the service has shut down before the answer was there")
-            reply = (protocol.failure(echoed, late), late)
+            replies: list[tuple[bytes, RequestError | None]] = []
+            protocol.refuse(echoed, late, lambda *given: replies.append(given), received, origin, self._op.name)
+            (reply,) = replies
         del ticket, echoed  # which hold what the reply repeats, and the client may take its time
         await respond(receive, send, *reply, claim, body_read=body_read)
 

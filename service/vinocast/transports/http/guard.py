@@ -26,8 +26,9 @@ from starlette.middleware.cors import CORSMiddleware
 from vinocast.errors import ForbiddenError, MisdirectedError, RequestError, UnauthorizedError, quote
 from vinocast.settings import HOST
 from vinocast.transports.http.bodies import discard_body
+from vinocast.transports.http.exchange import note_refusal
 from vinocast.transports.http.pages import OPEN_PAGES
-from vinocast.transports.http.responses import fields_of, refusal, refuse
+from vinocast.transports.http.responses import Refusal, fields_of, refusal
 from vinocast.transports.http.targets import ABSOLUTE, HEALTH, METHODS
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Guard:
             allow_methods=METHODS,
             allow_headers=("*",),
             allow_private_network=True,
-            expose_headers=("Retry-After",),
+            expose_headers=("Retry-After", "X-Request-ID"),
         )
         self._origins = frozenset(settings.allowed_origins)
         self._local = is_local(settings.host)
@@ -124,7 +125,7 @@ class Guard:
         host = target.decode("latin-1").lower() if target is not None else dict(fields).get(b"host")
         # No browser leaves Host out; the parser of heads lets it be left out by HTTP/1.0 alone.
         if host is not None and self._asks_names and not self._is_ours(host, here[0] if here else ""):
-            return _Refusal(
+            return _Refusing(
                 MisdirectedError(
                     f"Host: expected localhost, this address, or one of --allowed-hosts, got {quote(host)}"
                 )
@@ -132,7 +133,7 @@ class Guard:
         origins = [value for name, value in fields if name == b"origin"]
         for origin in origins:
             if origin not in self._origins and not self._is_own(origin, host):
-                return _Refusal(
+                return _Refusing(
                     ForbiddenError(
                         f"Origin: expected that of this service, or one of --allowed-origins, got {quote(origin)}"
                     )
@@ -180,7 +181,7 @@ class _Sharing(CORSMiddleware):
             return answer
         method = quote(request_headers["access-control-request-method"])
         methods = ", ".join(METHODS)
-        refused = refuse(ForbiddenError(f"Access-Control-Request-Method: expected one of {methods}, got {method}"))
+        refused = Refusal(ForbiddenError(f"Access-Control-Request-Method: expected one of {methods}, got {method}"))
         for name, value in answer.headers.items():
             refused.headers.setdefault(name, value)
         return refused
@@ -207,7 +208,7 @@ class _Gate:
         return scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._token)
 
 
-class _Refusal:
+class _Refusing:
     """An application that refuses whatever it is asked."""
 
     def __init__(self, error: RequestError) -> None:
@@ -221,6 +222,7 @@ async def _refuse(
     error: RequestError, scope: Scope, receive: Receive, send: Send, *headers: tuple[bytes, bytes]
 ) -> None:
     """Send an error at once, then let the body go by, up to a limit: many clients send it all before they read."""
+    note_refusal(scope, error)
     body = refusal(error)
     fields = [*fields_of(body, error), *headers]
     if any(name in BODY_FIELDS for name, _ in scope["headers"]):  # of which not all may come

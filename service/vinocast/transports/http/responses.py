@@ -19,6 +19,7 @@ from vinocast.errors import (
 )
 from vinocast.protocols.json import echo, encode, failure
 from vinocast.transports.http.bodies import discard_body
+from vinocast.transports.http.exchange import note_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +71,7 @@ class BudgetedResponse(Response):
         super().__init__(encode(reply), media_type="application/json")
         self._budget = plane.budget
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the reply, and hold its room until it is taken."""
         reply, error, claim = bytes(self.body), None, Claim(self._budget)
         try:
@@ -78,6 +79,7 @@ class BudgetedResponse(Response):
                 claim.hold(len(reply))
         except OverloadedError as no_room:
             reply, error = refusal(no_room), no_room
+            note_refusal(scope, no_room)
         try:
             await respond(receive, send, reply, error, claim, body_read=True)
         finally:
@@ -89,11 +91,19 @@ def refusal(error: RequestError) -> bytes:
     return failure(echo({}), error)
 
 
-def refuse(error: RequestError, status: int | None = None) -> Response:
-    """Return the response to a request that says nothing of itself, with the status of its error or another."""
-    body = refusal(error)
-    headers = {name.decode(): value.decode() for name, value in fields_of(body, error)}
-    return Response(body, status_code=status or error.status, headers=headers)
+class Refusal(Response):
+    """The response to a request that says nothing of itself, with the status of its error or another."""
+
+    def __init__(self, error: RequestError, status: int | None = None) -> None:
+        body = refusal(error)
+        headers = {name.decode(): value.decode() for name, value in fields_of(body, error)}
+        super().__init__(body, status_code=status or error.status, headers=headers)
+        self._error = error
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, and have it told of."""
+        note_refusal(scope, self._error)
+        await super().__call__(scope, receive, send)
 
 
 async def http_exception(request: Request, exception: Exception) -> Response:
@@ -102,13 +112,13 @@ async def http_exception(request: Request, exception: Exception) -> Response:
     path = request.scope["path"]  # not that of request.url, which a Host header can make unreadable
     match status:
         case 404:
-            return refuse(NotFoundError(f"no route {path}; see /docs"))
+            return Refusal(NotFoundError(f"no route {path}; see /docs"))
         case 405:
-            response = refuse(MethodNotAllowedError(f"{path} does not take {request.method}"))
+            response = Refusal(MethodNotAllowedError(f"{path} does not take {request.method}"))
             response.headers.update(getattr(exception, "headers", None) or {})
             return response
         case _:
-            return refuse(InvalidRequestError(str(exception)))
+            return Refusal(InvalidRequestError(str(exception)))
 
 
 class Faults:
@@ -132,6 +142,6 @@ class Faults:
         try:
             await self._app(scope, receive, begin)
         except Exception as error:  # noqa: BLE001 - whatever it is
-            response = refuse(InternalError.logged(error))
+            response = Refusal(InternalError.logged(error))
             if not begun:
                 await response(scope, receive, send)

@@ -27,6 +27,7 @@ from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 
 from vinocast.dataplane import DataPlane
 from vinocast.errors import SetupError
+from vinocast.monitoring.metrics import Metrics
 from vinocast.ops import OPS
 from vinocast.process.signals import on_end
 from vinocast.transports.http.accepting import Accepting
@@ -37,6 +38,7 @@ from vinocast.transports.http.guard import Guard, refuse_open_door
 from vinocast.transports.http.listeners import listen, url_of
 from vinocast.transports.http.pump import Pump
 from vinocast.transports.http.targets import Targets
+from vinocast.transports.http.tracing import Tracing
 from vinocast.transports.http.welcome import commands, welcome
 
 if TYPE_CHECKING:
@@ -51,8 +53,9 @@ IDLE_SECONDS = 0.5
 DRAIN_SECONDS = 4
 LAST_SECONDS = 0.3
 POLL_SECONDS = 0.01
-# How often it is looked whether the streams are to be kept.
+# How often it is looked whether the streams are to be kept, and what others who share the port are told is held here.
 STATE_SECONDS = 0.5
+REFRESH_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
@@ -92,14 +95,28 @@ class Server(uvicorn.Server):
         self._announced = False
         self._adopting: set[asyncio.Task[None]] = set()
         self._settings = settings
-        app = create_app(plane, self._pump, needs_token=settings.token is not None)
+        self._metrics = Metrics(
+            {
+                ("queued_rows", "Series that wait for their turn."): lambda: plane.lane.rows,
+                ("queued_requests", "Requests that wait for their turn."): lambda: plane.lane.computing,
+                ("waiting_bytes", "Bytes that all that waits takes of the budget."): lambda: plane.budget.taken,
+                ("streams", "Streams that are kept."): lambda: len(plane.streams),
+                ("connections", "Connections that are open."): lambda: len(self.server_state.connections),
+            },
+            {("clients_left", "Clients that left before their answer was there."): lambda: plane.clients_left},
+            plane.states,
+            shared=settings.workers > 1,
+        )
+        plane.watches.append(self._metrics)
+        app = create_app(plane, self._pump, self._metrics, needs_token=settings.token is not None)
         admission = Admission(most_connections(settings.max_connections), settings.keep_alive_seconds)
+        tracing = Tracing(Guard(Targets(app, fixed_endpoints(app)), settings), plane)
         super().__init__(
             uvicorn.Config(
-                Guard(Targets(app, fixed_endpoints(app)), settings),
+                tracing,
                 proxy_headers=False,  # it looks at each request, for what nobody here asks: by whom and how it came
                 loop="uvloop",
-                http=partial(Connection, admission),  # type: ignore[arg-type]  # which it calls, and no more
+                http=partial(Connection, admission, tracing.refuse_unread),  # type: ignore[arg-type]  # which it calls, and no more
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -119,6 +136,7 @@ class Server(uvicorn.Server):
         self._accepting = Accepting(sockets or [], self.adopt)
         self._accepting.begin()
         self.plane.start(self._wake)
+        self._refresh()
         if self.plane.state is not None:
             self._keep_state()
 
@@ -127,6 +145,11 @@ class Server(uvicorn.Server):
         if self.plane.keep_state():
             self._pump.kick()
         self._loop.call_later(STATE_SECONDS, self._keep_state)
+
+    def _refresh(self) -> None:
+        """Have other processes know what is held here, where they answer for all."""
+        self._metrics.refresh()
+        self._loop.call_later(REFRESH_SECONDS, self._refresh)
 
     def _wake(self) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: a model has settled after the end

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 from fastapi import Response
 
 from vinocast.errors import InvalidRequestError, MethodNotAllowedError
-from vinocast.transports.http.responses import refuse
+from vinocast.transports.http.responses import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +22,7 @@ METHODS = ("GET", "HEAD", "POST", "DELETE")
 ALLOW = {"Allow": ", ".join(METHODS)}
 # Paths that say whether the service is well. They are answered where all else is refused.
 HEALTH = frozenset({b"/livez", b"/readyz", b"/ping"})
+METRICS = b"/metrics"
 
 
 class Targets:
@@ -54,22 +55,22 @@ def _answer(scope: Scope) -> Response | None:
     raw: bytes = scope["raw_path"]
     if not raw.startswith(b"/"):
         if scope["method"] == "CONNECT":
-            refused = refuse(MethodNotAllowedError("CONNECT is not taken: this is no proxy"))
+            refused = Refusal(MethodNotAllowedError("CONNECT is not taken: this is no proxy"))
             refused.headers.update(ALLOW | {"Connection": "close"})
             return refused
         if raw == b"*" and scope["method"] == "OPTIONS":
             return Response(status_code=204, headers=ALLOW)
         absolute = ABSOLUTE.fullmatch(raw)
         if absolute is None:
-            return refuse(InvalidRequestError("target: expected a path, or an address that begins with http://"), 400)
+            return Refusal(InvalidRequestError("target: expected a path, or an address that begins with http://"), 400)
         host, raw = absolute[1], absolute[2] or b"/"
         scope["headers"] = [(name, host if name == b"host" else value) for name, value in scope["headers"]]
         scope["raw_path"] = raw
     path = unquote_to_bytes(raw)
     if BROKEN_ESCAPE.search(raw) or b"\0" in path:
-        return refuse(InvalidRequestError("path: expected % and two hexadecimal digits, other than %00"), 400)
+        return Refusal(InvalidRequestError("path: expected % and two hexadecimal digits, other than %00"), 400)
     try:
         scope["path"] = path.decode()
     except UnicodeDecodeError:
-        return refuse(InvalidRequestError("path: expected percent-encoded UTF-8, such as %C3%BC for ü"), 400)
+        return Refusal(InvalidRequestError("path: expected percent-encoded UTF-8, such as %C3%BC for ü"), 400)
     return None

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vinocast.errors import SetupError
+from vinocast.monitoring.metrics import forget_process
 from vinocast.process.signals import on_end
 from vinocast.transports.http.accepting import EXHAUSTED, EXHAUSTED_SECONDS, QUIET_SECONDS
 from vinocast.transports.http.drain import HANDSHAKE_SECONDS, accept_all, stop_handshakes
@@ -320,6 +321,8 @@ class _Supervisor:
         worker.far_end.close()
         self._selector.unregister(worker.process.sentinel)
         worker.process.join()
+        if worker.process.pid is not None:
+            forget_process(worker.process.pid)
         self._turns.remove(worker)
         self._accept_or_not()
         if not self._stopping:

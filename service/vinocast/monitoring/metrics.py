@@ -1,0 +1,130 @@
+"""What Prometheus is told: counts and times of requests as they end, and what a service holds when it is asked.
+
+prometheus-client counts, and writes the text. Where several processes share a port, each counts in files of one folder,
+of which whichever is asked adds up those of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, TypeAlias
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+    from prometheus_client.registry import Collector
+
+    from vinocast.monitoring.ended import Ended
+
+__all__ = ["CONTENT_TYPE_LATEST", "Metrics", "forget_process"]
+# When each began doubles the text, and nobody here asks.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # as the package has it
+# From 20 us by a constant factor to 21 s: an inference of one series takes some 200 us, a batch of glyphs seconds.
+BUCKETS = [20e-6 * 2**power for power in range(21)]
+Values: TypeAlias = "Mapping[tuple[str, str], Callable[[], float]]"
+
+
+class Metrics:
+    """The metrics of a service; is told of each request that has ended.
+
+    Args:
+        held: what the service holds at the moment that it is asked, by a name and what it is.
+        counted: what the service has counted itself since its start, the same way.
+        states: returns the states of its models by their names.
+        shared: whether other processes of the service count as well, in the folder that PROMETHEUS_MULTIPROC_DIR names.
+    """
+
+    def __init__(self, held: Values, counted: Values, states: Callable[[], Mapping[str, str]], *, shared: bool) -> None:
+        self._shared = shared
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "vinocast_requests",
+            "Requests that have ended; code is empty where they were answered.",
+            ["op", "route", "model", "protocol", "code"],
+            registry=registry,
+        )
+        self._seconds = self._histogram("request", "From a request's receipt to its reply.", "protocol")
+        self._inference = self._histogram("inference", "The infer() calls of an answer alone.", "model")
+        self._queue = self._histogram("queue", "From a decoded request to the start of its computation.", "model")
+        self._held = [
+            (Gauge(f"vinocast_{name}", text, registry=registry, multiprocess_mode="livesum"), value)
+            for (name, text), value in held.items()
+        ]
+        self._counted = [
+            (Counter(f"vinocast_{name}", text, registry=registry), value) for (name, text), value in counted.items()
+        ]
+        self._seen = [0.0 for _ in self._counted]
+        self._states = states
+        self._state = Gauge(
+            "vinocast_model_state",
+            "How many processes have a model in a state.",
+            ["model", "state"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._told: set[tuple[str, str]] = set()
+        if not self._shared:
+            ProcessCollector(registry=registry)
+        # To look for a child takes as long as to count.
+        self._children: dict[tuple[str, ...], tuple[Counter, list[tuple[Histogram, str]]]] = {}
+
+    def _histogram(self, name: str, text: str, label: str) -> Histogram:
+        return Histogram(f"vinocast_{name}_seconds", text, ["op", label], buckets=BUCKETS, registry=self._registry)
+
+    def __call__(self, ended: Ended) -> None:
+        """Count a request."""
+        origin, code = ended.origin, "" if ended.error is None else ended.error.code
+        key = (ended.op, origin.route, ended.model, origin.protocol, code)
+        found = self._children.get(key)
+        if found is None:
+            times = [(self._seconds.labels(ended.op, origin.protocol), "seconds")]
+            if ended.model:
+                times.append((self._inference.labels(ended.op, ended.model), "inference_seconds"))
+                times.append((self._queue.labels(ended.op, ended.model), "queue_seconds"))
+            found = self._children[key] = (self._requests.labels(*key), times)
+        count, times = found
+        count.inc()
+        for histogram, name in times:
+            histogram.observe(getattr(ended, name))
+
+    def refresh(self) -> None:
+        """Look at what the service holds now, and has counted."""
+        for gauge, value in self._held:
+            gauge.set(value())
+        for place, (counter, value) in enumerate(self._counted):
+            counter.inc(value() - self._seen[place])
+            self._seen[place] = value()
+        states = set(self._states().items())
+        for each in self._told | states:
+            self._state.labels(*each).set(each in states)
+        self._told |= states
+
+    def pages(self) -> Iterator[bytes]:
+        """Return the text for Prometheus in parts, each of which takes a millisecond or two."""
+        self.refresh()
+        collector: Collector = _files() if self._shared else self._registry
+        for family in collector.collect():
+            yield generate_latest(_Alone(family))
+
+
+def forget_process(pid: int) -> None:
+    """Have what a process that has ended held count no longer; what it has counted does."""
+    mark_process_dead(pid)  # type: ignore[no-untyped-call]  # as the package has it
+
+
+def _files() -> Collector:
+    """Return what all processes of the folder have counted, added up."""
+    return MultiProcessCollector(None)  # type: ignore[no-untyped-call]  # as the package has it
+
+
+class _Alone:
+    """A family of metrics as a registry of its own."""
+
+    def __init__(self, family: Metric) -> None:
+        self._family = family
+
+    def collect(self) -> list[Metric]:
+        return [self._family]
