@@ -134,7 +134,7 @@ def test_where_fewer_may_be_kept_the_newest_are(tmp_path: Path, caplog: pytest.L
     run(tmp_path, first).close()
     run(tmp_path, second).close()
     assert [each["stream"] for each in second.describe()] == ["c", "d"]
-    assert "2 streams are dropped: there are at most 2" in caplog.text
+    assert "2 streams of before are dropped: there are at most 2" in caplog.text
 
 
 BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {

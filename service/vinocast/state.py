@@ -13,6 +13,8 @@ import os
 import threading
 import time
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,7 +22,7 @@ from vinocast.data.sealed import pack, read, write
 from vinocast.errors import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
 # What the file begins with: another number wherever an older service would not understand it.
@@ -38,8 +40,8 @@ class Keeper(Protocol):
     def dump(self) -> Iterator[dict[str, Any]]:
         """Yield records, each by itself as it is when it is asked for; others may change between them."""
 
-    def load(self, records: Sequence[dict[str, Any]]) -> int:
-        """Take what :meth:`dump` gave, all or nothing; return how many streams there are now.
+    def load(self, records: Iterable[dict[str, Any]]) -> int:
+        """Have what :meth:`dump` gave and nothing else; return how many streams there are now.
 
         Raises KeyError, TypeError or ValueError for what it cannot have given.
         """
@@ -93,22 +95,20 @@ class State:
 
     def _restore(self) -> None:
         try:
-            records: dict[str, list[dict[str, Any]]] = {name: [] for name in self._keepers}
-            read_records = read(self._path, HEAD)
-            saved = datetime.fromtimestamp(next(read_records)["saved"], UTC).isoformat(timespec="seconds")
-            for record in read_records:
-                records[record["of"]].append(record)
-            counts = [keeper.load(records[name]) for name, keeper in self._keepers.items()]
+            records = read(self._path, HEAD)
+            saved = datetime.fromtimestamp(next(records)["saved"], UTC).isoformat(timespec="seconds")
+            # One at a time: all together they are as much again as what is made of them.
+            count = sum(self._keepers[of].load(group) for of, group in groupby(records, itemgetter("of")))
         except FileNotFoundError:
             return
         except OSError as error:
             log.error("%s: the streams of before cannot be read: %s", self._path, error.strerror)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the service starts without
             for keeper in self._keepers.values():
-                keeper.load([])
+                keeper.load(())
             self._refuse(error)
         else:
-            log.info("%s: %d streams are as they were at %s", self._path, sum(counts), saved)
+            log.info("%s: %d streams are as they were at %s", self._path, count, saved)
 
     def _refuse(self, error: Exception) -> None:
         """Put a file aside that is not one of ours, and say why."""

@@ -87,7 +87,7 @@ def test_after_a_restart_they_are_those_over_the_kept_closes_and_near_those_befo
     give(market, 0, closes[:2501])
     write(tmp_path / "state", b"1", map(pack, market.dump()))
     again = market_of("1m")
-    assert again.load(list(read(tmp_path / "state", b"1"))) == 1
+    assert again.load(read(tmp_path / "state", b"1")) == 1
     stream = again.find(STREAM)
     assert equal(values_of(stream), batch(closes[1600:2500]))
     for first in range(2501, 3000, 20):

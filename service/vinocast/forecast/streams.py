@@ -28,7 +28,7 @@ from vinocast.errors import (
 from vinocast.forecast.outcomes import Outcomes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -348,22 +348,22 @@ class Streams:
                 stream, observed = self._streams[name]
                 yield {"name": name, "idle_seconds": self._clock() - observed, **stream.dump()}
 
-    def load(self, records: Sequence[Mapping[str, Any]]) -> int:
+    def load(self, records: Iterable[Mapping[str, Any]]) -> int:
         """Have the streams of :meth:`dump` and no others, at most as many as there may be; return how many.
 
         The time between counts for none as idle. Raises KeyError, TypeError or ValueError for other records.
         """
-        now = self._clock()
-        if len(records) > self._limit:
-            log.warning("%d streams are dropped: there are at most %d", len(records) - self._limit, self._limit)
-        self._streams = {
-            record["name"]: (
-                Stream.restored(record, self._max_steps_ahead, self._residuals),
-                now - record["idle_seconds"],
-            )
-            for record in records[-self._limit :]
-        }
-        return len(self._streams)
+        now, streams, dropped = self._clock(), dict[str, tuple[Stream, float]](), 0
+        for record in records:
+            stream = Stream.restored(record, self._max_steps_ahead, self._residuals)
+            streams[record["name"]] = stream, now - record["idle_seconds"]
+            if len(streams) > self._limit:
+                del streams[next(iter(streams))]
+                dropped += 1
+        if dropped:
+            log.warning("%d streams of before are dropped: there are at most %d (--max-streams)", dropped, self._limit)
+        self._streams = streams
+        return len(streams)
 
     def _full(self) -> OverloadedError:
         """Return the refusal of another stream, which says when there will be room; log it once until there is."""

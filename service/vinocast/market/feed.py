@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vinocast.errors import (
@@ -20,7 +22,7 @@ from vinocast.market.messages import CANDLE_SECONDS, Kind, read
 from vinocast.market.product import Product
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from vinocast.market.lengths import BarLength
     from vinocast.market.messages import Candle, Trade
 
+log = logging.getLogger(__name__)
 # As --max-steps-ahead has it.
 STEPS_AHEAD = 100_000
 
@@ -264,22 +267,27 @@ class Market:
         for product in list(self._products.values()):
             yield product.dump()
 
-    def load(self, records: Sequence[dict[str, Any]]) -> int:
+    def load(self, records: Iterable[dict[str, Any]]) -> int:
         """Become what :meth:`dump` gave, all or nothing, in the streams that are kept still; return how many there are.
 
         Raises KeyError, TypeError or ValueError for what it cannot have given.
         """
         connection, counts, products = Connection(), Counts(), dict[str, Product]()
-        if records:
-            counts, connection.last, connection.gaps = (
-                Counts.load(records[0]["counts"]),
-                records[0]["last"],
-                records[0]["gaps"],
-            )
-        for record in records[1:]:
+        rest, dumped = iter(records), 0
+        for first in islice(rest, 1):
+            counts, connection.last, connection.gaps = Counts.load(first["counts"]), first["last"], first["gaps"]
+        for record in rest:
             name = record["product"]
+            dumped += sum(stream["newest"] >= 0 for stream in record["streams"])
             if self._allows(name) and (len(products) + 1) * len(self._lengths) <= self._limit:
                 products[name] = Product(name, self._lengths, connection, counts, self._steps_ahead)
                 products[name].load(record)
         self._connection, self.counts, self._products = connection, counts, products
-        return len(products) * len(self._lengths)
+        kept = sum(stream.newest >= 0 for stream in self.streams)
+        if kept < dumped:
+            log.warning(
+                "%d market streams of before are dropped: other bars or products are kept (--bars, --products), or "
+                "fewer streams (--max-streams)",
+                dumped - kept,
+            )
+        return kept
