@@ -23,7 +23,16 @@ ROUTES = [
 ]
 # Of other standards, which let a request leave out what its body is.
 OTHERS = [("POST", "/v1/timeseries/forecast"), ("GET", "/v1/timeseries/models"), ("POST", "/invocations")]
-OPEN = ["/livez", "/readyz", "/ping", "/docs", "/redoc", "/openapi.json", "/static-offline-docs/swagger-ui.css"]
+# Of the Open Inference Protocol, whose refusals have a form of their own.
+TENSORS = [
+    ("GET", "/v2"),
+    ("GET", "/v2/models/patchtst-etth1"),
+    ("POST", "/v2/models/patchtst-etth1/infer"),
+    ("POST", "/v2/repository/index"),
+    ("GET", "/v2/nothing"),
+]
+HEALTH = ["/livez", "/readyz", "/ping", "/v2/health/live", "/v2/health/ready"]
+OPEN = [*HEALTH, "/docs", "/redoc", "/openapi.json", "/static-offline-docs/swagger-ui.css"]
 
 two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
 

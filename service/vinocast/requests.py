@@ -6,7 +6,7 @@ A protocol makes the one of bytes, and bytes of the other.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,13 +20,11 @@ QuantilesFrom = Literal["stream", "model", "both"]
 
 
 class WindowSource(Protocol):
-    """A window in the form in which it came, which is read when the model, and so its shape, is known.
+    """A window in the form in which it came, which is read when the model, and so its shape, is known."""
 
-    Attributes:
-        field: what the request calls it, for the paths of faults.
-    """
-
-    field: ClassVar[str]
+    @property
+    def field(self) -> str:
+        """What the request calls it."""
 
     def window(self, context: int, channels: int, *, fewer: bool = False, gaps: bool = False) -> NDArray[np.float32]:
         """Return [context, channels], oldest row first; raises InvalidShapeError or InvalidValueError with a path.
@@ -48,6 +46,31 @@ class Series:
     values: NDArray[np.float32]
     item_id: str | int | None = None
     start: str | None = None
+
+
+class WindowsSource(Protocol):
+    """Several windows in the form in which they came, each of which is read when its turn comes.
+
+    Attributes:
+        field: what the request calls them, for the paths of faults.
+        nbytes: of the memory that they take at most.
+    """
+
+    field: str
+    nbytes: int
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    @property
+    def path(self) -> Callable[[int], str]:
+        """What returns the path of one."""
+
+    def check(self, context: int, channels: int, *, fewer: bool) -> None:
+        """Raise InvalidShapeError where they are not [context, channels], or with ``fewer`` of fewer rows."""
+
+    def window(self, index: int, *, gaps: bool) -> NDArray[np.float32]:
+        """Return one, oldest row first; see :class:`WindowSource`."""
 
 
 class SeriesSource(Protocol):
@@ -117,7 +140,7 @@ class RasterSource(GlyphSource, Protocol):
 
 @dataclass(slots=True)
 class Forecast:
-    """What to forecast: the window ``source``, the name of the ``stream`` that holds one, or ``series``.
+    """What to forecast: the window ``source``, the ``stream`` that holds one, ``windows`` or ``series``.
 
     Attributes:
         source: a window.
@@ -126,6 +149,7 @@ class Forecast:
         targets: names or indices of channels; None for all.
         deadline: the moment of ``time.monotonic`` after which the answer is not wanted.
         series: single series, each of its own length.
+        windows: several windows, each by itself.
         channels: the names of the columns of ``source``; None where they are the model's.
         prediction_length: how many steps are wanted; None for the model's horizon.
         rollout: whether more steps than the horizon are made by feeding forecasts back.
@@ -145,6 +169,7 @@ class Forecast:
     targets: Sequence[str | int] | None = None
     deadline: float | None = None
     series: SeriesSource | None = None
+    windows: WindowsSource | None = None
     channels: Sequence[str] | None = None
     prediction_length: int | None = None
     rollout: bool = False
@@ -189,13 +214,20 @@ class Forget:
 
 @dataclass(slots=True)
 class Glyphs:
-    """Glyphs to recognize, in exactly one of both forms, and how many labels to return for each."""
+    """Glyphs to recognize, in exactly one of both forms, and how many labels to return for each.
+
+    Attributes:
+        ids: whether the places of the labels in the model's list are wanted as well.
+        deadline: as that of a forecast.
+    """
 
     grids: GridSource | None = None
     rasters: RasterSource | None = None
     normalize: bool = False
     topk: int = 5
     model: str | None = None
+    ids: bool = False
+    deadline: float | None = None
 
 
 @dataclass(slots=True)
@@ -255,6 +287,19 @@ class Forecasted(Computed):
 
 
 @dataclass(slots=True)
+class ForecastedWindows(Computed):
+    """Forecasts of several windows, in their order; the times of each are those of all.
+
+    Attributes:
+        outputs: one for each.
+        rollout: whether forecasts were fed back.
+    """
+
+    outputs: Sequence[Forecasted]
+    rollout: bool = False
+
+
+@dataclass(slots=True)
 class ForecastOfOne:
     """The forecast of one series; see :class:`Forecasted`, of whose arrays each is [steps]."""
 
@@ -291,10 +336,11 @@ class Candidate:
 
 @dataclass(slots=True)
 class Recognized(Computed):
-    """The ranked labels of each glyph, and what looks wrong with which raster."""
+    """The ranked labels of each glyph, what looks wrong with which raster, and the labels' places where wanted."""
 
     results: Sequence[Sequence[Candidate]]
     warnings: Sequence[str] = ()
+    ids: Sequence[Sequence[int]] = ()
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import orjson
 import pytest
-from guarded import BEARER, EVIL, GIVEN, JSON, OPEN, OTHERS, ROUTES, TOKEN, ask, serving, two_cores
+from guarded import BEARER, EVIL, GIVEN, JSON, OPEN, OTHERS, ROUTES, TENSORS, TOKEN, ask, serving, two_cores
 from support import PATIENCE, ROOT, HttpService, Service
 
 
@@ -68,6 +68,14 @@ def test_without_the_token_no_route_can_be_told_from_one_that_is_not_there(
     guarded: tuple[int, Service], method: str, target: str
 ) -> None:
     assert ask(guarded[0], "Host: localhost", method=method, target=target, body=b"").outcome == "unauthorized"
+
+
+@pytest.mark.parametrize(("method", "target"), TENSORS)
+def test_nor_can_one_of_tensors(guarded: tuple[int, Service], method: str, target: str) -> None:
+    reply = ask(guarded[0], "Host: localhost", method=method, target=target, body=b"")
+    assert reply.status == 401
+    said = "Authorization: expected Bearer and the token of this service, got none"
+    assert orjson.loads(reply.body) == {"error": said}
 
 
 @pytest.mark.parametrize("path", OPEN)

@@ -8,7 +8,7 @@ import math
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,7 +19,7 @@ from vinocast.engine.bounds import FOLDER_BYTES, GOLDEN_BYTES, MANIFEST_BYTES, M
 from vinocast.errors import ModelRefusedError, SetupError, describe, in_one_line, quote, shorten, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -41,6 +41,20 @@ class Source(BaseModel):
     name: str = Field(description="hub id or the name of the source folder")
     sha256: dict[str, str] = Field(description="hash of each file of the source that decides the result")
     options: dict[str, str] = Field(description="conversion options that decide the result")
+
+
+class TensorSpec(NamedTuple):
+    """What a model takes or answers, as protocols of tensors say it.
+
+    Attributes:
+        name: of the tensor.
+        datatype: of its elements, such as ``FP32``.
+        shape: -1 where any length will do.
+    """
+
+    name: str
+    datatype: str
+    shape: Sequence[int]
 
 
 class Manifest(BaseModel):
@@ -75,6 +89,10 @@ class Manifest(BaseModel):
     def described(self) -> dict[str, Any]:
         """Return what a client must know to ask."""
         raise NotImplementedError
+
+    def tensors(self) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
+        """Return what goes in and what comes out where the model can be asked with tensors."""
+        return (), ()
 
 
 M = TypeVar("M", bound=Manifest)

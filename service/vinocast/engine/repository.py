@@ -153,6 +153,22 @@ class Repository:
             raise UnknownModelError(f"model: no {kind.noun} is served here", "model")
         raise UnknownModelError(f"model: expected one of {', '.join(sorted(models))}, got {quote(name)}", "model")
 
+    def named(self, name: str, version: str | None = None) -> AnyServedModel:
+        """Return a model of any kind by its name and, where that matters, its version; raises UnknownModelError."""
+        model = self._by_name.get(name)
+        if model is None:
+            if name in self._unreadable:
+                raise UnknownModelError(f"model: {name} is not served: {self._unreadable[name].reason}", "model")
+            raise UnknownModelError(
+                f"model: expected one of {', '.join(sorted(self._by_name))}, got {quote(name)}", "model"
+            )
+        if version is not None and version != model.manifest.version:
+            raise UnknownModelError(
+                f"version: expected {model.manifest.version}, which is served of model {name}, got {quote(version)}",
+                "version",
+            )
+        return model
+
     def load(
         self,
         profile: Profile,

@@ -18,7 +18,7 @@ from vinocast.engine.compile import compiling, infer_together
 from vinocast.engine.manifest import IR_FILE, WEIGHTS_FILE, golden_vectors
 from vinocast.engine.tuned import choose
 from vinocast.errors import InvalidRequestError
-from vinocast.forecast.manifest import QUANTILES_FILE, SERIES_PER_PART, ForecasterFolder, ForecasterManifest
+from vinocast.forecast.manifest import SERIES_PER_PART, ForecasterFolder, ForecasterManifest
 from vinocast.forecast.quantiles import deviations, read_table
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class ForecastEngine:
     @property
     def has_quantiles(self) -> bool:
         """Whether :meth:`quantiles` has something to answer with."""
-        return bool(self.manifest.quantile_levels) or QUANTILES_FILE in self.manifest.files
+        return self.manifest.has_quantiles
 
     @property
     def precision(self) -> str:

@@ -112,33 +112,38 @@ class ForecastJob:
             self.scales = scales_of(self.model.manifest, self.window, self.targets, self.padded)
 
     def succeed(self, forecast: NDArray[np.float32], inference_seconds: float, queue_seconds: float) -> None:
-        """Answer with a forecast [steps or more, targets], perhaps whole, unless it came out beyond float32."""
+        """Answer with what :meth:`result` returns, or with what it raises."""
+        try:
+            result = self.result(forecast, inference_seconds, queue_seconds)
+        except Exception as error:  # noqa: BLE001 - one request must not end the service
+            self.ticket.fail(error)
+        else:
+            self.ticket.succeed(result)
+
+    def result(self, forecast: NDArray[np.float32], inference_seconds: float, queue_seconds: float) -> Forecasted:
+        """Return the result that a forecast [steps or more, targets] makes, perhaps whole.
+
+        Raises InvalidValueError where it, or a quantile, came out beyond float32.
+        """
         points = self.model.loaded().points(forecast)[: self.steps]
         if not np.isfinite(points).all():
-            self.fail(InvalidValueError("the window's values spread too far for a forecast in float32", "past_values"))
-            return
+            raise InvalidValueError("the window's values spread too far for a forecast in float32", "past_values")
         quantiles, quantiles_from = None, None
         if self.levels is not None or self.expected is not None:
-            try:
-                quantiles, quantiles_from = self._quantiles(forecast, points)
-            except Exception as error:  # noqa: BLE001 - one request must not end the service
-                self.ticket.fail(error)
-                return
-        self.ticket.succeed(
-            Forecasted(
-                self.model.name,
-                inference_seconds,
-                queue_seconds,
-                points,
-                self.channels,
-                quantiles,
-                self.timestamps,
-                self.filled,
-                self.padded,
-                self.steps > self.model.manifest.horizon,
-                self.position,
-                quantiles_from,
-            )
+            quantiles, quantiles_from = self._quantiles(forecast, points)
+        return Forecasted(
+            self.model.name,
+            inference_seconds,
+            queue_seconds,
+            points,
+            self.channels,
+            quantiles,
+            self.timestamps,
+            self.filled,
+            self.padded,
+            self.steps > self.model.manifest.horizon,
+            self.position,
+            quantiles_from,
         )
 
     def _quantiles(

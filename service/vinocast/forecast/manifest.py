@@ -19,6 +19,7 @@ from vinocast.engine.manifest import (
     WEIGHTS_FILE,
     Manifest,
     ModelFolder,
+    TensorSpec,
     read_manifest,
 )
 from vinocast.errors import SetupError
@@ -153,6 +154,19 @@ class ForecasterManifest(Manifest):
         """Return what a client must know to ask."""
         own = {"outputs": self.market.channels, "bar": self.market.bar} if self.market else {}
         return {"context": self.context, "horizon": self.horizon, "channels": self.channels, **own}
+
+    @property
+    def has_quantiles(self) -> bool:
+        """Whether the model knows how sure it is."""
+        return bool(self.quantile_levels) or QUANTILES_FILE in self.files
+
+    def tensors(self) -> tuple[list[TensorSpec], list[TensorSpec]]:
+        """Return windows, and what is forecast of each; quantiles are [windows, levels, steps, channels]."""
+        answered = len(self.outputs.channels)
+        outputs = [TensorSpec("predictions", "FP32", [-1, self.horizon, answered])]
+        if self.has_quantiles:
+            outputs.append(TensorSpec("quantiles", "FP32", [-1, -1, self.horizon, answered]))
+        return [TensorSpec("past_values", "FP32", [-1, self.context, len(self.channels)])], outputs
 
 
 ForecasterFolder: TypeAlias = ModelFolder[ForecasterManifest]

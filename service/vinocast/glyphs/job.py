@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vinocast.errors import InvalidShapeError, InvalidValueError, RasterError, RasterSizeError
+from vinocast.engine.lane import TOO_LATE
+from vinocast.errors import DeadlineExceededError, InvalidShapeError, InvalidValueError, RasterError, RasterSizeError
 from vinocast.glyphs.cells import GRID_SIDE, PRIMITIVES, RASTER_SIDE
 from vinocast.requests import Recognized
 
@@ -31,7 +32,8 @@ class GlyphsJob:
     """One request for glyphs in the lane, which are decoded in parts, and recognized in parts.
 
     What is wrong with any glyph is found before the first is recognized. Args: exactly one of ``grids`` and
-    ``rasters``; with ``normalize`` rasters are fitted to the geometry first.
+    ``rasters``; with ``normalize`` rasters are fitted to the geometry first; with ``ids`` the labels' places are
+    answered too; ``deadline`` is the moment of ``time.monotonic`` after which the answer is not wanted.
     """
 
     def __init__(
@@ -43,6 +45,8 @@ class GlyphsJob:
         grids: GridSource | None = None,
         rasters: RasterSource | None = None,
         normalize: bool = False,
+        ids: bool = False,
+        deadline: float | None = None,
     ) -> None:
         self.ticket = ticket
         self._model = model
@@ -50,6 +54,8 @@ class GlyphsJob:
         self._grids = grids
         self._rasters = rasters
         self._normalize = normalize
+        self._ids = ids
+        self._deadline = deadline
         self._decoded = time.monotonic()
         self._warnings: list[str] = []
         self._suspected = 0
@@ -81,8 +87,13 @@ class GlyphsJob:
 
     def run_part(self) -> bool:
         """Decode or recognize some glyphs; answer after the last. Whatever goes wrong ends this request alone."""
+        now = time.monotonic()
+        if self._deadline is not None and now > self._deadline:
+            done = f"deadline_ms: the deadline passed after {len(self._results)} of {self.rows} glyphs"
+            self.ticket.refuse(DeadlineExceededError(done if self._results else TOO_LATE, "deadline_ms"))
+            return True
         if self._started is None:
-            self._started = time.monotonic()
+            self._started = now
         try:
             recognizer = self._model.loaded()
             if len(self._arrays) < self.rows:
@@ -98,8 +109,9 @@ class GlyphsJob:
                 field = "rasters" if self._grids is None else "grids"
                 self._warnings.append(f"{field}: {self._suspected - len(self._warnings)} more look wrong")
             seconds = self._started - self._decoded
+            ids = recognizer.places(self._results) if self._ids else ()
             self.ticket.succeed(
-                Recognized(self._model.name, self._inference_seconds, seconds, self._results, self._warnings)
+                Recognized(self._model.name, self._inference_seconds, seconds, self._results, self._warnings, ids)
             )
         return True
 

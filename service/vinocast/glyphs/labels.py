@@ -7,6 +7,7 @@ import csv
 import io
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, BinaryIO
 
 import orjson
@@ -46,6 +47,11 @@ class Labels:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The place of each label."""
+        return {name: place for place, name in enumerate(self.names)}
 
 
 def read_labels(label_map: Path, chars: Path) -> Labels:

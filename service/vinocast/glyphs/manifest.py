@@ -7,7 +7,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from vinocast.engine.bounds import MOST_LABELS
-from vinocast.engine.manifest import GOLDEN_FILE, Manifest
+from vinocast.engine.manifest import GOLDEN_FILE, Manifest, TensorSpec
+from vinocast.glyphs.cells import GRID_SIDE
 
 PHASE1_IR_FILE, PHASE1_WEIGHTS_FILE = "phase1.xml", "phase1.bin"
 PHASE2_IR_FILE, PHASE2_WEIGHTS_FILE = "phase2.xml", "phase2.bin"
@@ -40,3 +41,9 @@ class GlyphsManifest(Manifest):
     def described(self) -> dict[str, Any]:
         """Return what a client must know to ask."""
         return {"labels": self.labels}
+
+    def tensors(self) -> tuple[list[TensorSpec], list[TensorSpec]]:
+        """Return glyphs in both of their forms, of which a request has one, and the best labels of each glyph."""
+        inputs = [TensorSpec("grids", "INT64", [-1, GRID_SIDE, GRID_SIDE]), TensorSpec("rasters", "BYTES", [-1])]
+        outputs = {"ids": "INT64", "labels": "BYTES", "probabilities": "FP32"}
+        return inputs, [TensorSpec(name, datatype, [-1, -1]) for name, datatype in outputs.items()]

@@ -27,7 +27,7 @@ from vinocast.glyphs.rasters import decode_raster, suspicions
 from vinocast.requests import Candidate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
@@ -131,6 +131,10 @@ class Recognizer:
             ranking = self._chain.rank(grids, topk)
             seconds = self._phase2.seconds - before
         return self._candidates(ranking), seconds
+
+    def places(self, results: Iterable[Iterable[Candidate]]) -> list[list[int]]:
+        """Return the place of each label in the model's list of them."""
+        return [[self._labels.places[candidate.label] for candidate in candidates] for candidates in results]
 
     def _candidates(self, ranking: Ranking) -> list[list[Candidate]]:
         names, bases = self._labels.names, self._labels.bases

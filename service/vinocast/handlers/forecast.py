@@ -15,6 +15,7 @@ from vinocast.forecast.manifest import SERIES_PER_PART
 from vinocast.forecast.prepare import count_times, fill_gaps, follow, pad_front, step_of
 from vinocast.forecast.series_job import SeriesJob
 from vinocast.forecast.targets import choose_targets, name_columns
+from vinocast.forecast.windows_job import WindowsJob
 from vinocast.handlers.loaded import check_loaded
 from vinocast.requests import StreamPosition
 from vinocast.settings import REPLY_BYTES
@@ -55,6 +56,9 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> No
     if request.series is not None:
         _forecast_series(plane, request, request.series, model, steps, ticket)
         return
+    if request.windows is not None:
+        _forecast_windows(plane, request, request.windows, model, steps, ticket)
+        return
     columns: Columns = manifest.outputs
     width = len(manifest.channels)
     if request.channels is not None:
@@ -91,7 +95,7 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> No
         None if stream is None else StreamPosition(stream.newest_ms, stream.rows_since_newest),
     )
     if beyond:
-        _add_terms(plane, request, job)
+        _add_terms(plane, request, job, "stream" if request.source is None else request.source.field)
     if stream is not None and not job.padded:
         job.expected = stream.expect(model.name, manifest.horizon, manifest.market)
     if in_parts:
@@ -121,6 +125,38 @@ def _forecast_series(
     job = SeriesJob(ticket, model, source, request, step_of(request.freq), plane.max_missing_share)
     ticket.claim.hold(ticket.claim.nbytes + job.nbytes + replied)
     plane.lane.submit_long(job)
+    ticket.lasting = True
+
+
+def _forecast_windows(
+    plane: DataPlane,
+    request: requests.Forecast,
+    source: requests.WindowsSource,
+    model: ServedForecaster,
+    steps: int,
+    ticket: Ticket,
+) -> None:
+    """Put forecasts of several windows into the lane; raises RequestError where they are refused."""
+    manifest, field = model.manifest, source.field
+    width, names = len(manifest.channels), manifest.outputs.channels
+    source.check(manifest.context, width, fewer=request.short == "pad")
+    if len(source) * width > plane.queue_rows:
+        most = f"at most {plane.queue_rows // width} windows of {width} channels"
+        raise PayloadTooLargeError(f"{field}: expected {most}, got {len(source)}", field)
+    replied = _replied(request, steps, len(source) * len(names), apart=False)
+    if replied > REPLY_BYTES:
+        raise _too_long(field, request, steps, len(source) * len(names), apart=False)
+    targets = range(len(names))
+
+    def prepare(window: NDArray[np.float32], path: str) -> ForecastJob:
+        job = ForecastJob(ticket, model, window, targets, names, steps, request.deadline, time.monotonic())
+        if request.beyond_a_window:
+            _add_terms(plane, request, job, path)
+        return job
+
+    many = WindowsJob(ticket, model, source, request, steps, prepare)
+    ticket.claim.hold(ticket.claim.nbytes + many.nbytes + replied)
+    plane.lane.submit_long(many)
     ticket.lasting = True
 
 
@@ -192,8 +228,8 @@ def _too_long(field: str, request: requests.Forecast, steps: int, count: int, *,
     )
 
 
-def _add_terms(plane: DataPlane, request: requests.Forecast, job: ForecastJob) -> None:
-    """Fill and pad the window of a job, and add what else is asked for; raises RequestError."""
+def _add_terms(plane: DataPlane, request: requests.Forecast, job: ForecastJob, path: str) -> None:
+    """Fill and pad the window of a job, which has a path, and add what else is asked for; raises RequestError."""
     manifest, window = job.model.manifest, job.window
     rows = len(window)
     job.levels = request.quantile_levels
@@ -210,7 +246,6 @@ def _add_terms(plane: DataPlane, request: requests.Forecast, job: ForecastJob) -
     else:
         window, names = window.copy(), manifest.channels
     if gaps:
-        path = request.source.field if request.source is not None else "stream"
         job.filled = fill_gaps(window, plane.max_missing_share, path, names)
     if rows < manifest.context:
         job.padded = manifest.context - rows

@@ -46,6 +46,8 @@ def glyphs(plane: DataPlane, request: requests.Glyphs, ticket: Ticket) -> None:
         grids=request.grids,
         rasters=request.rasters,
         normalize=request.normalize,
+        ids=request.ids,
+        deadline=request.deadline,
     )
     replied = count * min(request.topk, model.manifest.labels) * LABEL_BYTES
     ticket.claim.hold(ticket.claim.nbytes + job.nbytes + replied)

@@ -36,6 +36,23 @@ Message = TypeVar("Message", bound=Read)
 LINES = Origin("lines")
 
 
+class Framed(bytes):
+    """A reply that is not JSON alone.
+
+    Attributes:
+        headers: what HTTP says of it.
+    """
+
+    headers: tuple[tuple[bytes, bytes], ...]
+
+    @classmethod
+    def of(cls, data: bytes, headers: tuple[tuple[bytes, bytes], ...]) -> Framed:
+        """Return a reply of these bytes."""
+        reply = cls(data)
+        reply.headers = headers
+        return reply
+
+
 class Asked(NamedTuple):
     """What a request asks for.
 
@@ -59,12 +76,14 @@ class ByteProtocol(ABC, Generic[Message]):
         plane: what answers.
 
     Attributes:
-        needs_media_type: whether a request over HTTP has to say that it is JSON.
+        needs_media_type: whether a request over HTTP has to say what it is.
+        media_types: what it may say to be, besides JSON.
         nothing: what a reply repeats of a request that could not be read.
         name: by which those who watch know it.
     """
 
     needs_media_type: ClassVar[bool] = True
+    media_types: ClassVar[frozenset[str]] = frozenset()
     nothing: Mapping[str, Any]
     name: str
 

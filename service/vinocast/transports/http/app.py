@@ -22,7 +22,9 @@ from vinocast.protocols.kserve import KServeProtocol
 from vinocast.protocols.replies import StreamsReply
 from vinocast.protocols.sagemaker import SageMakerProtocol
 from vinocast.transports.http.endpoint import Endpoint, Endpoints
+from vinocast.transports.http.open_inference import add_open_inference
 from vinocast.transports.http.pages import SCHEMA, add_pages
+from vinocast.transports.http.reference import add_open_inference as describe_open_inference
 from vinocast.transports.http.reference import add_ops, add_standards
 from vinocast.transports.http.responses import BudgetedResponse, Faults, Refusal, http_exception
 from vinocast.transports.http.targets import METRICS
@@ -82,6 +84,8 @@ def create_app(plane: DataPlane, pump: Pump, metrics: Metrics, *, needs_token: b
             Route(protocol.path, Endpoint(shared, protocol, protocol.op, protocol.path), methods=["POST"])
         )
 
+    add_open_inference(app, shared)
+
     @app.get(
         "/streams",
         summary="What every stream holds",
@@ -126,6 +130,7 @@ def create_app(plane: DataPlane, pump: Pump, metrics: Metrics, *, needs_token: b
             general = plane.general_model.manifest
             if general.layout == "series":  # others forecast no single series, which these send
                 add_standards(schema, standards, general.context)
+            describe_open_inference(schema, plane)
             add_ops(schema, [op for op in OPS.values() if plane.serves(op)], *plane.window_shape)
             if needs_token:
                 schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}

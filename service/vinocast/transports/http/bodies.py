@@ -16,7 +16,7 @@ from vinocast.errors import (
 from vinocast.protocols.base import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from starlette.types import Receive, Scope
 
@@ -43,15 +43,23 @@ class ClientLeftError(VinocastError):
 
 
 async def read_body(
-    scope: Scope, receive: Receive, max_bytes: int, claim: Claim, *, may_lack: bool = False, needs_type: bool = True
+    scope: Scope,
+    receive: Receive,
+    max_bytes: int,
+    claim: Claim,
+    *,
+    may_lack: bool = False,
+    needs_type: bool = True,
+    media_types: Collection[str] = (),
 ) -> bytes:
     """Return the body of a JSON request, refused as early as its headers allow.
 
     With ``may_lack`` a request may have none, and then needs not say what it is; without ``needs_type`` none needs.
+    Besides JSON it may be of ``media_types``.
     What the body takes is claimed: before it is read where its length is known, else as it grows.
 
     Raises:
-        UnsupportedMediaError: it is not declared as JSON, or is compressed.
+        UnsupportedMediaError: it is declared as something else, or not at all, or is compressed.
         PayloadTooLargeError: it is, or says that it is, longer than ``max_bytes``.
         OverloadedError: there is no room for it beside what waits already.
         DeadlineExceededError: it did not arrive in time.
@@ -61,13 +69,13 @@ async def read_body(
     headers = dict(reversed(scope["headers"]))  # the first of a name
     if may_lack and b"transfer-encoding" not in headers and headers.get(b"content-length", b"0") == b"0":
         return b""
-    if may_lack and b"content-type" not in headers:
+    if may_lack and needs_type and b"content-type" not in headers:
         with contextlib.suppress(PayloadTooLargeError):  # there is one
             return await _take_body(receive, 0, claim)
     declared = headers.get(b"content-type", b"")
     if declared != b"application/json" and (needs_type or declared):
         media_type = declared.partition(b";")[0].strip().lower().decode("latin-1")
-        if media_type != "application/json" and not media_type.endswith("+json"):
+        if media_type != "application/json" and not media_type.endswith("+json") and media_type not in media_types:
             raise UnsupportedMediaError(f"Content-Type: expected application/json, got {media_type or 'none'}")
     coding = headers.get(b"content-encoding", b"identity").lower()
     if coding != b"identity":

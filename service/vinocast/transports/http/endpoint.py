@@ -15,6 +15,8 @@ from vinocast.transports.http.exchange import origin_of
 from vinocast.transports.http.responses import respond
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from starlette.types import Receive, Scope, Send
 
     from vinocast.dataplane import DataPlane, Op, Ticket
@@ -32,28 +34,37 @@ class Endpoints:
         self.pump = pump
         self._large_bodies = LargeBodies()
 
-    async def parse(self, text: bytes, protocol: ByteProtocol[Message]) -> Message:
-        """Return the request that a body holds, once it has its turn; raises as its protocol does."""
+    async def parse(self, text: bytes, read: Callable[[bytes], Message]) -> Message:
+        """Return the request that a body holds, once it has its turn; raises as ``read`` does."""
         if len(text) < LARGE_BODY:
             if self.pump.late:
                 await self.pump.turn()
             self.pump.begin()
-            return protocol.read(text)
+            return read(text)
         try:
-            return await self._large_bodies.parse(text, protocol.read)
+            return await self._large_bodies.parse(text, read)
         finally:
             self.pump.begin()
 
 
 class Endpoint:
-    """Answers the requests of one op in one protocol."""
+    """Answers the requests of one route in one protocol, of one op where the route says it."""
 
-    def __init__(self, shared: Endpoints, protocol: ByteProtocol[Any], op: Op, route: str) -> None:
+    def __init__(self, shared: Endpoints, protocol: ByteProtocol[Any], op: Op | None, route: str) -> None:
         self._shared = shared
         self._protocol = protocol
         self._op = op
         self._route = route
-        self._may_lack_body = op.route is not None and op.route.may_lack_body
+        self._name = op.name if op else ""
+        self._may_lack_body = op is not None and op.route is not None and op.route.may_lack_body
+
+    def reader(self, scope: Scope) -> Callable[[bytes], Any]:  # noqa: ARG002 - what some need
+        """Return what reads the body of a request, of which the header is in its scope."""
+        return self._protocol.read
+
+    def headers(self, scope: Scope) -> Iterable[tuple[bytes, bytes]]:  # noqa: ARG002 - what some need
+        """Return what HTTP says of a reply besides what it is."""
+        return ()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read a request, start on it, and answer it when the lane has come to it."""
@@ -84,19 +95,20 @@ class Endpoint:
                 claim,
                 may_lack=self._may_lack_body,
                 needs_type=protocol.needs_media_type,
+                media_types=protocol.media_types,
             )
             body_read = True
             text = text or (NO_FIELDS if self._may_lack_body else b"")
-            message = await shared.parse(text, protocol)
+            message = await shared.parse(text, self.reader(scope))
             echoed = message.echoed
             _refuse_parameters(scope)
         except ClientLeftError:
             shared.plane.clients_left += 1
             return
         except RequestError as error:
-            protocol.refuse(echoed, error, answer, received, origin, self._op.name)
+            protocol.refuse(echoed, error, answer, received, origin, self._name)
         except Exception as error:  # noqa: BLE001 - no router stands in front to answer a fault of ours
-            protocol.refuse(echoed, InternalError.logged(error), answer, received, origin, self._op.name)
+            protocol.refuse(echoed, InternalError.logged(error), answer, received, origin, self._name)
         else:
             ticket = protocol.start(
                 message,
@@ -127,10 +139,10 @@ class Endpoint:
                 shared.plane.let_go(ticket)
             late = ShuttingDownError("the service has shut down before the answer was there")
             replies: list[tuple[bytes, RequestError | None]] = []
-            protocol.refuse(echoed, late, lambda *given: replies.append(given), received, origin, self._op.name)
+            protocol.refuse(echoed, late, lambda *given: replies.append(given), received, origin, self._name)
             (reply,) = replies
         del ticket, echoed  # which hold what the reply repeats, and the client may take its time
-        await respond(receive, send, *reply, claim, body_read=body_read)
+        await respond(receive, send, *reply, claim, body_read=body_read, headers=self.headers(scope))
 
 
 async def _stays(receive: Receive, replied: asyncio.Future[tuple[bytes, RequestError | None]]) -> bool:

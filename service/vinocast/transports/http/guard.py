@@ -223,7 +223,7 @@ async def _refuse(
 ) -> None:
     """Send an error at once, then let the body go by, up to a limit: many clients send it all before they read."""
     note_refusal(scope, error)
-    body = refusal(error)
+    body = refusal(error, _parts(scope["raw_path"])[1])
     fields = [*fields_of(body, error), *headers]
     if any(name in BODY_FIELDS for name, _ in scope["headers"]):  # of which not all may come
         fields.append((b"connection", b"close"))

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic.json_schema import models_json_schema
 
 from vinocast.protocols import examples
+from vinocast.protocols.open_inference.over_http import HttpInferProtocol, InferReply, InferRequest, Refusal
 from vinocast.protocols.replies import ErrorReply
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from vinocast.dataplane import Op
+    from vinocast.dataplane import DataPlane, Op
     from vinocast.protocols.standards import StandardProtocol
 
 COMPONENTS = "#/components/schemas/{model}"
@@ -74,6 +75,48 @@ def add_standards(schema: dict[str, Any], protocols: Iterable[StandardProtocol],
                 },
             }
         }
+
+
+def add_open_inference(schema: dict[str, Any], plane: DataPlane) -> None:
+    """Add the routes of the Open Inference Protocol to a schema of OpenAPI; examples are for the default model."""
+    parts = (InferRequest, InferReply, Refusal)
+    _, definitions = models_json_schema([(part, "serialization") for part in parts], ref_template=COMPONENTS)
+    schema.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
+    request, reply, refusal = (_json({"$ref": COMPONENTS.format(model=part.__name__)}) for part in parts)
+    request["application/json"]["example"] = HttpInferProtocol.example(*plane.window_shape)
+    examples = {"model": plane.default_model.name, "version": plane.default_model.manifest.version}
+
+    def add(path: str, summary: str, method: str = "get", **more: Any) -> None:
+        refused = {"description": "Refused", "content": refusal}
+        operation = {
+            "summary": summary,
+            "operationId": re.sub(r"\W+", "_", path).strip("_"),
+            "responses": {"200": {"description": "Answered"}, "4XX": refused, "5XX": refused},
+            "parameters": [
+                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "example": examples[name]}
+                for name in re.findall(r"{(\w+)}", path)
+            ],
+        }
+        schema["paths"][path] = {method: operation | more}
+
+    add("/v2", "What this service is, as the Open Inference Protocol says it")
+    add("/v2/health/live", "The same as /livez")
+    add("/v2/health/ready", "The same as /readyz")
+    add("/v2/repository/index", "Every model and its state", "post")
+    for path in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+        add(path, "What a model takes and answers, as tensors")
+        add(f"{path}/ready", "Whether a model answers")
+        add(
+            f"{path}/infer",
+            "Forecast windows, or recognize glyphs, with tensors",
+            "post",
+            requestBody={"required": True, "content": request},
+            responses={
+                "200": {"description": "Answered", "content": reply},
+                "4XX": {"description": "Refused", "content": refusal},
+                "5XX": {"description": "Refused", "content": refusal},
+            },
+        )
 
 
 def _json(schema: Any) -> dict[str, Any]:

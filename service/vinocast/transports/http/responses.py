@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Response
@@ -17,12 +18,13 @@ from vinocast.errors import (
     PayloadTooLargeError,
     RequestError,
 )
+from vinocast.protocols.base import Framed
 from vinocast.protocols.json import echo, encode, failure
 from vinocast.transports.http.bodies import discard_body
 from vinocast.transports.http.exchange import note_refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from fastapi import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,18 +34,28 @@ if TYPE_CHECKING:
 # What a transport keeps of its own before it says that there is no room.
 LARGE_REPLY = 1 << 16
 JSON = (b"content-type", b"application/json")
+# Paths whose refusals have the form of the Open Inference Protocol, whether or not there is such a route.
+OPEN_INFERENCE = re.compile(rb"/v2(?:/|$)")
 
 
 def fields_of(reply: bytes, error: RequestError | None) -> list[tuple[bytes, bytes]]:
     """Return the fields of the header of a reply: what it is, how long, and when to ask again."""
-    fields = [JSON, (b"content-length", b"%d" % len(reply))]
+    what = reply.headers if isinstance(reply, Framed) else (JSON,)
+    fields = [*what, (b"content-length", b"%d" % len(reply))]
     if error is not None and error.retryable:
         fields.append((b"retry-after", b"%d" % error.retry_after))
     return fields
 
 
 async def respond(
-    receive: Receive, send: Send, reply: bytes, error: RequestError | None, claim: Claim, *, body_read: bool
+    receive: Receive,
+    send: Send,
+    reply: bytes,
+    error: RequestError | None,
+    claim: Claim,
+    *,
+    body_read: bool,
+    headers: Iterable[tuple[bytes, bytes]] = (),
 ) -> None:
     """Send a reply, with the status of its error, and hold a claim for it until it is taken.
 
@@ -52,7 +64,7 @@ async def respond(
     all they see.
     """
     status = error.status if error else 200
-    await send({"type": "http.response.start", "status": status, "headers": fields_of(reply, error)})
+    await send({"type": "http.response.start", "status": status, "headers": [*fields_of(reply, error), *headers]})
     if isinstance(error, PayloadTooLargeError | OverloadedError) and not body_read:  # else nothing more would come
         await send({"type": "http.response.body", "body": reply, "more_body": True})
         await discard_body(receive)
@@ -86,16 +98,18 @@ class BudgetedResponse(Response):
             claim.release()
 
 
-def refusal(error: RequestError) -> bytes:
-    """Return the error envelope of a request that says nothing of itself."""
+def refusal(error: RequestError, path: str | bytes = "") -> bytes:
+    """Return the refusal of a request that says nothing of itself, in the form that goes with its path."""
+    if OPEN_INFERENCE.match(path if isinstance(path, bytes) else path.encode()):
+        return encode({"error": error.message})
     return failure(echo({}), error)
 
 
 class Refusal(Response):
     """The response to a request that says nothing of itself, with the status of its error or another."""
 
-    def __init__(self, error: RequestError, status: int | None = None) -> None:
-        body = refusal(error)
+    def __init__(self, error: RequestError, status: int | None = None, path: str | bytes = "") -> None:
+        body = refusal(error, path)
         headers = {name.decode(): value.decode() for name, value in fields_of(body, error)}
         super().__init__(body, status_code=status or error.status, headers=headers)
         self._error = error
@@ -112,13 +126,13 @@ async def http_exception(request: Request, exception: Exception) -> Response:
     path = request.scope["path"]  # not that of request.url, which a Host header can make unreadable
     match status:
         case 404:
-            return Refusal(NotFoundError(f"no route {path}; see /docs"))
+            return Refusal(NotFoundError(f"no route {path}; see /docs"), path=path)
         case 405:
-            response = Refusal(MethodNotAllowedError(f"{path} does not take {request.method}"))
+            response = Refusal(MethodNotAllowedError(f"{path} does not take {request.method}"), path=path)
             response.headers.update(getattr(exception, "headers", None) or {})
             return response
         case _:
-            return Refusal(InvalidRequestError(str(exception)))
+            return Refusal(InvalidRequestError(str(exception)), path=path)
 
 
 class Faults:
@@ -142,6 +156,6 @@ class Faults:
         try:
             await self._app(scope, receive, begin)
         except Exception as error:  # noqa: BLE001 - whatever it is
-            response = Refusal(InternalError.logged(error))
+            response = Refusal(InternalError.logged(error), path=scope["path"])
             if not begun:
                 await response(scope, receive, send)

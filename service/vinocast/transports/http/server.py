@@ -36,6 +36,7 @@ from vinocast.transports.http.app import create_app, fixed_endpoints
 from vinocast.transports.http.connections import Connection
 from vinocast.transports.http.guard import Guard, refuse_open_door
 from vinocast.transports.http.listeners import listen, url_of
+from vinocast.transports.http.open_inference import endpoints_of_models
 from vinocast.transports.http.pump import Pump
 from vinocast.transports.http.targets import Targets
 from vinocast.transports.http.tracing import Tracing
@@ -110,7 +111,7 @@ class Server(uvicorn.Server):
         plane.watches.append(self._metrics)
         app = create_app(plane, self._pump, self._metrics, needs_token=settings.token is not None)
         admission = Admission(most_connections(settings.max_connections), settings.keep_alive_seconds)
-        tracing = Tracing(Guard(Targets(app, fixed_endpoints(app)), settings), plane)
+        tracing = Tracing(Guard(Targets(app, fixed_endpoints(app) | endpoints_of_models(app, plane)), settings), plane)
         super().__init__(
             uvicorn.Config(
                 tracing,

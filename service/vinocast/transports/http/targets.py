@@ -21,7 +21,7 @@ BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 METHODS = ("GET", "HEAD", "POST", "DELETE")
 ALLOW = {"Allow": ", ".join(METHODS)}
 # Paths that say whether the service is well. They are answered where all else is refused.
-HEALTH = frozenset({b"/livez", b"/readyz", b"/ping"})
+HEALTH = frozenset({b"/livez", b"/readyz", b"/ping", b"/v2/health/live", b"/v2/health/ready"})
 METRICS = b"/metrics"
 
 

@@ -1,0 +1,88 @@
+"""What tools are told of the service and of its models: states, versions, the tensors that they take and answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from vinocast import __version__
+from vinocast.dataplane import Op, Route
+from vinocast.engine.lifecycle import ModelState
+from vinocast.errors import NotReadyError
+
+if TYPE_CHECKING:
+    from vinocast.dataplane import DataPlane, Ticket
+    from vinocast.engine.manifest import TensorSpec
+
+SERVER: Final = {"name": "vinocast", "version": __version__, "extensions": ["binary_tensor_data", "model_repository"]}
+PLATFORM = "openvino"
+# What the index of the Open Inference Protocol calls the states of a model.
+STATES: Final = {
+    ModelState.REGISTERED: "UNAVAILABLE",
+    ModelState.LOADING: "LOADING",
+    ModelState.READY: "READY",
+    ModelState.DEGRADED: "READY",
+    ModelState.REFUSED: "UNAVAILABLE",
+    ModelState.UNLOADING: "UNLOADING",
+}
+
+
+def server_ready(plane: DataPlane) -> None:
+    """Raise NotReadyError where a model that is to answer does not yet, or the service is shutting down."""
+    if not plane.warm:
+        raise NotReadyError("models are still loading, or the service is shutting down")
+
+
+def metadata(plane: DataPlane, name: str, version: str | None) -> dict[str, Any]:
+    """Return what a tool must know to ask a model with tensors; raises UnknownModelError."""
+    model = plane.repository.named(name, version)
+    inputs, outputs = model.manifest.tensors()
+    return {
+        "name": model.name,
+        "versions": [model.manifest.version],
+        "platform": PLATFORM,
+        "inputs": list(map(_tensor, inputs)),
+        "outputs": list(map(_tensor, outputs)),
+    }
+
+
+def model_ready(plane: DataPlane, name: str, version: str | None) -> None:
+    """Raise NotReadyError, UnknownModelError or ShuttingDownError where a model does not answer."""
+    model = plane.repository.named(name, version)
+    if not model.settled:
+        raise NotReadyError(f"model {model.name} is still loading")
+    model.loaded()
+
+
+def index(plane: DataPlane, *, ready: bool = False) -> list[dict[str, str]]:
+    """Return every model with its state, and the reason where it is not served; with ``ready`` those alone that are."""
+    reasons = plane.repository.reasons
+    models = [
+        {
+            "name": model.name,
+            "version": model.manifest.version,
+            "state": STATES[model.lifecycle.state],
+            "reason": reasons.pop(model.name, ""),
+        }
+        for model in plane.repository.models
+    ]
+    # Of those that are left not even the manifest can be read.
+    models += [{"name": name, "version": "", "state": "UNAVAILABLE", "reason": why} for name, why in reasons.items()]
+    return [model for model in models if model["state"] == "READY"] if ready else models
+
+
+def repository_index(plane: DataPlane, ready: bool, ticket: Ticket) -> None:
+    """Answer the op of the same name."""
+    ticket.succeed({"models": index(plane, ready=ready)})
+
+
+INDEX: Final = Op(
+    "repository_index",
+    dict,
+    dict,
+    repository_index,
+    route=Route("POST", "/v2/repository/index", "Every model and its state", may_lack_body=True),
+)
+
+
+def _tensor(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
