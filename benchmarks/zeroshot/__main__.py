@@ -10,7 +10,7 @@ from vinocast.data.bundled import bundled_models
 from vinocast.forecast.manifest import find_forecaster
 
 from benchmarks.zeroshot import tables
-from benchmarks.zeroshot.bars import bars
+from benchmarks.zeroshot.bars import bars, time_bars
 from benchmarks.zeroshot.figures import measure, measure_times
 from benchmarks.zeroshot.methods import Served, others
 from benchmarks.zeroshot.sets import find_sets
@@ -27,7 +27,8 @@ from benchmarks.zeroshot.sets import find_sets
 @click.option("--beside", default="patchtst-etth1", help="A served model to compare it with.")
 @click.option("--windows", type=click.IntRange(1), default=60, help="Windows of each column at most.")
 @click.option("--turns", type=click.IntRange(1), default=20, help="Turns of two calls whose time is taken.")
-def main(data: tuple[Path, ...], model: str, beside: str, windows: int, turns: int) -> None:
+@click.option("--times", "times_alone", is_flag=True, help="Take the times of the two models, and do nothing else.")
+def main(data: tuple[Path, ...], model: str, beside: str, windows: int, turns: int, times_alone: bool) -> None:
     """Measure a model, zero-shot, on every data set that is found.
 
     Windows of 512 points and the 96 that follow, at even distances over the test part of each set. Errors are in units
@@ -35,9 +36,14 @@ def main(data: tuple[Path, ...], model: str, beside: str, windows: int, turns: i
     of the seasonal naive and of the quantiles of its own residuals, with their geometric means. Prints Markdown, and
     exits with 1 where something does not hold that is to: the last table.
     """
-    sets, missing = find_sets(data)
     folders = [find_forecaster(name, bundled_models()) for name in (model, beside)]
     own, served = map(Served, folders)
+    if times_alone:
+        times = measure_times([own, served], turns)
+        to_hold = list(time_bars(own.name, served.name, times))
+        click.echo(tables.times_to_markdown(times, to_hold))
+        sys.exit(not all(bar.holds for bar in to_hold))
+    sets, missing = find_sets(data)
     rest, absent = others()
     compared = [served, *rest]
     for line in [*missing, *absent]:

@@ -39,6 +39,11 @@ def bars(measured: Sequence[Measured], model: str, beside: str, times: Mapping[s
     for points in SHORT:
         shorter = geometric([each.short[points] for each in stated])
         yield Bar(f"MAE over the naive's, {points} points, geometric mean", shorter, 0, 1)
+    yield from time_bars(model, beside, times)
+
+
+def time_bars(model: str, beside: str, times: Mapping[str, Times]) -> Iterator[Bar]:
+    """Return those of its time alone."""
     one, seven = TIMED
     yield Bar("infer() of one series, ms", times[model].inference[one], 0, 0.35)
     ratio = times[model].inference[seven] / times[beside].inference[seven]

@@ -16,8 +16,13 @@ STATED, ALL = "geometric mean of the sets of the bars", "geometric mean of all"
 def to_markdown(measured: Sequence[Measured], model: str, times: Mapping[str, Times], to_hold: Sequence[Bar]) -> str:
     """Return what was measured: of ``model`` itself, all methods side by side, short series, times, and the bars."""
     return "\n\n".join(
-        [_own(measured, model), *_beside(measured), _short(measured, model), _times(times), _bars(to_hold)]
+        [_own(measured, model), *_beside(measured), _short(measured, model), times_to_markdown(times, to_hold)]
     )
+
+
+def times_to_markdown(times: Mapping[str, Times], to_hold: Sequence[Bar]) -> str:
+    """Return the times, and what is to hold."""
+    return "\n\n".join([_times(times), _bars(to_hold)])
 
 
 def _own(measured: Sequence[Measured], model: str) -> str:
