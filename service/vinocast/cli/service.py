@@ -18,6 +18,7 @@ log = logging.getLogger(__package__)
 def start_service(level: str, form: str) -> None:
     """Prepare the process of a long-running service: signals, logs to stderr, no threads and imports nobody uses."""
     from vinocast.process.log_stream import OneLine, take_stderr
+    from vinocast.process.memory import give_large_memory_back
     from vinocast.process.signals import on_end
 
     # Until the transport takes over, a signal ends the process. The kernel drops one that process 1 has no handler for.
@@ -25,6 +26,7 @@ def start_service(level: str, form: str) -> None:
     # A parent that ignores it has its children reaped by the kernel, and so would we have our workers.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     take_stderr()
+    give_large_memory_back()
     # numpy's own pool serves matrix products, of which a service has none; it is read when numpy is first imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # pydantic looks for plugins in every installed package, whose code would be run with the first schema.
