@@ -98,7 +98,7 @@ def without_privileges() -> None:
 WRITER = """
 import logging, select, sys, warnings
 from vinocast.cli.service import start_service
-start_service("info")
+start_service("info", "text")
 log = logging.getLogger("flood")
 for number in range(5000):
     log.info("line %d %s", number, "x" * 100)
@@ -199,7 +199,7 @@ def test_replies_go_whole_through_what_cannot_be_opened_anew_and_it_stays_as_it_
 
 
 def test_a_descriptor_that_is_closed_is_not_written_to_by_accident(tmp_path: Any) -> None:
-    code = "import socket, sys; from vinocast.cli.service import start_service; start_service('info')\n"
+    code = "import socket, sys; from vinocast.cli.service import start_service; start_service('info', 'text')\n"
     code += "import logging; a, b = socket.socketpair(); logging.error('x'); sys.exit(min(a.fileno(), b.fileno()) < 3)"
     done = subprocess.run(["sh", "-c", f'exec "$0" -c "{code}" 2>&-', sys.executable], timeout=PATIENCE, check=False)
     assert done.returncode == 0
