@@ -152,8 +152,11 @@ class Product:
         if number == 0 or not ids.holes or number < ids.last:
             return
         self._check(seconds, seconds, new=False)
-        since = ids.last_seconds
-        self._count_missed(ids.announce(number, seconds))
+        since, announced = ids.last_seconds, ids.announced[1]
+        missed = ids.announce(number, seconds)
+        if missed:
+            since = min(since, announced)
+            self._count_missed(missed)
         self._now = max(self._now, ids.known)
         for stream in self.streams:
             if ids.known // stream.seconds > stream.newest:
