@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from support import SHARED_DATA
-from vinocast.market.bars import Bar, MarketStream
+from vinocast.market.bars import MarketStream
 from vinocast.market.feed import Fed, Market
 from vinocast.market.lengths import BarLength
+from vinocast.markets import Bar
 
 Message = dict[str, Any]
 CONNECT: Message = {"connect": True}

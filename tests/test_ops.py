@@ -14,7 +14,12 @@ from vinocast.protocols.replies import ErrorReply
 
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 # What an example leaves to the path of its route.
-IN_PATH = {"observe": {"stream": "demo"}, "forget": {"stream": "demo"}}
+IN_PATH = {
+    "observe": {"stream": "demo"},
+    "forget": {"stream": "demo"},
+    "bars": {"stream": "BTC-USD@5m"},
+    "history": {"stream": "BTC-USD@5m"},
+}
 SHAPES = open_forecaster(MODELS / MODEL).manifest
 
 

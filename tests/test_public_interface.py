@@ -21,6 +21,7 @@ from vinocast.errors import VinocastError
 NAMES = {
     *(each.__name__ for each in vars(errors).values() if isinstance(each, type) and issubclass(each, VinocastError)),
     *("AsyncClient", "Backtest", "Candidate", "Child", "Client", "Comparison", "Forecast", "Forecaster", "Forgotten"),
+    *("Bar", "ClosedBar", "Event", "Fed", "HeldBars", "OnBarTerms"),
     *("Observed", "Recognized", "ServiceTerms", "Terms", "__version__", "connect", "connect_async", "load", "spawn"),
 } - {"RasterError", "RasterSizeError"}
 TYPED = """
@@ -56,6 +57,9 @@ with vinocast.spawn("models", default_model="patchtst-etth1", timeout=3, retries
     child.forecast(np.zeros((512, 1)), chanels=["a"])  # type: ignore[call-arg]
     assert_type(child.forecast_series({"a": [1.0]}, deadline_ms=3), list[vinocast.Forecast])
     assert_type(child.stats(), Mapping[str, Any])
+    assert_type(child.feed([b"{}", {"type": "match"}], on_bar=True, quantile_levels=[0.1, 0.9]), vinocast.Fed)
+    assert_type(child.bars("BTC-USD@5m", 2).bars[0], vinocast.Bar)
+    assert_type(next(child.events()), vinocast.Event)
 
 with vinocast.connect("http://127.0.0.1:8000", token="secret") as client:
     assert_type(client, vinocast.Client)
@@ -67,6 +71,10 @@ with vinocast.connect("http://127.0.0.1:8000", token="secret") as client:
 async def ask() -> None:
     async with vinocast.connect_async("http://127.0.0.1:8000") as service:
         assert_type(service, vinocast.AsyncClient)
+        assert_type(await service.history("BTC-USD@5m", np.ones((3, 6))), vinocast.Fed)
+        async with service.events() as events:
+            async for event in events:
+                assert_type(event.forecast, vinocast.Forecast | None)
         assert_type(await service.forecast([[1.0]], quantile_levels=(0.1, 0.9)), vinocast.Forecast)
 """
 

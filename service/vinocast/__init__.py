@@ -48,27 +48,34 @@ from vinocast.errors import (
 )
 
 if TYPE_CHECKING:
+    from vinocast.client.market import Event, OnBarTerms
     from vinocast.client.over_http import AsyncClient, Client, connect, connect_async
     from vinocast.client.over_lines import Child, spawn
     from vinocast.data.given import ServiceTerms, Terms
     from vinocast.evaluation.backtests import Backtest
     from vinocast.evaluation.comparison import Comparison
     from vinocast.library import Forecaster, load
+    from vinocast.markets import Bar, ClosedBar, Fed, HeldBars
     from vinocast.requests import Candidate, Forgotten, Observed, Recognized
     from vinocast.results import Forecast
 
 __all__ = [
     "AsyncClient",
     "Backtest",
+    "Bar",
     "Candidate",
     "Child",
     "Client",
+    "ClosedBar",
     "Comparison",
     "DeadlineExceededError",
+    "Event",
+    "Fed",
     "ForbiddenError",
     "Forecast",
     "Forecaster",
     "Forgotten",
+    "HeldBars",
     "InternalError",
     "InvalidJsonError",
     "InvalidRequestError",
@@ -82,6 +89,7 @@ __all__ = [
     "NotFoundError",
     "NotReadyError",
     "Observed",
+    "OnBarTerms",
     "OverloadedError",
     "PayloadTooLargeError",
     "Recognized",
@@ -115,6 +123,8 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # 
 
 # What is imported when it is asked for: a command that does not need OpenVINO, httpx or numpy starts without them.
 _LATER = {
+    "Event": "client.market",
+    "OnBarTerms": "client.market",
     "AsyncClient": "client.over_http",
     "Client": "client.over_http",
     "connect": "client.over_http",
@@ -127,6 +137,10 @@ _LATER = {
     "Comparison": "evaluation.comparison",
     "Forecaster": "library",
     "load": "library",
+    "Bar": "markets",
+    "ClosedBar": "markets",
+    "Fed": "markets",
+    "HeldBars": "markets",
     "Candidate": "requests",
     "Forgotten": "requests",
     "Observed": "requests",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vinocast.data.bundled import bundled_models
@@ -15,12 +15,14 @@ from vinocast.engine.lane import Lane
 from vinocast.engine.lifecycle import SERVICE_STEPS, Lifecycle, ServiceState
 from vinocast.engine.repository import Repository
 from vinocast.engine.statistics import Statistics
-from vinocast.engine.ticket import Ticket
+from vinocast.engine.ticket import PushTicket, Ticket
 from vinocast.engine.tuned import find_profile
 from vinocast.errors import RequestError, ShuttingDownError
 from vinocast.forecast.kind import FORECASTER
 from vinocast.forecast.streams import NoStreams, Streams
 from vinocast.kinds import KINDS
+from vinocast.market.feed import Market
+from vinocast.markets import Pushed
 from vinocast.monitoring.request_log import RequestLog
 from vinocast.settings import REQUEST_BYTES, WAITING_BYTES
 from vinocast.state import State
@@ -28,8 +30,10 @@ from vinocast.state import State
 if TYPE_CHECKING:
     from vinocast.engine.kinds import AnyServedModel
     from vinocast.engine.ticket import Done
+    from vinocast.forecast.followed import Followed
     from vinocast.forecast.kind import ServedForecaster
     from vinocast.monitoring.ended import Ended, Watch
+    from vinocast.requests import Result
     from vinocast.settings import Settings
 
 __all__ = ["Claim", "DataPlane", "Op", "Route", "Ticket"]
@@ -47,12 +51,16 @@ class Route:
         path: what stands in braces is a field of the request.
         summary: a few words for the reference.
         may_lack_body: whether a request without a body is one without fields.
+        query: the fields that stand behind the path, integers all.
+        named: an example of the fields in the path.
     """
 
     method: str
     path: str
     summary: str
     may_lack_body: bool = False
+    query: tuple[str, ...] = ()
+    named: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,6 +108,10 @@ class DataPlane:
         repository: the models.
         state: the folder in which streams outlast the service, if there is one.
         streams: the windows that it keeps.
+        market: the market streams that it keeps; None where it keeps none.
+        followed: the outcomes of forecasts of market streams, by their names.
+        stream_residuals: how many of each step and channel are kept.
+        push: what takes the forecasts of bars that have closed; the transport's.
         max_request_bytes: the longest request that the transport is to take in.
         queue_rows: the most rows that may wait.
         max_missing_share: of a series' points that may be filled where that is asked for.
@@ -120,11 +132,18 @@ class DataPlane:
             if keeps_streams
             else NoStreams()
         )
-        self.keeps_streams = keeps_streams
         keepers = {"streams": self.streams}
         self.state = (
             State(settings.state, settings.state_seconds, keepers) if settings.state and keeps_streams else None
         )
+        self.market = (
+            Market(settings.bars, settings.products or None, settings.max_streams, settings.max_steps_ahead)
+            if keeps_streams
+            else None
+        )
+        self.followed: dict[str, Followed] = {}
+        self.stream_residuals = settings.stream_residuals
+        self.push: Callable[[Pushed], None] = lambda _: None
         self.lane = Lane(settings.queue_rows)
         self.lifecycle = Lifecycle(ServiceState.STARTING, SERVICE_STEPS)
         self.max_request_bytes = _longest_request(settings.max_request_bytes, self.repository.widest)
@@ -222,7 +241,7 @@ class DataPlane:
 
     def serves(self, op: Op) -> bool:
         """Whether requests of an op can succeed here: there is a model for it, and what it keeps is kept."""
-        if op.keeps and not self.keeps_streams:
+        if op.keeps and self.market is None:
             return False
         return op.kind is None or any(
             model.kind.name == op.kind and model.refused is None for model in self.repository.models
@@ -246,6 +265,14 @@ class DataPlane:
         except Exception as error:  # noqa: BLE001 - one request must not end the service
             ticket.fail(error)
         return ticket
+
+    def push_ticket(self, stream: str, *, in_base64: bool) -> Ticket:
+        """Return the ticket of a forecast of a stream that is to be pushed, perhaps with its numbers in base64."""
+
+        def done(outcome: Result | Mapping[str, Any] | RequestError) -> None:
+            self.push(Pushed(stream, outcome, in_base64))
+
+        return PushTicket("forecast", done, self.statistics, Claim(self.budget))
 
     def let_go(self, ticket: Ticket) -> None:
         """Do no more for a request, and keep nothing of it: nobody waits for the answer."""

@@ -7,8 +7,9 @@ from typing import Final
 from vinocast.dataplane import Op, Route
 from vinocast.forecast.kind import FORECASTER
 from vinocast.glyphs.kind import GLYPHS
-from vinocast.handlers import forecast, glyphs, status, streams
+from vinocast.handlers import forecast, glyphs, market, status, streams
 from vinocast.protocols import examples, replies, schemas
+from vinocast.protocols import market as market_schemas
 
 OPS: Final[dict[str, Op]] = {}
 
@@ -49,7 +50,9 @@ for _op in (
         replies.ObserveReply,
         streams.observe,
         keeps=True,
-        route=Route("POST", "/streams/{stream}/observations", "Append rows to a stream"),
+        route=Route(
+            "POST", "/streams/{stream}/observations", "Append rows to a stream", named={"stream": examples.STREAM}
+        ),
         example=examples.observe,
     ),
     Op(
@@ -58,7 +61,47 @@ for _op in (
         replies.ForgetReply,
         streams.forget,
         keeps=True,
-        route=Route("DELETE", "/streams/{stream}", "Drop a stream", may_lack_body=True),
+        route=Route(
+            "DELETE", "/streams/{stream}", "Drop a stream", may_lack_body=True, named={"stream": examples.STREAM}
+        ),
+    ),
+    Op(
+        "feed",
+        market_schemas.FeedRequest,
+        market_schemas.FeedReply,
+        market.feed,
+        keeps=True,
+        route=Route("POST", "/feed", "Feed raw messages of an exchange"),
+        example=examples.feed,
+    ),
+    Op(
+        "bars",
+        market_schemas.BarsRequest,
+        market_schemas.BarsReply,
+        market.bars,
+        keeps=True,
+        route=Route(
+            "GET",
+            "/streams/{stream}/bars",
+            "The last bars of a market stream",
+            may_lack_body=True,
+            query=("last",),
+            named={"stream": examples.MARKET_STREAM},
+        ),
+    ),
+    Op(
+        "history",
+        market_schemas.HistoryRequest,
+        market_schemas.FeedReply,
+        market.history,
+        keeps=True,
+        route=Route(
+            "POST",
+            "/streams/{stream}/history",
+            "Give a market stream candles",
+            named={"stream": examples.MARKET_STREAM},
+        ),
+        example=examples.history,
     ),
     Op("ping", schemas.PingRequest, replies.PingReply, status.ping, waits=True),
     Op(

@@ -11,6 +11,8 @@ from typing import Any
 import click
 
 from vinocast.engine.profiles import DEFAULT_PROFILE, PROFILE_NAMES, PROFILES
+from vinocast.market.fields import NAME as PRODUCT
+from vinocast.market.lengths import BarLength
 
 MIB = 1024 * 1024
 # Unless a served model has a window that takes more. A thousand series of 512 numbers fit, of 15 characters each.
@@ -51,19 +53,20 @@ class HostName(click.ParamType[str]):
 
 
 class Listed(click.ParamType[tuple[str, ...]]):
-    """Texts between commas, each of one form, as a tuple of them in lower case."""
+    """Texts between commas, each of one form, as a tuple of them, in lower case unless ``as_written``."""
 
     name = "list"
 
-    def __init__(self, form: str, expected: str) -> None:
+    def __init__(self, form: str | re.Pattern[str], expected: str, *, as_written: bool = False) -> None:
         self._form = re.compile(form)
         self._expected = expected
+        self._as_written = as_written
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the tuple; ends the program with a message for a text of another form."""
         if not isinstance(value, str):
             return value
-        texts = tuple(each.strip().lower() for each in value.split(","))
+        texts = tuple(each.strip() if self._as_written else each.strip().lower() for each in value.split(","))
         for text in texts:
             if not self._form.fullmatch(text):
                 self.fail(f"{text!r}: expected {self._expected}", param, ctx)
@@ -78,6 +81,21 @@ def _setting(default: Any, description: str, **extra: Any) -> Any:
 TOKEN_VARIABLE = "VINOCAST_TOKEN"  # noqa: S105 - where it is, not what it is
 # A name or an address as it stands in the address of a page.
 HOST = r"(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])"
+
+
+class BarLengths(click.ParamType[tuple[BarLength, ...]]):
+    """Lengths of bars between commas."""
+
+    name = "list"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a tuple of them; ends the program with a message for what is none."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return tuple(dict.fromkeys(BarLength.read(each.strip()) for each in value.split(",")))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 @dataclass(frozen=True)
@@ -121,6 +139,19 @@ class Settings:
         show="streams end with the service",
     )
     state_seconds: int = _setting(60, "How often the streams are written into --state.", type=COUNT)
+    bars: tuple[BarLength, ...] = _setting(
+        (BarLength.read("5m"),),
+        "Lengths of the bars that are made of the messages of an exchange, with commas between them: a number with s, "
+        "m or h.",
+        type=BarLengths(),
+        show="5m",
+    )
+    products: tuple[str, ...] = _setting(
+        (),
+        "Products of an exchange of which bars are made, with commas between them, such as BTC-USD.",
+        type=Listed(PRODUCT, "a product such as BTC-USD, of up to 40 letters, digits and . _ -", as_written=True),
+        show="all that appear",
+    )
     max_steps_ahead: int = _setting(
         100_000,
         "Mean steps of a stream, each a second at least, that a row's timestamp_ms may lie ahead of the row before; "

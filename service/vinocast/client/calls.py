@@ -70,7 +70,7 @@ def forecast(
             )
         fields["past_values_b64"] = base64.b64encode(values.astype("<f4", copy=False).data).decode()
         fields["shape"] = list(values.shape)
-    return Call("forecast", _forecast, {**fields, **IN_BASE64})
+    return Call("forecast", forecast_of, {**fields, **IN_BASE64})
 
 
 def series(
@@ -166,7 +166,8 @@ def read_answer(call: Call[T], reply: Mapping[str, Any], source: str, retry_afte
         raise ServiceUnreachableError(f"{source}: its reply to {call.op} is none of Vinocast: {error!r}") from error
 
 
-def _forecast(reply: Mapping[str, Any]) -> Forecast:
+def forecast_of(reply: Mapping[str, Any]) -> Forecast:
+    """Return the forecast of a window that a reply holds."""
     return _output(reply, reply, tuple(reply["channels"]))
 
 
@@ -176,12 +177,18 @@ def _outputs(reply: Mapping[str, Any]) -> list[Forecast]:
 
 def _output(output: Mapping[str, Any], reply: Mapping[str, Any], channels: tuple[str, ...]) -> Forecast:
     """Return a forecast, of which a reply of many series holds a part for each."""
-    shape = output["shape"]
+    if "predictions_b64" in output:
+        shape = output["shape"]
+        points = _floats(output["predictions_b64"], shape)
+        levels = {float(level): _floats(values, shape) for level, values in output.get("quantiles_b64", {}).items()}
+    else:  # what another client has had pushed
+        points = np.array(output["predictions"], np.float32)
+        levels = {float(level): np.array(values, np.float32) for level, values in output.get("quantiles", {}).items()}
     return Forecast(
-        _floats(output["predictions_b64"], shape),
+        points,
         channels,
         reply["model"],
-        {float(level): _floats(values, shape) for level, values in output.get("quantiles_b64", {}).items()},
+        levels,
         output.get("timestamps"),
         output.get("item_id"),
         output.get("filled", 0),

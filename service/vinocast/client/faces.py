@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from vinocast.client import calls
+from vinocast.client.market import AsyncMarketService, MarketService
 from vinocast.client.retries import retrying, retrying_async
 from vinocast.data.frames import Columns, is_frame, window_of
 from vinocast.errors import ServiceUnreachableError
@@ -41,7 +42,7 @@ class _Owned:
             raise ServiceUnreachableError("the client belongs to another process: make one here", unsent=True)
 
 
-class Service(_Owned, ABC):
+class Service(_Owned, MarketService):
     """A service that answers from wherever it runs. For any thread, and for several at once.
 
     Every method raises the exception that the service's error stands for, a subclass of ``RequestError``, and
@@ -156,7 +157,7 @@ class Service(_Owned, ABC):
         )
 
 
-class AsyncService(_Owned, ABC):
+class AsyncService(_Owned, AsyncMarketService):
     """The same for ``asyncio``: each method is a coroutine. For one event loop, and for many tasks at once."""
 
     def __init__(self, retries: int) -> None:

@@ -16,6 +16,9 @@ try:
 except ModuleNotFoundError as error:
     raise missing_extra("client", error) from error
 
+# Imports httpx without a word about the extra.
+from vinocast.client.http_events import SILENCE_SECONDS, AsyncHttpEvents, HttpEvents
+
 T = TypeVar("T")
 
 # Method and path of each op; what stands in braces is a field of the request.
@@ -24,8 +27,13 @@ ROUTES = {
     "glyphs": ("POST", "/glyphs"),
     "observe": ("POST", "/streams/{stream}/observations"),
     "forget": ("DELETE", "/streams/{stream}"),
+    "feed": ("POST", "/feed"),
+    "bars": ("GET", "/streams/{stream}/bars"),
+    "history": ("POST", "/streams/{stream}/history"),
     "ping": ("GET", "/readyz"),
 }
+# The fields of an op that stand behind its path.
+QUERIES = {"bars": ("last",)}
 # That a client for asyncio has on the way, as one over lines.
 MOST_AT_ONCE = 64
 # What says of a failed request that nothing of it was sent.
@@ -51,6 +59,7 @@ class _Requests:
         # No other coding is read here.
         self._headers = httpx.Headers({"Host": base.netloc.decode(), "Accept-Encoding": "identity", **authorized})
         self._with_body = httpx.Headers([*self._headers.items(), ("Content-Type", "application/json")])
+        self._timeout = timeout
         self._extensions = {"timeout": httpx.Timeout(timeout).as_dict()}
 
     def of(self, call: Call[Any], after: float) -> httpx.Request:
@@ -59,10 +68,20 @@ class _Requests:
         url = self._urls.get(path) or httpx.URL(
             self._base + path.format(stream=quote(str(call.fields["stream"]), safe=""))
         )
+        if behind := {name: call.fields[name] for name in QUERIES.get(call.op, ()) if name in call.fields}:
+            url = url.copy_merge_params(behind)
         if method == "POST":
             body = call.text(after)
             return httpx.Request(method, url, headers=self._with_body, content=body, extensions=self._extensions)
         return httpx.Request(method, url, headers=self._headers, extensions=self._extensions)
+
+    def of_events(self, after: str | None) -> httpx.Request:
+        """Return the request of those that listen to what is pushed, behind an event."""
+        headers = self._headers.copy()
+        if after is not None:
+            headers["Last-Event-ID"] = after
+        times = httpx.Timeout(self._timeout, read=max(self._timeout, SILENCE_SECONDS)).as_dict()
+        return httpx.Request("GET", f"{self._base}/events", headers=headers, extensions={"timeout": times})
 
 
 class Client(Service):
@@ -77,6 +96,11 @@ class Client(Service):
         """Close its connections, in the process that made them: to end one of TLS is to write to it."""
         if self._is_owned():
             self._http.close()
+
+    def events(self, *, after: str | None = None) -> HttpEvents:
+        """Listen to the forecasts that are pushed when bars close: those behind an event's ``id``, or from now on."""
+        self._check_owner()
+        return HttpEvents(self._http, self._requests.of_events(after))
 
     def _ask(self, call: Call[T], after: float) -> T:
         request = self._requests.of(call, after)
@@ -101,6 +125,11 @@ class AsyncClient(AsyncService):
         """Close its connections, in the process that made them."""
         if self._is_owned():
             await self._http.aclose()
+
+    def events(self, *, after: str | None = None) -> AsyncHttpEvents:
+        """Listen to the forecasts that are pushed when bars close: those behind an event's ``id``, or from now on."""
+        self._check_owner()
+        return AsyncHttpEvents(self._http, self._requests.of_events(after))
 
     async def _ask(self, call: Call[T], after: float) -> T:
         # What waits here is no request yet: httpx looks through all that wait at each turn, and its times run out.

@@ -23,6 +23,7 @@ from typing import IO, Any, TypeVar
 from vinocast.client import calls
 from vinocast.client.calls import Call, read_answer, read_reply
 from vinocast.client.faces import Service
+from vinocast.client.pushes import Pushes
 from vinocast.errors import LineTooLongError, ServiceUnreachableError, SetupError, in_one_line, shorten
 
 T = TypeVar("T")
@@ -62,6 +63,7 @@ class Child(Service):
         self._outbox = bytearray()
         self._closing = False
         self._gone: str | None = None
+        self._pushes = Pushes(SOURCE)
         self._most_bytes: int | None = None
         try:
             # A group of its own: Ctrl-C at a terminal is for this program, which ends the child in its own time.
@@ -84,6 +86,15 @@ class Child(Service):
     def stats(self) -> Mapping[str, Any]:
         """Return what the service has counted, and quantiles of its times."""
         return self._do(calls.stats())
+
+    def events(self) -> Pushes:
+        """Return the forecasts that the service pushes when bars close.
+
+        There is one line of them, from the start of the service on, which whoever iterates takes from. The newest 1,024
+        that nobody takes are kept.
+        """
+        self._check_owner()
+        return self._pushes
 
     def close(self) -> None:
         """End the service's input, have what it has taken be answered, and wait for its end.
@@ -205,6 +216,9 @@ class Child(Service):
         """Hand replies to those who wait for them."""
         for line in lines:
             reply = read_reply(bytes(line), SOURCE)
+            if "request_id" not in reply and reply.get("op") == "forecast":
+                self._pushes.put(reply)
+                continue
             number = reply.get("request_id")
             with self._lock:
                 future = self._waiting.pop(number, None) if isinstance(number, int) else None
@@ -231,6 +245,7 @@ class Child(Service):
         for future in waiting.values():
             future.set_exception(ServiceUnreachableError(self._gone))
             self._room.release()
+        self._pushes.end(None if not fault and code == 0 else self._gone)
 
 
 def spawn(

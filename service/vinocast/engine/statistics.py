@@ -27,6 +27,7 @@ class Statistics:
     def __init__(self, computing: Iterable[str]) -> None:
         self._answered: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
+        self._pushed: Counter[str] = Counter()
         # Milliseconds of the recent answers by op.
         self._inference = {op: _Recent() for op in computing}
         self._queue = {op: _Recent() for op in self._inference}
@@ -41,6 +42,16 @@ class Statistics:
         self._inference[op].add(inference_seconds * 1e3)
         self._queue[op].add(queue_seconds * 1e3)
 
+    def pushed(self, op: str, inference_seconds: float, queue_seconds: float) -> None:
+        """Count an answer that no request has asked for, and keep its times as those of an op."""
+        self._pushed["forecasts"] += 1
+        self._inference[op].add(inference_seconds * 1e3)
+        self._queue[op].add(queue_seconds * 1e3)
+
+    def pushed_failure(self) -> None:
+        """Count what was to be pushed and could not be computed."""
+        self._pushed["errors"] += 1
+
     def failure(self, code: str) -> None:
         """Count a refused request by its error code."""
         self._failed[code] += 1
@@ -51,6 +62,8 @@ class Statistics:
         The name of an op or a code stands in it once, so that it can be looked for.
         """
         summary: dict[str, Any] = {"answered": dict(self._answered), "failed": dict(self._failed)}
+        if self._pushed:
+            summary["pushed"] = dict(self._pushed)
         for place, op in enumerate(self._inference):
             prefix = f"{op}_" if place else ""
             summary[f"{prefix}inference_time_ms"] = self._inference[op].quantiles()

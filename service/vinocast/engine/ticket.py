@@ -58,3 +58,29 @@ class Ticket:
     def fail(self, error: Exception) -> None:
         """Answer with an error, which the log explains where it is none of a request."""
         self.refuse(error if isinstance(error, RequestError) else InternalError.logged(error))
+
+
+class PushTicket(Ticket):
+    """What nobody has asked for by a request of its own: counted apart, and patient."""
+
+    __slots__ = ()
+
+    def __init__(self, op: str, done: Done, statistics: Statistics, claim: Claim) -> None:
+        super().__init__(op, done, statistics, claim, patient=True)
+
+    def succeed(self, result: Result | Mapping[str, Any]) -> None:
+        """Push a result."""
+        self.claim.release()
+        try:
+            self._done(result)
+        except Exception as error:  # noqa: BLE001 - one push must not end the service
+            self.fail(error)
+            return
+        if isinstance(result, Computed):
+            self._statistics.pushed(self.op, result.inference_seconds, result.queue_seconds)
+
+    def refuse(self, error: RequestError) -> None:
+        """Push an error."""
+        self.claim.release()
+        self._statistics.pushed_failure()
+        self._done(error.without_frames())

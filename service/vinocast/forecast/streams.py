@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -204,7 +204,14 @@ class Stream:
                 "timestamp_ms",
             )
 
-    def window(self, context: int, channels: int, *, fewer: bool = False) -> NDArray[np.float32]:
+    def window(
+        self,
+        context: int,
+        channels: int,
+        *,
+        fewer: bool = False,
+        gaps: bool = False,  # noqa: ARG002 - there are none
+    ) -> NDArray[np.float32]:
         """Return a copy of the window that a model wants, [context, channels], oldest row first.
 
         With ``fewer`` it has the rows that there are.
@@ -227,6 +234,13 @@ class Stream:
         return np.concatenate((self._ring[self._next :], self._ring[: self._next]))
 
 
+class Following(Protocol):
+    """What goes on behind a window."""
+
+    def since(self, position: int) -> NDArray[np.float32]:
+        """Return the rows [rows, channels] that came after so many, as far as they are kept."""
+
+
 @dataclass(frozen=True)
 class Expected:
     """A forecast of a stream that waits for its outcomes.
@@ -237,7 +251,7 @@ class Expected:
         position: rows of the stream that had come when its window was taken.
     """
 
-    stream: Stream
+    stream: Following
     outcomes: Outcomes
     position: int
 

@@ -16,6 +16,7 @@ from vinocast.forecast.prepare import count_times, fill_gaps, follow, pad_front,
 from vinocast.forecast.series_job import SeriesJob
 from vinocast.forecast.targets import choose_targets, name_columns
 from vinocast.forecast.windows_job import WindowsJob
+from vinocast.handlers.bars import COLUMNS, ClosedBars, find_bars, is_market, market_model
 from vinocast.handlers.loaded import check_loaded
 from vinocast.requests import StreamPosition
 from vinocast.settings import REPLY_BYTES
@@ -44,10 +45,19 @@ TIME_BYTES = 80
 MOST_HORIZONS = 16
 
 
-def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> None:
-    """Put a forecast into the lane; raises RequestError where it is refused."""
+def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket, bars: ClosedBars | None = None) -> None:
+    """Put a forecast into the lane; raises RequestError where it is refused.
+
+    ``bars`` are those of the market stream that the request names, where they are known.
+    """
+    if bars is None and request.stream is not None and is_market(request.stream):
+        bars = find_bars(plane, request.stream)
     of_any = request.channels is not None or request.series is not None
-    model = plane.repository.find(FORECASTER, request.model, general=of_any)
+    model = (
+        plane.repository.find(FORECASTER, request.model, general=of_any)
+        if bars is None
+        else market_model(plane, request)
+    )
     check_loaded(model, ticket)
     manifest = model.manifest
     steps = manifest.horizon if request.prediction_length is None else _steps(request, manifest, model.name)
@@ -59,21 +69,14 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> No
     if request.windows is not None:
         _forecast_windows(plane, request, request.windows, model, steps, ticket)
         return
-    columns: Columns = manifest.outputs
-    width = len(manifest.channels)
-    if request.channels is not None:
-        _check_series(model, "channels")
-        if len(request.channels) > plane.queue_rows:
-            most = f"at most {plane.queue_rows} names"
-            raise PayloadTooLargeError(f"channels: expected {most}, got {len(request.channels)}", "channels")
-        columns = name_columns(request.channels)
-        width = len(request.channels)
+    columns = _columns(plane, request, model, bars)
+    width = len(manifest.channels) if request.channels is None else len(request.channels)
     targets = choose_targets(request.targets, columns)
     beyond = request.beyond_a_window
     replied = _replied(request, steps, len(targets), apart=False) if beyond else steps * len(targets) * NUMBER_BYTES
     if replied > REPLY_BYTES:
         raise _too_long("targets", request, steps, len(targets), apart=False)
-    stream = None if request.stream is None else plane.streams.find(request.stream)
+    stream = bars if bars or request.stream is None else plane.streams.find(request.stream)
     window = _window(request, stream, manifest.context, width)
     together = min(len(manifest.channels), SERIES_PER_PART)
     in_parts = (len(targets) > together and manifest.layout == "series") or steps > manifest.horizon
@@ -94,8 +97,11 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> No
         time.monotonic(),
         None if stream is None else StreamPosition(stream.newest_ms, stream.rows_since_newest),
     )
+    job.known = targets if columns is manifest.outputs else None
     if beyond:
         _add_terms(plane, request, job, "stream" if request.source is None else request.source.field)
+    if bars is not None and job.timestamps is None:
+        job.timestamps = bars.times(steps)
     if stream is not None and not job.padded:
         job.expected = stream.expect(model.name, manifest.horizon, manifest.market)
     if in_parts:
@@ -103,6 +109,20 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket) -> No
         ticket.lasting = True
     else:
         plane.lane.submit(job)
+
+
+def _columns(plane: DataPlane, request: requests.Forecast, model: ServedForecaster, bars: ClosedBars | None) -> Columns:
+    """Return the columns of a window: the model's own, or others; raises RequestError where it takes no others."""
+    if request.channels is None:
+        if bars is None or model.manifest.market is not None:
+            return model.manifest.outputs
+        _check_series(model, "stream")
+        return COLUMNS
+    _check_series(model, "channels")
+    if len(request.channels) > plane.queue_rows:
+        most = f"at most {plane.queue_rows} names"
+        raise PayloadTooLargeError(f"channels: expected {most}, got {len(request.channels)}", "channels")
+    return name_columns(request.channels)
 
 
 def _forecast_series(
@@ -160,14 +180,16 @@ def _forecast_windows(
     ticket.lasting = True
 
 
-def _window(request: requests.Forecast, stream: Stream | None, context: int, channels: int) -> NDArray[np.float32]:
+def _window(
+    request: requests.Forecast, stream: Stream | ClosedBars | None, context: int, channels: int
+) -> NDArray[np.float32]:
     """Return the window as it came, or as the stream has it at this moment."""
     fewer, gaps = request.short == "pad", request.missing == "interpolate"
     if request.source is not None:
         return request.source.window(context, channels, fewer=fewer, gaps=gaps)
     if stream is None:
         raise InvalidRequestError("expected past_values, past_values_b64 with shape, stream or inputs", "past_values")
-    return stream.window(context, channels, fewer=fewer)
+    return stream.window(context, channels, fewer=fewer, gaps=gaps)
 
 
 def _steps(request: requests.Forecast, manifest: ForecasterManifest, name: str) -> int:
@@ -233,7 +255,6 @@ def _add_terms(plane: DataPlane, request: requests.Forecast, job: ForecastJob, p
     manifest, window = job.model.manifest, job.window
     rows = len(window)
     job.levels = request.quantile_levels
-    job.known = None if request.channels is not None else job.targets
     job.timestamps = count_times(request, job.steps)
     if request.start is not None and (freq := step_of(request.freq)) is not None:
         job.timestamps = follow(request.start, freq, rows, job.steps, "start")

@@ -43,7 +43,10 @@ def stats(plane: DataPlane, _request: object, ticket: Ticket) -> None:
         "queued_rows": plane.lane.rows,
         "waiting_bytes": plane.budget.taken - ticket.claim.nbytes,
     }
-    ticket.succeed({**plane.statistics.summary(), **waiting})
+    market = {}
+    if plane.market is not None:
+        market["market"] = {"streams": len(plane.market.streams), "counts": plane.market.counts.told()}
+    ticket.succeed({**plane.statistics.summary(), **waiting, **market})
 
 
 def pong(plane: DataPlane, *, whole: bool = False) -> dict[str, Any]:

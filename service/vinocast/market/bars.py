@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import isnan, nan
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from vinocast.market.closed import ClosedBars
 from vinocast.market.counts import Counts
@@ -20,6 +20,7 @@ from vinocast.market.ring import (
     TRADES,
     added,
 )
+from vinocast.markets import Bar, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,29 +34,7 @@ if TYPE_CHECKING:
     from vinocast.market.messages import Candle, Trade
     from vinocast.market.trade_ids import TradeIds
 
-STATES = ("missing", "incomplete", "filled", "complete")
-
-
-class Bar(NamedTuple):
-    """One bar.
-
-    Attributes:
-        start: seconds since 1970 of its beginning.
-        open: of the first trade; this and the other numbers are None where the bar is missing.
-        high: the highest price.
-        low: the lowest.
-        close: of the last trade; in a bar without trades all prices are the last close.
-        volume: the sum of the sizes.
-        state: ``open``, ``complete``, ``filled``, ``incomplete`` or ``missing``.
-    """
-
-    start: int
-    open: float | None
-    high: float | None
-    low: float | None
-    close: float | None
-    volume: float | None
-    state: str
+STATES: tuple[State, ...] = ("missing", "incomplete", "filled", "complete")
 
 
 class MarketStream:
@@ -193,6 +172,11 @@ class MarketStream:
         return self._open, self._high, self._low, self._close, self._volume
 
     @property
+    def begun(self) -> bool:
+        """Whether any trade or candle has come."""
+        return self.newest >= 0
+
+    @property
     def since(self) -> int:
         """Seconds since 1970 of the start of the first closed bar that is kept."""
         return self._closed.oldest * self.seconds
@@ -221,7 +205,7 @@ class MarketStream:
         bars = self.closed_bars(max(self.newest + 1 - last, 0))
         if self._made & KIND != NOTHING:
             start, torn = self.newest * self.seconds, self._closed.is_torn(self.newest, self._made)
-            state = "incomplete" if torn and self._made & KIND == TRADES else "open"
+            state: State = "incomplete" if torn and self._made & KIND == TRADES else "open"
             bars.append(Bar(start, *self._numbers(), state))
         return bars[-last:] if last > 0 else []
 

@@ -20,6 +20,7 @@ from vinocast.market.fields import NAME, id_of
 from vinocast.market.history import candles_of
 from vinocast.market.messages import CANDLE_SECONDS, Kind, read
 from vinocast.market.product import Product
+from vinocast.markets import ClosedBar
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -27,20 +28,17 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from vinocast.market.bars import Bar, MarketStream
+    from vinocast.market.bars import MarketStream
     from vinocast.market.lengths import BarLength
     from vinocast.market.messages import Candle, Trade
 
 log = logging.getLogger(__name__)
 # As --max-steps-ahead has it.
 STEPS_AHEAD = 100_000
-
-
-class ClosedBar(NamedTuple):
-    """A bar that has closed, and the name of its stream."""
-
-    stream: str
-    bar: Bar
+# Stands among messages where a new connection has begun.
+CONNECT = {"connect": True}
+# Of refused messages that are told one by one.
+MOST_REFUSED = 16
 
 
 class Fed(NamedTuple):
@@ -51,10 +49,12 @@ class Fed(NamedTuple):
             at most those that are kept.
         counts: what was counted on the way, by name, without zeros; ``missed_trades`` is below 0 where more of them
             came after all than went missing.
+        refused: the first messages that were refused, by their index, and why.
     """
 
     closed: list[ClosedBar]
     counts: dict[str, int]
+    refused: Sequence[tuple[int, RequestError]] = ()
 
 
 class Market:
@@ -81,18 +81,27 @@ class Market:
 
     @property
     def streams(self) -> list[MarketStream]:
-        """All streams, in the order in which their products appeared."""
-        return [stream for product in self._products.values() for stream in product.streams]
+        """All streams that have been fed, in the order in which their products appeared."""
+        return [stream for product in self._products.values() for stream in product.streams if stream.begun]
 
     def find(self, name: str) -> MarketStream:
         """Return a stream by its name, such as ``BTC-USD@5m``; raises UnknownStreamError."""
         product = self._products.get(name.partition("@")[0])
         for stream in product.streams if product else ():
-            if stream.name == name:
+            if stream.name == name and stream.begun:
                 return stream
         raise UnknownStreamError(
             f"stream: expected a market stream that has been fed, such as BTC-USD@5m, got {quote(name)}", "stream"
         )
+
+    def forget(self, name: str) -> MarketStream:
+        """Drop a stream and return what it was; with the last of a product go its ids. Raises UnknownStreamError."""
+        stream = self.find(name)
+        product = self._products[stream.product]
+        product.forget(stream)
+        if not any(each.begun for each in product.streams):
+            del self._products[stream.product]
+        return stream
 
     def connect(self) -> None:
         """A new connection has begun: sequence numbers start anew, trade ids do not."""
@@ -102,12 +111,15 @@ class Market:
         """Take raw messages of either feed, as JSON has them, in their order; what is refused is counted."""
         before = self.counts.values()
         touched: list[Product] = []
-        for message in messages:
+        refused: list[tuple[int, RequestError]] = []
+        for index, message in enumerate(messages):
             try:
                 touched += self._take(message)
-            except RequestError:
+            except RequestError as error:
                 self.counts.refused += 1
-        return self._fed(touched, before)
+                if len(refused) < MOST_REFUSED:
+                    refused.append((index, error.without_frames()))
+        return self._fed(touched, before)._replace(refused=refused)
 
     def feed_one(self, message: object) -> Fed:
         """Take one raw message.
@@ -155,15 +167,8 @@ class Market:
             return Fed([], {})
         product = self._products.get(product_name) or self._new(product_name, len(self._products))
         self._products[product_name] = product
-        product.take_candles(self.find(name), rows)
+        product.take_candles(next(each for each in product.streams if each.name == name), rows)
         return self._fed([product], before)
-
-    def forget(self, name: str) -> None:
-        """Drop a stream by its name, and the others of its product, which know the trades that it knows.
-
-        Raises UnknownStreamError.
-        """
-        del self._products[self.find(name).product]
 
     def _allows(self, product: str) -> bool:
         return self._allowed is None or product in self._allowed
@@ -181,6 +186,9 @@ class Market:
     def _take(self, message: object) -> Sequence[Product]:
         """Take a message; return the products whose bars it may have closed. Raises as :meth:`feed_one` does."""
         counts = self.counts
+        if message == CONNECT:
+            self.connect()
+            return ()
         counts.seen += 1
         if type(message) is not dict:
             raise InvalidRequestError(f"expected a raw message, which is a JSON object, got {describe(message)}")

@@ -39,10 +39,15 @@ class Product:
 
     def _begin(self) -> None:
         self._ids, self._now = TradeIds(), EVER
-        self.streams = [
-            MarketStream(length.stream(self.name), self.name, length.seconds, self._ids, self._connection)
-            for length in self._lengths
-        ]
+        self.streams = [self._stream(length) for length in self._lengths]
+
+    def _stream(self, length: BarLength) -> MarketStream:
+        return MarketStream(length.stream(self.name), self.name, length.seconds, self._ids, self._connection)
+
+    def forget(self, stream: MarketStream) -> None:
+        """Begin one of the streams anew."""
+        place = self.streams.index(stream)
+        self.streams[place] = self._stream(self._lengths[place])
 
     # Times out of reach
 
@@ -138,7 +143,7 @@ class Product:
 
     def _forget(self) -> None:
         """Forget the holes in which no bar is kept any more, and the oldest where there are too many."""
-        self._ids.forget(min(stream.since for stream in self.streams))
+        self._ids.forget(min(stream.since for stream in self.streams if stream.begun))
         while (hole := self._ids.oldest_if_too_many()) is not None:
             for stream in self.streams:
                 stream.lose_between(min(hole.since, hole.until), max(hole.since, hole.until))

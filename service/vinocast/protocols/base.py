@@ -99,7 +99,7 @@ class ByteProtocol(ABC, Generic[Message]):
         """Return the op that a request is about where its route does not say it; raises RequestError."""
 
     @abstractmethod
-    def ask(self, message: Message, received: float, op: Op, path: Mapping[str, str] | None, /) -> Asked:
+    def ask(self, message: Message, received: float, op: Op, path: Mapping[str, Any] | None, /) -> Asked:
         """Return what is asked for; raises RequestError. The arguments are those of :meth:`start`."""
 
     @abstractmethod
@@ -113,7 +113,7 @@ class ByteProtocol(ABC, Generic[Message]):
         answer: Answer,
         *,
         op: Op | None = None,
-        path: Mapping[str, str] | None = None,
+        path: Mapping[str, Any] | None = None,
         patient: bool = True,
         claim: Claim | None = None,
         origin: Origin = LINES,

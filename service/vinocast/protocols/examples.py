@@ -13,7 +13,7 @@ from vinocast.data.bundled import bundled_examples
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-STREAM = "demo"
+STREAM, MARKET_STREAM = "demo", "BTC-USD@5m"
 
 
 def forecast(context: int, channels: Sequence[str]) -> dict[str, Any]:
@@ -35,3 +35,16 @@ def glyphs(_context: int, _channels: Sequence[str]) -> dict[str, Any]:
     """Return a request for a glyph: a raster of the bundled examples."""
     (raster, *_) = orjson.loads((bundled_examples() / "glyphs.json").read_bytes())["rasters"]
     return {"request_id": 1, "rasters": [raster], "topk": 3}
+
+
+def feed(_context: int, _channels: Sequence[str]) -> dict[str, Any]:
+    """Return a message of Coinbase's Exchange feed: a trade."""
+    trade = {"type": "match", "trade_id": 1068572090, "side": "sell", "size": "0.002186", "price": "65083.67"}
+    message = {**trade, "product_id": "BTC-USD", "sequence": 74784049, "time": "2026-08-09T21:05:42.514318Z"}
+    return {"request_id": 1, "message": message}
+
+
+def history(_context: int, _channels: Sequence[str]) -> dict[str, Any]:
+    """Return two candles, newest first, as the exchange's endpoint has them."""
+    newest = [1786309200, 65010.5, 65090, 65030.25, 65083.67, 4.25]
+    return {"request_id": 1, "candles": [newest, [1786308900, 64990, 65060, 65000, 65030.25, 3.5]]}

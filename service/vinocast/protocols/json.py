@@ -29,6 +29,8 @@ from vinocast.errors import (
     quote,
     shorten,
 )
+from vinocast.markets import Fed, HeldBars
+from vinocast.protocols import market
 from vinocast.protocols.base import LINES, Asked, ByteProtocol, Outcome
 from vinocast.protocols.base64 import encode_floats
 from vinocast.protocols.fields import MOST
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from vinocast.dataplane import DataPlane, Op
+    from vinocast.markets import Pushed
     from vinocast.requests import Result
 
 Request = TypeVar("Request", bound=Envelope)
@@ -101,6 +104,14 @@ class JsonProtocol(ByteProtocol[Message]):
         """Return a request; raises as :func:`parse_request` does."""
         return Message(text)
 
+    def pushed(self, pushed: Pushed) -> bytes:
+        """Return the line of a forecast that no request has asked for."""
+        told = {"op": "forecast", "stream": pushed.stream}
+        outcome = pushed.outcome
+        if isinstance(outcome, RequestError):
+            return failure(told, outcome)
+        return success(told, outcome, in_base64=pushed.in_base64)
+
     def named(self, message: Message) -> Op:
         """Return the op that a request names, or the default; raises UnknownOpError or InvalidRequestError."""
         name = message.fields.get("op")
@@ -114,7 +125,7 @@ class JsonProtocol(ByteProtocol[Message]):
             raise UnknownOpError(f"op: expected {', '.join(names)} or {last}, got {quote(name)}", "op")
         return op
 
-    def ask(self, message: Message, received: float, op: Op, path: Mapping[str, str] | None, /) -> Asked:
+    def ask(self, message: Message, received: float, op: Op, path: Mapping[str, Any] | None, /) -> Asked:
         """Return what is asked for; raises RequestError."""
         echoed = message.echoed
 
@@ -294,18 +305,15 @@ def described(result: Result | Mapping[str, Any], *, in_base64: bool = False) ->
             if result.quantiles_from is not None:
                 reply["quantiles_from"] = result.quantiles_from
         case ForecastedSeries():
-            outputs = []
-            for output in result.outputs:
-                fields = {"item_id": output.item_id, "predictions": output.points}
-                _add_terms(fields, output, in_base64=in_base64)
-                outputs.append(fields)
-            reply = {"outputs": outputs, **_times(result)}
+            reply = {"outputs": [_output(each, in_base64) for each in result.outputs], **_times(result)}
             if result.rollout:
                 reply["rollout"] = True
         case Recognized():
             reply = {"results": [{"topk": candidates} for candidates in result.results], **_times(result)}
             if result.warnings:
                 reply["warnings"] = result.warnings
+        case Fed() | HeldBars():
+            return market.described(result)
         case Mapping():
             return result
         case _:
@@ -313,6 +321,12 @@ def described(result: Result | Mapping[str, Any], *, in_base64: bool = False) ->
             if isinstance(result, Computed):
                 reply |= _times(result)
     return reply
+
+
+def _output(output: ForecastOfOne, in_base64: bool) -> dict[str, Any]:
+    fields = {"item_id": output.item_id, "predictions": output.points}
+    _add_terms(fields, output, in_base64=in_base64)
+    return fields
 
 
 def _add_terms(reply: dict[str, Any], result: Forecasted | ForecastOfOne, *, in_base64: bool) -> None:
@@ -346,7 +360,7 @@ def _times(result: Computed) -> dict[str, Any]:
     }
 
 
-def _with_path(fields: Mapping[str, Any], path: Mapping[str, str]) -> dict[str, Any]:
+def _with_path(fields: Mapping[str, Any], path: Mapping[str, Any]) -> dict[str, Any]:
     """Return fields with those of a path; raises InvalidRequestError where a body names another value of one."""
     for name, value in path.items():
         if fields.get(name) not in (None, value):

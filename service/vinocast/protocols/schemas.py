@@ -184,13 +184,7 @@ class ForecastRequest(Envelope):
         ):
             if getattr(self, name) is not None and not there:
                 raise InvalidRequestError(f"{name}: expected beside {needed}", name)
-        levels = self.quantile_levels or ()
-        for index, level in enumerate(levels):
-            if level in levels[:index]:
-                path = f"quantile_levels[{index}]"
-                raise InvalidRequestError(f"{path}: expected each level once, got {level:g} again", path)
-        # Of -0.0 the sign is dropped.
-        request.quantile_levels = sorted(abs(level) for level in levels) or None
+        request.quantile_levels = sorted_levels(self.quantile_levels)
         request.channels = self.channels
         request.prediction_length = self.prediction_length
         request.rollout = bool(self.rollout)
@@ -199,6 +193,18 @@ class ForecastRequest(Envelope):
         request.start, request.freq = self.start, self.freq
         request.step_ms, request.timestamp_ms = self.step_ms, self.timestamp_ms
         request.in_base64 = self.encoding_format == "base64"
+
+
+def sorted_levels(levels: list[float] | None) -> list[float] | None:
+    """Return levels of quantiles, ascending; raises InvalidRequestError for one that stands twice."""
+    if levels is None:
+        return None
+    for index, level in enumerate(levels):
+        if level in levels[:index]:
+            path = f"quantile_levels[{index}]"
+            raise InvalidRequestError(f"{path}: expected each level once, got {level:g} again", path)
+    # Of -0.0 the sign is dropped.
+    return sorted(abs(level) for level in levels)
 
 
 class ObserveRequest(Envelope):

@@ -55,6 +55,7 @@ class _StdioServer:
         self._max_unread = settings.max_unread_reply_bytes
         self._plane = DataPlane(settings, OPS)
         self._json = JsonProtocol(self._plane, OPS)
+        self._plane.push = lambda pushed: replies.append(self._json.pushed(pushed))
         self._splitter = LineSplitter(self._plane.max_request_bytes)
         # What was parsed is kept until the replies are out: to free the numbers of a window takes 25 us.
         self._parsed: list[Message] = []

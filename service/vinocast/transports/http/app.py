@@ -15,6 +15,7 @@ from starlette.routing import Route
 from vinocast import __version__
 from vinocast.errors import NotReadyError
 from vinocast.handlers.status import pong
+from vinocast.handlers.streams import describe as describe_streams
 from vinocast.monitoring.metrics import CONTENT_TYPE_LATEST
 from vinocast.ops import OPS
 from vinocast.protocols.json import JsonProtocol
@@ -24,8 +25,8 @@ from vinocast.protocols.sagemaker import SageMakerProtocol
 from vinocast.transports.http.endpoint import Endpoint, Endpoints
 from vinocast.transports.http.open_inference import add_open_inference
 from vinocast.transports.http.pages import SCHEMA, add_pages
+from vinocast.transports.http.reference import add_events, add_ops, add_standards
 from vinocast.transports.http.reference import add_open_inference as describe_open_inference
-from vinocast.transports.http.reference import add_ops, add_standards
 from vinocast.transports.http.responses import BudgetedResponse, Faults, Refusal, http_exception
 from vinocast.transports.http.targets import METRICS
 from vinocast.transports.http.tracing import PROTOCOL
@@ -35,9 +36,11 @@ if TYPE_CHECKING:
 
     from vinocast.dataplane import DataPlane
     from vinocast.monitoring.metrics import Metrics
+    from vinocast.transports.http.events import Events
     from vinocast.transports.http.pump import Pump
 
 
+EVENTS = "/events"
 NOT_READY = "models are still loading, or the service is shutting down"
 
 
@@ -60,7 +63,7 @@ def fixed_endpoints(app: FastAPI) -> dict[tuple[str, bytes], ASGIApp]:
     }
 
 
-def create_app(plane: DataPlane, pump: Pump, metrics: Metrics, *, needs_token: bool) -> FastAPI:
+def create_app(plane: DataPlane, pump: Pump, metrics: Metrics, events: Events, *, needs_token: bool) -> FastAPI:
     """Return the application; its routes are the contract of the documentation."""
     app = FastAPI(
         title="Vinocast",
@@ -72,6 +75,8 @@ def create_app(plane: DataPlane, pump: Pump, metrics: Metrics, *, needs_token: b
         redoc_url=None,
     )
     shared, json = Endpoints(plane, pump), JsonProtocol(plane, OPS, PROTOCOL)
+    plane.push = lambda pushed: events.publish(json.pushed(pushed))
+    app.router.routes.append(Route(EVENTS, events, methods=["GET"]))
     for op in OPS.values():
         if op.route is not None:
             path = op.route.path.replace("}", ":anything}")
@@ -93,7 +98,7 @@ def create_app(plane: DataPlane, pump: Pump, metrics: Metrics, *, needs_token: b
         responses={200: {"model": StreamsReply}},
     )
     async def streams() -> Response:
-        return BudgetedResponse({"streams": plane.streams.describe()}, plane)
+        return BudgetedResponse({"streams": describe_streams(plane)}, plane)
 
     @app.head("/livez", include_in_schema=False)
     @app.get("/livez", summary="Whether the process answers", response_model=None)
@@ -132,6 +137,8 @@ def create_app(plane: DataPlane, pump: Pump, metrics: Metrics, *, needs_token: b
                 add_standards(schema, standards, general.context)
             describe_open_inference(schema, plane)
             add_ops(schema, [op for op in OPS.values() if plane.serves(op)], *plane.window_shape)
+            if plane.serves(OPS["feed"]):
+                add_events(schema, EVENTS)
             if needs_token:
                 schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
                 schema["security"] = [{"token": []}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -15,7 +16,7 @@ from vinocast.transports.http.exchange import origin_of
 from vinocast.transports.http.responses import respond
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from starlette.types import Receive, Scope, Send
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from vinocast.transports.http.pump import Pump
 
 NO_FIELDS = b"{}"
+DIGITS = re.compile("[0-9]{1,18}")
 
 
 class Endpoints:
@@ -56,6 +58,7 @@ class Endpoint:
         self._op = op
         self._route = route
         self._name = op.name if op else ""
+        self._query = op.route.query if op is not None and op.route is not None else ()
         self._may_lack_body = op is not None and op.route is not None and op.route.may_lack_body
 
     def reader(self, scope: Scope) -> Callable[[bytes], Any]:  # noqa: ARG002 - what some need
@@ -86,6 +89,7 @@ class Endpoint:
         echoed = protocol.nothing
         message: Read | None = None
         ticket: Ticket | None = None
+        path: Mapping[str, Any] | None = scope.get("path_params")
         text, body_read = b"", False
         try:
             text = await read_body(
@@ -101,7 +105,8 @@ class Endpoint:
             text = text or (NO_FIELDS if self._may_lack_body else b"")
             message = await shared.parse(text, self.reader(scope))
             echoed = message.echoed
-            _refuse_parameters(scope)
+            if scope["query_string"]:
+                path = {**(path or {}), **_parameters(scope, self._query)}
         except ClientLeftError:
             shared.plane.clients_left += 1
             return
@@ -115,7 +120,7 @@ class Endpoint:
                 received,
                 answer,
                 op=self._op,
-                path=scope.get("path_params"),
+                path=path,
                 patient=False,
                 claim=claim,
                 origin=origin,
@@ -156,9 +161,19 @@ async def _stays(receive: Receive, replied: asyncio.Future[tuple[bytes, RequestE
     return replied.done()
 
 
-def _refuse_parameters(scope: Scope) -> None:
-    """Raise InvalidRequestError for what stands behind a question mark: a field there would be ignored."""
-    if scope["query_string"]:
-        parameters = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        name = shorten(parameters[0][0] if parameters else "?")
-        raise InvalidRequestError(f"{name}: expected in the body, not behind the path", name)
+def _parameters(scope: Scope, known: Sequence[str]) -> dict[str, Any]:
+    """Return the fields that stand behind a question mark.
+
+    Raises InvalidRequestError for one that is not to stand there, as it would be ignored, or that stands there twice.
+    """
+    parameters = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    fields: dict[str, Any] = {}
+    for name, value in parameters or [("?", "")]:
+        if name not in known:
+            shown = shorten(name)
+            raise InvalidRequestError(f"{shown}: expected in the body, not behind the path", shown)
+        if name in fields:
+            raise InvalidRequestError(f"{name}: expected once behind the path", name)
+        # What is no integer is refused by the schema.
+        fields[name] = int(value) if DIGITS.fullmatch(value) else value
+    return fields

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.json_schema import models_json_schema
 
-from vinocast.protocols import examples
 from vinocast.protocols.open_inference.over_http import HttpInferProtocol, InferReply, InferRequest, Refusal
 from vinocast.protocols.replies import ErrorReply
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 COMPONENTS = "#/components/schemas/{model}"
 ORDER = ("post", "get", "delete")
-# The fields that may stand in a path, with an example of each.
-PATH_EXAMPLES = {"stream": ("the name of a stream", examples.STREAM)}
 
 
 def add_ops(schema: dict[str, Any], ops: Iterable[Op], context: int, channels: Sequence[str]) -> None:
@@ -42,8 +39,9 @@ def add_ops(schema: dict[str, Any], ops: Iterable[Op], context: int, channels: S
         }
         in_path = re.findall(r"{(\w+)}", op.route.path)
         if in_path:
-            path["parameters"] = [_parameter(name) for name in in_path]
-        if op.example is not None:
+            path["parameters"] = [_parameter(name, "path", op) for name in in_path]
+            path["parameters"] += [_parameter(name, "query", op) for name in op.route.query]
+        if op.example is not None and op.route.method == "POST":
             body = op.request.model_json_schema()
             # What the path holds need not be in the body.
             body["required"] = [name for name in body.get("required", []) if name not in in_path]
@@ -119,17 +117,36 @@ def add_open_inference(schema: dict[str, Any], plane: DataPlane) -> None:
         )
 
 
+def add_events(schema: dict[str, Any], path: str) -> None:
+    """Add the route of what is pushed to a schema of OpenAPI."""
+    refused = {"description": "Refused", "content": _json({"$ref": COMPONENTS.format(model="ErrorReply")})}
+    stream = {"text/event-stream": {"schema": {"type": "string"}}}
+    schema["paths"][path] = {
+        "get": {
+            "summary": "The forecasts that are pushed when bars close",
+            "operationId": "events",
+            "parameters": [
+                {
+                    "name": "Last-Event-ID",
+                    "in": "header",
+                    "required": False,
+                    "description": "the id of an event: those behind it are sent, as far as they are kept",
+                    "schema": {"type": "string"},
+                }
+            ],
+            "responses": {"200": {"description": "Events", "content": stream}, "4XX": refused, "5XX": refused},
+        }
+    }
+
+
 def _json(schema: Any) -> dict[str, Any]:
     return {"application/json": {"schema": schema}}
 
 
-def _parameter(name: str) -> dict[str, Any]:
-    description, example = PATH_EXAMPLES.get(name, (f"the field {name}", name))
-    return {
-        "name": name,
-        "in": "path",
-        "required": True,
-        "description": description,
-        "schema": {"type": "string"},
-        "examples": {example: {"value": example}},
-    }
+def _parameter(name: str, place: str, op: Op) -> dict[str, Any]:
+    """Return the description of a field that stands in a path, or behind it."""
+    described = dict(op.request.model_json_schema()["properties"][name])
+    described.pop("title", None)
+    parameter = {"name": name, "in": place, "required": place == "path", "description": described.pop("description")}
+    example = op.route.named.get(name) if op.route else None
+    return {**parameter, "schema": described, **({"examples": {example: {"value": example}}} if example else {})}

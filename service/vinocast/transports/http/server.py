@@ -34,6 +34,7 @@ from vinocast.transports.http.accepting import Accepting
 from vinocast.transports.http.admission import Admission, most_connections
 from vinocast.transports.http.app import create_app, fixed_endpoints
 from vinocast.transports.http.connections import Connection
+from vinocast.transports.http.events import Events
 from vinocast.transports.http.guard import Guard, refuse_open_door
 from vinocast.transports.http.listeners import listen, url_of
 from vinocast.transports.http.open_inference import endpoints_of_models
@@ -109,8 +110,10 @@ class Server(uvicorn.Server):
             shared=settings.workers > 1,
         )
         plane.watches.append(self._metrics)
-        app = create_app(plane, self._pump, self._metrics, needs_token=settings.token is not None)
-        admission = Admission(most_connections(settings.max_connections), settings.keep_alive_seconds)
+        connections = most_connections(settings.max_connections)
+        self._events = Events(connections, there=plane.market is not None)
+        app = create_app(plane, self._pump, self._metrics, self._events, needs_token=settings.token is not None)
+        admission = Admission(connections, settings.keep_alive_seconds)
         tracing = Tracing(Guard(Targets(app, fixed_endpoints(app) | endpoints_of_models(app, plane)), settings), plane)
         super().__init__(
             uvicorn.Config(
@@ -182,7 +185,13 @@ class Server(uvicorn.Server):
         while self._connections and not self.force_exit and time.monotonic() < start + DRAIN_SECONDS:
             for connection in self._connections:
                 connection.wind_up()
+            # Nothing that is asked can lead to an event any more.
+            if len(self._connections) <= self._events.listeners and not len(self.plane.lane):
+                self._events.end()
             await asyncio.sleep(POLL_SECONDS)
+        if self._events.listeners:
+            self._events.end(len(self.plane.lane))
+            await self._drained(time.monotonic() + LAST_SECONDS)
         if self._connections:
             log.error("%d connections are given up", len(self._connections))
             for connection in self._connections:

@@ -1,0 +1,174 @@
+"""The closed bars of a market stream as the window of a forecast, and the model that forecasts them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vinocast.errors import InvalidValueError, NotFoundError, UnknownStreamError
+from vinocast.forecast.followed import Followed
+from vinocast.forecast.kind import FORECASTER
+from vinocast.forecast.streams import NO_STREAMS, Expected
+from vinocast.forecast.targets import name_columns
+from vinocast.market import channels
+from vinocast.market.fields import NAME as PRODUCT
+from vinocast.market.lengths import LENGTH
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from vinocast import requests
+    from vinocast.dataplane import DataPlane
+    from vinocast.forecast.kind import ServedForecaster
+    from vinocast.forecast.market import Market as MarketSection
+    from vinocast.market.bars import MarketStream
+    from vinocast.market.feed import Market
+
+COLUMNS = name_columns(channels.CHANNELS)
+# Of the numbers of a bar.
+CLOSE = 3
+
+
+class ClosedBars:
+    """The closed bars of a market stream, as they are now: what is asked of any stream that a forecast is of.
+
+    Args:
+        plane: that keeps the stream.
+        stream: the stream.
+        first: the place of the first of them, its start divided by the length of a bar.
+        closed: their numbers [rows, 5]: open, high, low, close, volume; NaN where a bar is missing.
+        indicators: of them [rows, 3].
+    """
+
+    rows_since_newest = 0
+
+    def __init__(
+        self,
+        plane: DataPlane,
+        stream: MarketStream,
+        first: int,
+        closed: NDArray[np.float64],
+        indicators: NDArray[np.float32],
+    ) -> None:
+        self._plane = plane
+        self._stream = stream
+        self._first = first
+        self._closed = closed
+        self._indicators = indicators
+
+    @property
+    def name(self) -> str:
+        """Of the stream."""
+        return self._stream.name
+
+    def up_to(self, start: int) -> ClosedBars:
+        """Return those of them that start then, in seconds, or before."""
+        count = max(0, start // self._stream.seconds - self._first + 1)
+        return ClosedBars(self._plane, self._stream, self._first, self._closed[:count], self._indicators[:count])
+
+    @property
+    def newest_ms(self) -> int | None:
+        """The start of the newest."""
+        return (self._behind - 1) * self._stream.seconds * 1000 if len(self._closed) else None
+
+    @property
+    def _behind(self) -> int:
+        """The place behind the newest."""
+        return self._first + len(self._closed)
+
+    def times(self, steps: int) -> Sequence[int] | None:
+        """Return the starts of so many bars behind them, in milliseconds."""
+        step, newest = self._stream.seconds * 1000, self.newest_ms
+        return None if newest is None else list(range(newest + step, newest + (steps + 1) * step, step))
+
+    def window(self, context: int, _columns: int, *, fewer: bool = False, gaps: bool = False) -> NDArray[np.float32]:
+        """Return the newest rows [context, 7] of the channels; with ``fewer`` those that there are.
+
+        Raises:
+            NotEnoughHistoryError: there are too few bars.
+            InvalidValueError: a bar is missing and ``gaps`` are not taken, or a value is beyond float32.
+        """
+        _, high, low, close, volume = self._closed.T
+        window = channels.window(close, high, low, volume, self._indicators, context, fewer=fewer)
+        if np.isinf(window).any():
+            raise InvalidValueError("stream: its values spread too far for a forecast in float32", "stream")
+        missing = np.isnan(window).any(axis=1)
+        if missing.any() and not gaps:
+            start = (self._behind - len(window) + int(missing.argmax())) * self._stream.seconds
+            raise InvalidValueError(
+                f"stream: expected every bar of the last {len(window)}, the one that starts at {start} is missing, the "
+                f'first of {int(missing.sum())}; "missing": "interpolate" fills them, op "history" mends them',
+                "stream",
+            )
+        return window
+
+    def rows(self, place: int) -> NDArray[np.float32]:
+        """Return the channels [rows, 7] of the bars from a place on, as far as they are kept."""
+        kept = slice(max(0, place - self._first), None)
+        _, high, low, close, volume = self._closed[kept].T
+        return channels.seven(close, high, low, volume, self._indicators[kept])
+
+    def tell(self, followed: Followed, start: int) -> None:
+        """Have the bars from a start on, in seconds, be outcomes of the forecasts before them."""
+        place = max(start // self._stream.seconds, self._first)
+        for index, row in enumerate(followed.since(place)):
+            followed.observe(place + index, row)
+
+    def expect(self, model: str, horizon: int, market: MarketSection | None) -> Expected | None:
+        """Return where a forecast of them waits for its outcomes; None where none are kept."""
+        most, stream, plane = self._plane.stream_residuals, self._stream, self._plane
+        if not most or not len(self._closed):
+            return None
+        followed = plane.followed.get(stream.name)
+        if followed is None or followed.stream is not stream:  # one of that name, before it was dropped
+
+            def since(position: int) -> NDArray[np.float32]:
+                rows = closed_bars(plane, stream).rows(position)
+                return rows if market is None else market.outcomes(rows)
+
+            columns = len(channels.CHANNELS if market is None else market.outputs)
+            followed = Followed(model, horizon, most, columns, stream, since)
+            plane.followed[stream.name] = followed
+        return Expected(followed, followed.outcomes, self._behind) if followed.model == model else None
+
+
+def is_market(name: str) -> bool:
+    """Return whether a name is one of a market stream: a product, @ and the length of a bar."""
+    product, at, length = name.rpartition("@")
+    return bool(at and PRODUCT.fullmatch(product) and LENGTH.fullmatch(length))
+
+
+def find_market(plane: DataPlane) -> Market:
+    """Return the market streams; raises NotFoundError where none are kept."""
+    if plane.market is None:
+        raise NotFoundError(NO_STREAMS, "stream")
+    return plane.market
+
+
+def find_bars(plane: DataPlane, name: str) -> ClosedBars:
+    """Return the closed bars of a stream; raises UnknownStreamError."""
+    if plane.market is None:
+        raise UnknownStreamError(NO_STREAMS, "stream")
+    return closed_bars(plane, plane.market.find(name))
+
+
+def closed_bars(plane: DataPlane, stream: MarketStream) -> ClosedBars:
+    """Return the closed bars of a stream as they are now."""
+    closed = stream.closed
+    indicators = stream.indicators.values(closed[:, CLOSE])
+    return ClosedBars(plane, stream, stream.since // stream.seconds, closed, indicators)
+
+
+def market_model(plane: DataPlane, request: requests.Forecast) -> ServedForecaster:
+    """Return the model that forecasts a market stream.
+
+    That is the one that is named, or a market model where one is served, or that of any columns.
+    """
+    for name in plane.forecasters if request.model is None else ():
+        model = plane.repository.find(FORECASTER, name)
+        if model.manifest.market is not None:
+            return model
+    return plane.repository.find(FORECASTER, request.model, general=True)

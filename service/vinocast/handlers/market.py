@@ -1,0 +1,115 @@
+"""What answers the ops of market streams, and what is pushed when bars close."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from vinocast.engine.budget import BYTES_A_REQUEST
+from vinocast.errors import OverloadedError, PayloadTooLargeError, RequestError
+from vinocast.handlers.bars import find_bars, find_market
+from vinocast.handlers.forecast import forecast
+from vinocast.markets import Fed, HeldBars
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vinocast import markets, requests
+    from vinocast.dataplane import DataPlane
+    from vinocast.engine.ticket import Ticket
+    from vinocast.handlers.bars import ClosedBars
+    from vinocast.market.feed import Fed as FedMarket
+    from vinocast.markets import ClosedBar
+
+# They are gone through in one piece, in which nothing else is answered: some 0.1 s.
+MOST_MESSAGES = MOST_CANDLES = 10_000
+# Of a reply, 110 bytes each.
+MOST_CLOSED = 100_000
+# Of a request: to take the window of one, some 0.1 ms.
+MOST_PUSHES = 1000
+
+
+def feed(plane: DataPlane, request: markets.Feed, ticket: Ticket) -> None:
+    """Take raw messages in; raises RequestError for a single one that is refused."""
+    market, messages = find_market(plane), request.messages
+    if len(messages) > MOST_MESSAGES:
+        raise PayloadTooLargeError(f"messages: expected at most {MOST_MESSAGES}, got {len(messages)}", "messages")
+    if request.connected:
+        market.connect()
+    if request.single:
+        try:
+            fed = market.feed_one(messages[0])
+        except RequestError as error:
+            raise _within("message", error) from None
+        _answer(plane, request.on_bar, fed, (), ticket)
+    else:
+        fed = market.feed(messages)
+        warnings = [_within(f"messages[{index}]", error).message for index, error in fed.refused]
+        _answer(plane, request.on_bar, fed, warnings, ticket)
+
+
+def history(plane: DataPlane, request: markets.History, ticket: Ticket) -> None:
+    """Give a stream candles; raises RequestError where they are refused, all of them."""
+    market, count = find_market(plane), len(request.source)
+    if count > MOST_CANDLES:
+        raise PayloadTooLargeError(f"candles: expected at most {MOST_CANDLES}, got {count}", "candles")
+    _answer(plane, request.on_bar, market.history(request.stream, request.source.candles()), (), ticket)
+
+
+def bars(plane: DataPlane, request: markets.Bars, ticket: Ticket) -> None:
+    """Answer the last bars of a stream; raises UnknownStreamError."""
+    stream = find_market(plane).find(request.stream)
+    ticket.succeed(HeldBars(stream.name, stream.bars(request.last), stream.counts.told()))
+
+
+def _answer(
+    plane: DataPlane, on_bar: requests.Forecast | None, fed: FedMarket, warnings: Sequence[str], ticket: Ticket
+) -> None:
+    """Answer what came of messages or candles; behind that, push what is to be forecast of the bars that closed."""
+    closed = fed.closed
+    if not closed:
+        ticket.succeed(Fed((), fed.counts, warnings))
+        return
+    if len(closed) > MOST_CLOSED:
+        more = len(closed) - MOST_CLOSED
+        warnings = [*warnings, f'closed: {more} more bars have closed than are listed here; op "bars" has them']
+    ticket.succeed(Fed(closed[:MOST_CLOSED], fed.counts, warnings))
+    left = MOST_PUSHES
+    for name, group in groupby(closed, _stream_of):
+        followed = plane.followed.get(name)
+        if on_bar is None and followed is None:
+            continue
+        starts = [bar.start for _, bar in group]
+        held = find_bars(plane, name)
+        if followed is not None:
+            held.tell(followed, starts[0])
+        if on_bar is not None:
+            wanted = replace(on_bar, stream=name)
+            for start in starts[:left]:
+                _push(plane, wanted, held.up_to(start))
+            if len(starts) > left:
+                told = f"stream: {len(starts) - left} bars more have closed than are forecast with one request"
+                plane.push_ticket(name, in_base64=False).refuse(OverloadedError(told, "stream"))
+            left = max(0, left - len(starts))
+
+
+def _push(plane: DataPlane, wanted: requests.Forecast, held: ClosedBars) -> None:
+    """Have a forecast be pushed, or why there is none."""
+    ticket = plane.push_ticket(held.name, in_base64=wanted.in_base64)
+    try:
+        ticket.claim.hold(BYTES_A_REQUEST)
+        forecast(plane, wanted, ticket, held)
+    except Exception as error:  # noqa: BLE001 - one push must not end the service
+        ticket.fail(error)
+
+
+def _within(path: str, error: RequestError) -> RequestError:
+    """Return the refusal of a message by its path in the request."""
+    if error.field is None:
+        return type(error)(f"{path}: {error.message}", path)
+    return type(error)(f"{path}.{error.message}", f"{path}.{error.field}")
+
+
+def _stream_of(closed: ClosedBar) -> str:
+    return closed.stream
