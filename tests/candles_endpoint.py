@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -27,6 +27,7 @@ class CandlesEndpoint:
         answers: statuses and bodies that come first, in place of candles; a float is seconds of Retry-After with 429.
         lag: how many of the newest candles are missing.
         gone: products that have none any more.
+        now: what tells the time of the market, as its messages do; candles that have not ended by then are not there.
     """
 
     def __init__(self, trades: Sequence[Trade], *, lag: int = 0, early: int = 3, gone: Sequence[str] = ()) -> None:
@@ -35,6 +36,8 @@ class CandlesEndpoint:
         self.lag, self.gone = lag, set(gone)
         self.asked: list[tuple[str, int, int, int]] = []
         self.answers: deque[tuple[int, bytes] | float] = deque()
+        self.now: Callable[[], str] = lambda: "9999-01-01T00:00Z"
+        self._rows: dict[tuple[str, int], list[Row]] = {}
         self._lock = threading.Lock()
         endpoint = self
 
@@ -66,12 +69,15 @@ class CandlesEndpoint:
         self._server.server_close()
 
     def rows(self, product: str, seconds: int) -> list[Row]:
-        """All candles, oldest first."""
-        trades = [trade for trade in self._trades if trade.product == product]
-        return [
-            [start, low, high, first, last, volume]
-            for start, (first, high, low, last, volume) in sorted(bars_of(trades, seconds).items())
-        ]
+        """All candles so far, oldest first."""
+        if (product, seconds) not in self._rows:
+            trades = [trade for trade in self._trades if trade.product == product]
+            self._rows[product, seconds] = [
+                [start, low, high, first, last, volume]
+                for start, (first, high, low, last, volume) in sorted(bars_of(trades, seconds).items())
+            ]
+        now = datetime.fromisoformat(self.now() or "1970-01-01T00:00Z").timestamp()
+        return [row for row in self._rows[product, seconds] if row[0] + seconds <= now]
 
     def answer(self, path: str) -> tuple[int, bytes, dict[str, str]]:
         parts = urlsplit(path)

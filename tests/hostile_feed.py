@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,6 +28,7 @@ from websockets.http11 import Request, Response
 
 SUBSCRIBE_SECONDS = 5.0
 SNAPSHOT = 100
+BEAT_SECONDS = 0.2
 
 
 class Act(Enum):
@@ -53,7 +55,7 @@ class Refuse:
 
 @dataclass(frozen=True)
 class Wait:
-    """A pause, in which the market stands still."""
+    """A pause, in which the market stands still, and heartbeats go on."""
 
     seconds: float
 
@@ -134,6 +136,7 @@ class FeedServer:
     Attributes:
         url: of the running server.
         finished: is set when the script is at its end, from where heartbeats go on.
+        now: the time of the message that was sent or lost last.
     """
 
     def __init__(
@@ -150,6 +153,7 @@ class FeedServer:
         self._beat: Message | None = None
         self.seen = Seen()
         self.finished = asyncio.Event()
+        self.now = ""
 
     async def __aenter__(self) -> Self:
         self._server = await serve(
@@ -191,7 +195,7 @@ class FeedServer:
                 self._refusing = step.count
                 await conversation.socket.close()
             elif isinstance(step, Wait):
-                await asyncio.sleep(step.seconds)
+                await self._stand_still(conversation, step.seconds)
                 continue
             elif isinstance(step, Lose):
                 self._remember(step.message)
@@ -207,10 +211,15 @@ class FeedServer:
                 continue
             return
         self.finished.set()
-        while self._beat is not None:
-            await conversation.send(self._beat)
-            await asyncio.sleep(0.2)
-        await conversation.socket.wait_closed()
+        await self._stand_still(conversation, math.inf)
+
+    async def _stand_still(self, conversation: _Conversation, seconds: float) -> None:
+        while seconds > BEAT_SECONDS:
+            if self._beat is not None:
+                await conversation.send(self._beat)
+            await asyncio.sleep(BEAT_SECONDS)
+            seconds -= BEAT_SECONDS
+        await asyncio.sleep(seconds)
 
     def snapshot(self, product: str, channel: str) -> list[Message]:
         """What a new subscription is answered with: trades that may have come before, newest first, or the last one."""
@@ -221,6 +230,7 @@ class FeedServer:
         return [past[-1] | {"type": "last_match"}] if channel == "matches" and past else []
 
     def _remember(self, message: Message) -> None:
+        self.now = max(self.now, str(message.get("time") or message.get("timestamp") or ""))
         if message.get("type") == "match":
             self._keep(message)
         elif message.get("channel") == "market_trades" and isinstance(message["events"], list):

@@ -74,7 +74,16 @@ def test_a_variable_has_one_meaning_in_whatever_command_it_is_read() -> None:
     # Only what a service has as well is read by several.
     shared = {variable.removeprefix("VINOCAST_").lower() for variable, found in readers.items() if len(found) > 1}
     assert shared <= SETTINGS
-    assert readers["VINOCAST_MODELS"] == ["bench", "doctor", "forecast", "serve", "stdio", "tune"]
+    assert readers["VINOCAST_MODELS"] == [
+        "bench",
+        "doctor",
+        "feed coinbase",
+        "forecast",
+        "replay",
+        "serve",
+        "stdio",
+        "tune",
+    ]
     assert readers["VINOCAST_TRAIN_FORECAST_STEPS"] == ["train forecast"]
 
 

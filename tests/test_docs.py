@@ -16,6 +16,7 @@ from PIL import Image
 from support import MODEL, MODELS, ROOT, VINOCAST, HttpService, RunVinocast, StdioService
 from vinocast import errors
 from vinocast.cli import main
+from vinocast.cli.feed_coinbase import coinbase
 from vinocast.recognition.options import COMMAND
 
 from examples import record_host
@@ -54,6 +55,7 @@ def test_every_link_between_documents_leads_somewhere() -> None:
 
 def test_every_command_and_option_in_the_documents_exists() -> None:
     commands = {name: {o for p in c.params for o in p.opts} for name, c in COMMANDS.items()}
+    commands["feed"] |= {o for p in coinbase.params for o in p.opts}
     commands["infer-chain"] = {o for p in COMMAND.params for o in p.opts}
     unknown = []
     for document in DOCUMENTS:

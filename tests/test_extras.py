@@ -29,6 +29,7 @@ NEEDS = [
     ("bench", "plotly", ["bench", "--quick", "--plot", "never.html"]),
     ("plot", "plotly", ["forecast", "never.csv", "--plot", "never.html"]),
     ("plot", "matplotlib", ["forecast", "never.csv", "--plot", "never.png"]),
+    ("feed", "websockets", ["feed", "coinbase", "--product", "A"]),
     ("files", "pyarrow", ["forecast", "never.csv", "--output", "never.parquet"]),
 ]
 

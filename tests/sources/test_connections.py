@@ -64,8 +64,8 @@ def listen(
             batches: list[Batch] = []
 
             async def take() -> None:
-                while True:
-                    batches.append(await inbox.take())
+                while (batch := await inbox.take()) is not None:
+                    batches.append(batch)
 
             taking = asyncio.create_task(take())
             finished = asyncio.create_task(server.finished.wait())
@@ -115,8 +115,8 @@ def test_the_exchange_is_subscribed_to_by_one_message_and_the_other_feed_by_one_
 def test_through_every_trouble_all_that_is_sent_arrives(name: FeedName) -> None:
     trades = make_trades("AAA-USD", 600, rate=2)
     # A connection that is reset takes with it what was on the way.
-    script = [step for step in trouble(MESSAGES[name](trades), seed=3, each=25) if step is not Act.ABORT]
-    listened = listen(name, script)
+    script = [step for step in trouble(MESSAGES[name](trades), seed=3, each=40) if step is not Act.ABORT]
+    listened = listen(name, script, patience=Patience(silence=3.0, stable=1000.0, longest=0.05))
     assert set(listened.numbers) == {("AAA-USD", trade.number) for trade in trades}
     counts, attempts = listened.connections.counts, len(listened.server.seen.attempts)
     assert counts.connections + counts.unreachable == attempts
@@ -198,6 +198,7 @@ def test_what_waits_is_bounded_and_a_connection_is_not_given_up_for_a_reader_tha
             sizes: list[int] = []
             while sum(sizes) < 100_000 * len(wide):
                 batch = await asyncio.wait_for(inbox.take(), 30)
+                assert batch is not None
                 sizes.append(batch.size)
                 assert len(batch.messages) <= MOST_BATCH_MESSAGES
             assert sum(sizes) > 2 * MOST_BYTES

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vinocast import pictures
 from vinocast.data.atomic import whole_file
 from vinocast.data.tables.read import read_table
 from vinocast.data.tables.table import TableOptions
@@ -67,7 +68,7 @@ def run(asked: Asked) -> None:
     _check_kept(asked)
     output.check_extra(form)
     if asked.plot is not None:
-        plot.check(asked.plot)
+        pictures.check(asked.plot)
     columns = (asked.target,) if asked.target is not None else asked.columns or ()
     options = TableOptions(columns, asked.time, asked.item, asked.dates, asked.decimal, asked.duplicates)
     table = read_table(asked.file, options)
@@ -115,12 +116,8 @@ def _say_what_was_made_up(table: Table, forecasts: Sequence[ItemForecast]) -> No
 
 def _draw(path: Path, title: str, table: Table, levels: Sequence[float], forecasts: Sequence[ItemForecast]) -> None:
     drawn = plot.panels(table, levels, forecasts)
-    title = f"{table.source}: {title}"
     with whole_file(path) as part:
-        if path.suffix.lower() == ".html":
-            part.write_text(plot.to_html(title, drawn))
-        else:
-            part.write_bytes(plot.to_png(title, drawn))
+        part.write_bytes(pictures.to_file(path, f"{table.source}: {title}", drawn))
     if (rest := len(table.items) * len(table.columns) - len(drawn)) > 0:
         _say(table, f"{path} has the first {len(drawn)} series; {rest} are not drawn")
 

@@ -38,6 +38,7 @@ class Inbox:
         self._batches: deque[Batch] = deque()
         self._size = 0
         self._came = asyncio.Event()
+        self._ended = False
         self.room = asyncio.Event()
         self.room.set()
 
@@ -60,12 +61,19 @@ class Inbox:
         if self._size >= MOST_BYTES:
             self.room.clear()
 
-    async def take(self) -> Batch:
-        """Return the oldest batch, once there is one with a message."""
+    def end(self) -> None:
+        """Say that nothing more comes."""
+        self._ended = True
+        self._came.set()
+
+    async def take(self) -> Batch | None:
+        """Return the oldest batch, once there is one with a message; None at the end."""
         await self._came.wait()
+        if not self._batches or not self._batches[0].messages:
+            return None
         batch = self._batches.popleft()
         self._size -= batch.size
-        if not self._batches or not self._batches[0].messages:
+        if not self._ended and (not self._batches or not self._batches[0].messages):
             self._came.clear()
         if self._size < MOST_BYTES:
             self.room.set()

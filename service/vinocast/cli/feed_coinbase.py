@@ -1,0 +1,71 @@
+"""``vinocast feed coinbase``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from vinocast.cli.market import Bar, market_options, read_terms, read_where
+from vinocast.cli.options import Command, settings_options
+from vinocast.extras import missing_extra
+from vinocast.market.lengths import BarLength
+from vinocast.settings import FiniteRange, Settings
+from vinocast.sources.coinbase import CANDLES_URL, FEEDS
+
+
+@click.command(cls=Command, group="feed_")
+@click.option("--product", multiple=True, required=True, metavar="NAME", help="Such as BTC-USD; may be repeated.")
+@click.option("--bar", type=Bar(), default="5m", metavar="LENGTH", help="Length of a bar: a number with s, m or h.")
+@click.option("--feed", type=click.Choice(list(FEEDS)), default="advanced-trade", help="Which of the two feeds.")
+@click.option("--websocket-url", metavar="URL", help="Address of the feed.  [default: that of --feed]")
+@click.option(
+    "--candles-url",
+    default=CANDLES_URL,
+    metavar="URL",
+    help="Address of the endpoint of candles, which has the bars before.",
+)
+@click.option(
+    "--silence",
+    type=FiniteRange(0.1, 3600),
+    default=10.0,
+    metavar="SECONDS",
+    help="Connect again where no heartbeat has come for so long.",
+)
+@click.option(
+    "--longest-pause",
+    type=FiniteRange(0.1, 3600),
+    default=30.0,
+    metavar="SECONDS",
+    help="Between two attempts to connect: pauses double up to here, with jitter, while connections do not last.",
+)
+@market_options
+@settings_options(Settings, "state")
+def coinbase(product: tuple[str, ...], bar: BarLength, **options: Any) -> None:
+    """Forecast products of Coinbase, each time that a bar closes.
+
+    Connects to a feed, fills the bars before and whatever was missed from the endpoint of candles, and prints a line
+    for each bar that closes, with a forecast from there. What is lost, late, doubled or broken is counted, and told
+    when Ctrl-C or SIGTERM ends it. docs/live.md has more.
+
+    \b
+      vinocast feed coinbase --product BTC-USD --bar 5m
+      vinocast feed coinbase --product BTC-USD --product ETH-USD --json
+      vinocast feed coinbase --product BTC-USD --url http://127.0.0.1:8000      a service that others ask as well
+    """
+    try:
+        from vinocast.sources import live
+    except ModuleNotFoundError as error:
+        raise missing_extra("feed", error) from error
+    from vinocast.sources.service import open_service
+
+    terms, where = read_terms(options), read_where(options)
+    asked = live.Asked(
+        products=tuple(dict.fromkeys(product)),
+        bar=bar.text,
+        seconds=bar.seconds,
+        websocket_url=options.pop("websocket_url") or FEEDS[options["feed"]].url,
+        **options,
+    )
+    with open_service(where, bar.text) as service:
+        live.run(asked, service, terms, reconnects=where.url is not None)

@@ -1,0 +1,217 @@
+"""``vinocast replay``: captures and tables of candles, with forecasts, a report, scores and a picture."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from markets import START, Trade, advanced_messages, bars_of, exchange_messages, make_trades
+from support import ROOT, SHARED_DATA, VINOCAST, RunVinocast
+
+COINBASE = SHARED_DATA / "coinbase"
+HOUR = 3600
+
+
+def write_capture(path: Path, messages: list[Any]) -> Path:
+    text = b"".join(orjson.dumps(message) + b"\n" for message in messages)
+    path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
+    return path
+
+
+def write_candles(path: Path, count: int, *, step: int = HOUR, start: int = START) -> Path:
+    """Hours of a random walk, newest first, behind a banner."""
+    rng = np.random.default_rng(3)
+    closes = 100 + rng.standard_normal(count).cumsum()
+    lines = ["A banner,https://example.com", "unix,symbol,open,high,low,close,Volume BTC,Volume USD"]
+    for place in reversed(range(count)):
+        first, last = closes[max(place - 1, 0)], closes[place]
+        high, low = max(first, last) + 0.5, min(first, last) - 0.5
+        lines.append(f"{start + step * place},BTCUSD,{first:.4f},{high:.4f},{low:.4f},{last:.4f},{1 + place % 7},9")
+    path.write_text("\r\n".join(lines) + "\r\n")
+    return path
+
+
+def replayed(run_vinocast: RunVinocast, *arguments: str | Path) -> tuple[list[dict[str, Any]], dict[str, Any], str]:
+    """The lines, the last of them, and standard error."""
+    done = run_vinocast("replay", "--json", *arguments)
+    assert done.returncode == 0, done.stderr
+    *lines, last = map(orjson.loads, done.stdout.splitlines())
+    return lines, last, done.stderr
+
+
+@pytest.fixture(scope="module")
+def trades() -> list[Trade]:
+    return make_trades("AAA-USD", 600) + make_trades("BBB-USD", 600, seed=1, rate=0.3)
+
+
+@pytest.mark.parametrize("name", ["capture.jsonl", "capture.jsonl.gz"])
+def test_a_capture_of_either_feed_gives_the_bars_of_its_trades(
+    run_vinocast: RunVinocast, tmp_path: Path, trades: list[Trade], name: str
+) -> None:
+    messages = exchange_messages(trades) if name.endswith("gz") else advanced_messages(trades)
+    path = write_capture(tmp_path / name, [*messages[:50], "text", {"type": "error", "message": "x"}, *messages[50:]])
+    lines, last, _ = replayed(run_vinocast, path, "--bar", "30s")
+    assert {line["stream"] for line in lines} == {"AAA-USD@30s", "BBB-USD@30s"}
+    for product in ("AAA-USD", "BBB-USD"):
+        right = bars_of([trade for trade in trades if trade.product == product], 30)
+        bars = [line["bar"] for line in lines if line["stream"] == f"{product}@30s"]
+        assert [bar[0] for bar in bars] == list(range(START, START + 30 * len(bars), 30))
+        assert len(bars) >= 19
+        for start, *numbers, state in bars[1:]:
+            assert state == ("complete" if start in right else "filled")
+            if start in right:
+                assert numbers == pytest.approx(right[start], rel=1e-12)
+        assert bars[0][6] == "incomplete"
+    assert {line["error"]["code"] for line in lines} == {"not_enough_history"}
+    counts = last["report"]["counts"]
+    assert (counts["used"], counts["refused"], counts["errors"]) == (len(trades), 1, 1)
+    assert counts["seen"] == last["report"]["source"]["lines"] == len(messages) + 2
+
+
+def test_lines_for_people_say_once_why_there_is_no_forecast_and_the_report_names_the_holes(
+    run_vinocast: RunVinocast, tmp_path: Path
+) -> None:
+    trades = make_trades("AAA-USD", 600)
+    lost = {trade.number for trade in trades[200:300]}
+    kept = [message for message in exchange_messages(trades) if message.get("trade_id") not in lost]
+    path = write_capture(tmp_path / "capture.jsonl", [*kept, "[]"])
+    done = run_vinocast("replay", path, "--bar", "1m")
+    assert done.returncode == 0
+    (line,) = done.stdout.splitlines()
+    assert re.match(r"2026-03-04 05:00:00 AAA-USD@1m incomplete 6\d+(\.\d+)? \| no forecast: stream: ", line)
+    assert "missed trades 100" in done.stderr
+    assert "refused 1" in done.stderr
+    touched = {trade.micros // 60_000_000 * 60 - START for trade in trades[200:300]}
+    minutes = [f"2026-03-04 05:{minute:02}:00" for minute in (min(touched) // 60, max(touched) // 60 + 1)]
+    assert f"  {' to '.join(minutes)}: missing or incomplete" in done.stderr
+    assert re.search(rf"AAA-USD@1m: .*incomplete {len(touched) + 1}", done.stderr)
+
+
+@pytest.fixture(scope="module")
+def hours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_candles(tmp_path_factory.mktemp("candles") / "BTCUSD_1h.csv", 600)
+
+
+@pytest.mark.slow
+def test_candles_are_forecast_bar_by_bar_and_scored(run_vinocast: RunVinocast, hours: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "hours.html"
+    lines, last, said = replayed(run_vinocast, hours, "--plot", picture, "--targets", "close,volume")
+    # The last one is still open.
+    assert [line["bar"][0] for line in lines] == [START + HOUR * place for place in range(599)]
+    assert [line["success"] for line in lines] == [place >= 544 for place in range(599)]
+    assert {line["newest_timestamp_ms"] - 1000 * line["bar"][0] for line in lines if line["success"]} == {0}
+    assert {line["stream"] for line in lines} == {"BTCUSD@1h"}
+    assert last["report"]["forecasts"] == 55
+    assert last["report"]["refused"] == {"not_enough_history": 544}
+    assert [score["target"] for score in last["scores"]] == ["close", "volume"]
+    score = last["scores"][0]
+    made = {line["bar"][0]: line for line in lines if line["success"]}
+    closes = {line["bar"][0]: line["bar"][4] for line in lines}
+    errors = [
+        abs(line["predictions"][0][0] - closes[start + HOUR]) for start, line in made.items() if start + HOUR in closes
+    ]
+    held = [
+        line["quantiles"]["0.1"][0][0] <= closes[start + HOUR] <= line["quantiles"]["0.9"][0][0]
+        for start, line in made.items()
+        if start + HOUR in closes
+    ]
+    assert (score["count"], score["error"]) == (54, pytest.approx(np.mean(errors), rel=1e-6))
+    assert score["held"] == pytest.approx(np.mean(held))
+    assert "the newest row comes first: put in order" in said
+    assert "volume is column 'Volume BTC'" in said
+    page = picture.read_text()
+    assert "BTCUSD@1h close" in page
+    assert "0.1 to 0.9" in page
+
+
+@pytest.mark.slow
+def test_candles_of_another_length_are_folded_and_others_are_refused(
+    run_vinocast: RunVinocast, hours: Path, tmp_path: Path
+) -> None:
+    lines, _, _ = replayed(run_vinocast, hours, "--bar", "2h", "--product", "X-USD")
+    starts = [line["bar"][0] for line in lines]
+    assert (starts[0], np.unique(np.diff(starts)).tolist()) == (START - START % 7200 + 7200, [7200])
+    assert {line["stream"] for line in lines} == {"X-USD@2h"}
+    done = run_vinocast("replay", hours, "--bar", "5m")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "make no bars of 5m" in done.stderr
+
+
+@pytest.mark.slow
+def test_history_comes_first_so_that_the_first_bar_of_a_capture_is_forecast(
+    run_vinocast: RunVinocast, tmp_path: Path
+) -> None:
+    before = write_candles(tmp_path / "before.csv", 700, step=60, start=START - 700 * 60)
+    path = write_capture(tmp_path / "capture.jsonl", advanced_messages(make_trades("AAA-USD", 300)))
+    picture = tmp_path / "minutes.png"
+    lines, _, _ = replayed(run_vinocast, path, "--bar", "1m", "--history", before, "--plot", picture)
+    # The last candle of before is closed by the first trade.
+    assert [line["bar"][0] for line in lines] == [START + 60 * place for place in range(-1, 4)]
+    assert [line["success"] for line in lines] == [True] * 5
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    two = make_trades("AAA-USD", 60) + make_trades("BBB-USD", 60)
+    done = run_vinocast("replay", write_capture(tmp_path / "two.jsonl", exchange_messages(two)), "--history", before)
+    assert done.returncode == 1
+    assert "--history: say whose it is by --product" in done.stderr
+    assert "['AAA-USD', 'BBB-USD']" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_replay_takes_as_long_as_is_asked_and_ends_with_a_report_when_it_is_told_to(tmp_path: Path) -> None:
+    path = write_capture(tmp_path / "capture.jsonl", exchange_messages(make_trades("AAA-USD", 600)))
+    begun = time.monotonic()
+    command = [str(VINOCAST), "replay", str(path), "--bar", "30s", "--speed", "30", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        for number in range(2):
+            assert orjson.loads(process.stdout.readline())["bar"][0] == START + 30 * number
+        # A minute at thirty times the speed.
+        assert time.monotonic() - begun > 1.9
+        process.send_signal(signal.SIGINT)
+        *lines, last = process.stdout.read().splitlines()
+        assert len(lines) < 10
+        assert 60 < orjson.loads(last)["report"]["counts"]["seen"] < 1000
+        assert b"Traceback" not in process.stderr.read()
+        assert process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("nowhere.jsonl",), 1, "nowhere.jsonl: No such file"),
+        ((".",), 1, "directory"),
+        (("README.md",), 1, "README.md"),
+        (("examples/host.csv",), 1, "expected columns open, high, low, close and volume"),
+        (("examples/window.json", "--plot", "x.gif"), 1, ".html or .png"),
+        (("examples/window.json", "--speed", "-1"), 2, "--speed"),
+    ],
+)
+def test_what_cannot_be_replayed_is_said(
+    run_vinocast: RunVinocast, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    done = run_vinocast("replay", *arguments, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("name", ["exchange_sample", "advanced_trade_sample"])
+def test_both_samples_are_replayed_without_an_error_and_every_message_is_counted(
+    run_vinocast: RunVinocast, name: str
+) -> None:
+    path = COINBASE / f"{name}.jsonl"
+    _, last, said = replayed(run_vinocast, path, "--bar", "1s")
+    counts = last["report"]["counts"]
+    assert counts["seen"] == len(path.read_bytes().splitlines())
+    assert not {"refused", "errors", "missed_trades"} & set(counts)
+    assert said.count("\n") == 0
