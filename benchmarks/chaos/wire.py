@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Event
 
-# Beyond any grace of the service: a request that was sent whole and has no answer by then is lost.
-PATIENCE = 60.0
+# Beyond any grace of the service: a request that was sent whole and has no answer by then is lost. Of ten minutes the
+# service has half a core for a hundred seconds, in which a batch of thousands of glyphs may not come to its end.
+PATIENCE = 180.0
 # How long a client that holds on to something does so.
 HOLD_SECONDS = 5.0
 MIB = 1 << 20
