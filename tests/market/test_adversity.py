@@ -82,12 +82,12 @@ class Exchange:
         return [message]
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(20))
 def test_a_stream_is_what_plain_rules_make_of_a_bad_feed(seed: int) -> None:
     exchange = Exchange(seed)
     random, plain, length = exchange.random, exchange.plain, exchange.length
     market, counts = market_of(length), Counter[str]()
-    for step in range(steps := random.choice([20, 60, 150])):
+    for step in range(steps := random.choice([20, 60])):
         what = random.choices(["trades", "heartbeats", "candles", "restart", "connect"], [75, 10, 8, 4, 3])[0]
         messages: list[Message] = []
         if what == "restart":

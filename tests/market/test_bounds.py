@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 
 import pytest
@@ -83,6 +84,9 @@ def test_products_are_as_many_as_there_may_be_streams() -> None:
     both = market_trades([match(3, 1, product="P0-USD"), match(1, 1, product="NEW-USD")])
     assert market.feed([both]).counts == {"seen": 1, "refused": 1}
     market.forget("P3-USD@5m")
+    assert market.find("P3-USD@1m").rows == 0
+    assert market.feed([both]).counts == {"seen": 1, "refused": 1}
+    market.forget("P3-USD@1m")
     with pytest.raises(UnknownStreamError):
         market.find("P3-USD@1m")
     assert market.feed([both]).counts == {"seen": 1, "used": 2}
@@ -141,6 +145,7 @@ def test_a_thousand_streams_of_all_bars_take_less_than_64_mb_with_their_indicato
             market.feed([match(number, number, str(100 + number % 7), "0.1", name) for name in names])
         for stream in market.streams:
             stream.indicators.values(stream.closed[:, 3])
+        gc.collect()  # which empties Python's own lists of what is free as well
         return tracemalloc.get_traced_memory()[0]
 
     tracemalloc.start()

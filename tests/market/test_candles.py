@@ -109,5 +109,43 @@ def test_bars_that_a_candle_closed_are_known_once_a_later_trade_has_come() -> No
 
 
 def test_candles_that_no_stream_can_take_are_ignored() -> None:
-    market = take(market_of("1m"), [candles(candle(0, "10 11 9 10 5"))])
+    market = take(market_of("1m", "7m"), [candles(candle(0, "10 11 9 10 5"))])
     assert (market.counts.told(), market.streams) == ({"seen": 1, "ignored": 1}, [])
+
+
+@given(st.lists(MESSAGE, min_size=1, max_size=8), st.data())
+def test_longer_bars_are_folded_from_what_the_candles_make(
+    messages: list[list[tuple[int, str]]], data: st.DataObject
+) -> None:
+    lengths = data.draw(st.sampled_from([("15m",), ("5m", "15m"), ("30s", "15m", "1h")]))
+    market, counts = market_of(*lengths), Counter[str]()
+    for number, items in enumerate(messages):
+        message = candles(*(candle(300 * bucket, numbers) for bucket, numbers in items), sequence_num=number)
+        counts.update(market.feed([message]).counts)
+        if data.draw(st.booleans()):
+            market = restarted(market, market_of(*lengths))
+    last = {bucket: [float(each) for each in numbers.split()] for items in messages for bucket, numbers in items}
+    expected = []
+    for start in range(min(last) // 3, max(last) // 3 + 1):
+        parts = [last[bucket] for bucket in range(3 * start, 3 * start + 3) if bucket in last]
+        numbers: list[float | None] = [None] * 5
+        state = "open" if start == max(last) // 3 else "missing" if not parts else "incomplete"
+        if parts:
+            opened, highs, lows, closes, volumes = zip(*parts, strict=True)
+            numbers = [opened[0], max(highs), min(lows), closes[-1], sum(volumes)]
+            if state != "open" and len(parts) == 3:
+                state = "complete" if sum(volumes) else "filled"
+        expected.append([900 * start, *numbers, state])
+    assert told(market.find("AAA-USD@15m")) == expected
+    assert counts["used"] + counts["duplicates"] + counts["re_sent_closed_bucket"] == sum(map(len, messages))
+
+
+def test_a_longer_bar_that_trades_tore_is_filled_by_candles_of_all_of_it() -> None:
+    market = take(market_of("15m"), [match(1, 400, "10"), match(2, 900, "11")])
+    take(market, [candles(*(candle(300 * bucket, "10 11 9 10.5 5") for bucket in (1, 2)))])
+    assert states(market.find("AAA-USD@15m")) == ["incomplete", "open"]
+    take(market, [candles(candle(0, "12 13 8 10 5"))])
+    assert told(market.find("AAA-USD@15m")) == [
+        [0, 12, 13, 8, 10.5, 15, "complete"],
+        [900, 11, 11, 11, 11, 1, "open"],
+    ]

@@ -98,47 +98,59 @@ class MarketStream:
         self._volume, self._carry = added(self._volume, self._carry, size)
         return False
 
-    def candles(self, candles: Sequence[Candle], bucket: int) -> str:
-        """Take candles of one bucket, ordered by their starts, all different; return the count that they belong to."""
+    def candles(self, candles: Sequence[Candle], bucket: int, *, whole: bool = True) -> str:
+        """Take candles of one bucket, ordered by their starts, all different; return the count that they belong to.
+
+        Those that are not the ``whole`` of what was traded in it so far make a bar that is incomplete once it closes.
+        """
         if bucket > self.newest:
             self.advance(bucket)
+        made, start = CANDLE if whole else DOUBTED, bucket * self.seconds
         if bucket < self.newest:
-            return self._closed_candles(candles, bucket)
+            return self._closed_candles(candles, bucket, made)
         if self._made & KIND == TRADES:
             return "duplicates"
-        self._gaps, start = self._connection.gaps, bucket * self.seconds
-        if self._made == CANDLE:
-            held = Fold(self._numbers(), self._carry, self._first, self._last)
-            folded = refold(held, candles, start)
-            if folded == held:
-                return "duplicates"
-        else:
-            folded = fold(candles, start)
-        self._made = CANDLE
+        held = Fold(self._numbers(), self._carry, self._first, self._last)
+        folded = refold(held, candles, start) if self._made & KIND >= CANDLE else fold(candles, start)
+        self._made, self._gaps = made, self._connection.gaps
+        if folded == held:
+            return "duplicates"
         (self._open, self._high, self._low, self._close, self._volume), self._carry, self._first, self._last = folded
         return "used"
 
-    def _closed_candles(self, candles: Sequence[Candle], bucket: int) -> str:
+    def _closed_candles(self, candles: Sequence[Candle], bucket: int, made: int) -> str:
         """Have candles fill a closed bar that is missing or incomplete, or correct one that is made of candles."""
         closed, ring, at, start = self._closed, self._closed.ring, bucket % KEPT, bucket * self.seconds
         if not closed.reach(bucket):
             return "late"
-        told = "re_sent_closed_bucket"
-        if ring.mades[at] & KIND < CANDLE:
+        told, before = "re_sent_closed_bucket", ring.mades[at] & KIND
+        if before < CANDLE:
             closed.settle()
-            if ring.state(at) > INCOMPLETE:
+            if ring.state(at) > (INCOMPLETE if made == CANDLE else MISSING):
                 return "duplicates"
             folded, told = fold(candles, start), "used"
+        elif made > before:  # which is whole
+            return "duplicates"
         else:
             held = Fold(ring.numbers(at), ring.carries[at], ring.firsts[at], ring.lasts[at])
             folded = refold(held, candles, start)
             if folded == held:
                 told = "duplicates"
-                if ring.mades[at] & KIND == CANDLE:
+                if made == before:
                     return told
-        ring.write(at, CANDLE, *folded)
+        ring.write(at, made, *folded)
         closed.changed(bucket)
         return told
+
+    def parts(self, start: int, end: int) -> tuple[list[Candle], bool]:
+        """Return the bars from a moment to before another as candles, and whether they tell of all that time so far."""
+        first, past = start // self.seconds, end // self.seconds
+        bars = [bar for bar in self.closed_bars(first) if bar.start < end]
+        if first <= self.newest < past and self._made & KIND != NOTHING:
+            bars.append(self.bars(1)[0])
+        candles: list[Candle] = [bar[:6] for bar in bars if bar.open is not None]  # type: ignore[misc]
+        whole = len(candles) == min(past, self.newest + 1) - first
+        return candles, whole and all(bar.state != "incomplete" for bar in bars)
 
     def advance(self, bucket: int) -> None:
         """Close all bars before a bucket, which is the open one from then on."""

@@ -225,16 +225,14 @@ class Market:
         return products
 
     def _take_candles(self, content: dict[str, list[Candle]]) -> Sequence[Product]:
-        if all(length.seconds != CANDLE_SECONDS for length in self._lengths):
+        if all(length.seconds % CANDLE_SECONDS for length in self._lengths):
             content = {}
         products = self._products_of(content)
         for product in products:
             product.check_candles(content[product.name])
         for product in products:
             self._products[product.name] = product
-            for stream in product.streams:
-                if stream.seconds == CANDLE_SECONDS:
-                    product.take_candles(stream, content[product.name])
+            product.take_fed_candles(content[product.name])
         return products
 
     def _products_of(self, content: dict[str, Any]) -> list[Product]:

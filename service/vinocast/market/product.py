@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from vinocast.errors import StaleTimestampError, TimestampAheadError
 from vinocast.market.bars import MarketStream
+from vinocast.market.messages import CANDLE_SECONDS
 from vinocast.market.trade_ids import EVER, TradeIds
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ class Product:
         streams: one for each length of a bar.
     """
 
-    __slots__ = ("_connection", "_counts", "_ids", "_lengths", "_now", "_reach", "_suspect", "name", "streams")
+    __slots__ = ("_connection", "_counts", "_fine", "_ids", "_lengths", "_now", "_reach", "_suspect", "name", "streams")
 
     def __init__(
         self, name: str, lengths: Sequence[BarLength], connection: Connection, counts: Counts, steps_ahead: int
@@ -39,6 +41,8 @@ class Product:
 
     def _begin(self) -> None:
         self._ids, self._now = TradeIds(), EVER
+        # What candles of a feed make, where bars of their length are not kept but longer ones.
+        self._fine: MarketStream | None = None
         self.streams = [self._stream(length) for length in self._lengths]
 
     def _stream(self, length: BarLength) -> MarketStream:
@@ -169,6 +173,34 @@ class Product:
             stream.touch_between(since, ids.known)
         self._forget()
 
+    def take_fed_candles(self, candles: list[Candle]) -> None:
+        """Take candles of a feed, ordered by their starts, all different: longer bars are folded from these."""
+        lengths = [stream.seconds for stream in self.streams]
+        if CANDLE_SECONDS in lengths:
+            fine = self.streams[lengths.index(CANDLE_SECONDS)]
+            self.take_candles(fine, candles)
+        else:
+            fine = self._fine = self._fine or self._new_fine()
+            self.take_candles(fine, candles)
+        for stream in self.streams:
+            if stream.seconds > CANDLE_SECONDS and stream.seconds % CANDLE_SECONDS == 0:
+                self._take_folded(stream, fine, candles)
+
+    def _new_fine(self) -> MarketStream:
+        return MarketStream("", self.name, CANDLE_SECONDS, TradeIds(), self._connection)
+
+    def _take_folded(self, stream: MarketStream, fine: MarketStream, candles: list[Candle]) -> None:
+        """Fold the bars of a shorter stream, which candles have changed, into those of a longer one."""
+        seconds = stream.seconds
+        counts = Counter(candle[0] // seconds for candle in candles)
+        # Before it closes, what the bar lacks is told.
+        if 0 <= stream.newest < max(counts):
+            counts.setdefault(stream.newest, 0)
+        for bucket in sorted(counts):
+            parts, whole = fine.parts(bucket * seconds, (bucket + 1) * seconds)
+            if parts:
+                stream.counts.add(stream.candles(parts, bucket, whole=whole), counts[bucket])
+
     def take_candles(self, stream: MarketStream, candles: list[Candle]) -> None:
         """Take candles of a stream, ordered by their starts, all different; several of one bar are folded."""
         for bucket, group in groupby(candles, lambda candle: candle[0] // stream.seconds):
@@ -188,6 +220,7 @@ class Product:
             "suspect": self._suspect,
             "ids": self._ids.dump(),
             "streams": [stream.dump() for stream in self.streams],
+            "fine": None if self._fine is None else self._fine.dump(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -201,3 +234,6 @@ class Product:
         for stream in self.streams:
             if stream.seconds in dumped:
                 stream.load(dumped[stream.seconds])
+        if state["fine"] is not None:
+            self._fine = self._new_fine()
+            self._fine.load(state["fine"])
