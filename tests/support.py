@@ -178,6 +178,11 @@ class Service:
         return os.pread(self._log.fileno(), position, 0).decode()
 
     @property
+    def said(self) -> list[str]:
+        """The lines of the log but those of requests that were refused."""
+        return [line for line in self.log.splitlines() if "request refused: " not in line]
+
+    @property
     def resident_mb(self) -> float:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) / 1e3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import re
 import struct
 import time
 import zlib
@@ -354,7 +355,7 @@ def test_a_stranger_who_fills_the_table_of_streams_costs_nobody_what_he_has() ->
             message = refused.json()["error"]["message"]
             for mend in ("--max-streams", "--stream-idle-seconds", 'op "forget"', refused.headers["Retry-After"]):
                 assert mend in message
-        assert service.log.count("3 streams already") == 1
+        assert sum("3 streams already" in line for line in service.said) == 1
         assert client.post("/streams/mine/observations", json=values).json()["rows"] == 2
         assert [each["stream"] for each in client.get("/streams").json()["streams"]] == ["x1", "x2", "mine"]
         assert client.delete("/streams/x1").status_code == 200
@@ -396,7 +397,9 @@ def test_no_name_forges_a_line_of_the_log_or_of_a_message(stdio: StdioService) -
         error_of(reply)
         assert reply["error"]["message"].isprintable()
         assert (reply["error"]["field"] or "").isprintable()
-    assert "forged" not in stdio.log
+    assert "forged" not in "".join(stdio.said)
+    for line in stdio.log.splitlines():  # of which those of refusals quote what was sent, where it can break nothing
+        assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ vinocast\.", line)
 
 
 @pytest.mark.slow

@@ -181,7 +181,7 @@ def test_a_client_is_told_to_go_on_only_where_it_asks(client: Client) -> None:
 def test_what_is_refused_ends_the_connection_once_it_is_answered(
     http: HttpService, client: Client, request_bytes: bytes, status: int
 ) -> None:
-    before = http.log
+    before = http.said
     client.send(LIVE + request_bytes)
     assert client.status() == 200
     refused = client.answer()
@@ -189,7 +189,7 @@ def test_what_is_refused_ends_the_connection_once_it_is_answered(
     assert (refused[0], refused[1][b"connection"]) == (status, b"close")
     assert orjson.loads(refused[2])["error"]["code"] == "invalid_request"
     assert client.answer() is None
-    assert http.log == before
+    assert http.said == before
 
 
 def cpu_seconds(pid: int) -> float:
@@ -260,7 +260,7 @@ def test_a_connection_on_which_no_request_comes_is_closed(sent: bytes, answered:
 
 
 def test_a_length_of_thousands_of_digits_is_refused_and_costs_no_line_of_the_log(http: HttpService) -> None:
-    before = len(http.log)
+    before = len(http.said)
     with (
         socket.create_connection(("127.0.0.1", http.port), PATIENCE) as connection,
         connection.makefile("rb") as answers,
@@ -268,11 +268,11 @@ def test_a_length_of_thousands_of_digits_is_refused_and_costs_no_line_of_the_log
         client = Client(connection, answers)
         client.send(LIVE[:-2] + b"Content-Length: " + b"0" * 5000 + b"\r\n\r\n")
         assert client.status() == 400
-    assert len(http.log) == before
+    assert len(http.said) == before
 
 
 def test_a_bad_chunk_behind_an_offer_to_wait_is_refused_once_and_costs_no_line_of_the_log(http: HttpService) -> None:
-    before = len(http.log)
+    before = len(http.said)
     with (
         socket.create_connection(("127.0.0.1", http.port), PATIENCE) as connection,
         connection.makefile("rb") as answers,
@@ -281,7 +281,7 @@ def test_a_bad_chunk_behind_an_offer_to_wait_is_refused_once_and_costs_no_line_o
         client.send(CHUNKED[:-2] + b"Expect: 100-continue\r\n\r\nzz\r\n")
         statuses = [status for status in iter(client.status, None) if status != 100]
     assert statuses == [400]
-    assert len(http.log) == before
+    assert len(http.said) == before
 
 
 def test_of_a_header_that_comes_twice_the_first_counts(client: Client, window: Window) -> None:

@@ -108,10 +108,10 @@ def test_a_name_in_a_path_that_is_no_text_is_refused(http: HttpService, name: by
 def test_what_no_route_can_take_is_refused_in_the_envelope_and_not_logged(
     http: HttpService, request_bytes: bytes, answer: tuple[int, str]
 ) -> None:
-    before = http.log
+    before = http.said
     assert refused(ask(http.port, request_bytes)) == answer
     assert ask(http.port, b"GET /livez HTTP/1.0\r\n\r\n")[0] == 200
-    assert http.log == before
+    assert http.said == before
 
 
 def test_a_client_that_sends_on_after_a_head_that_is_too_long_reads_the_answer(http: HttpService) -> None:
@@ -136,11 +136,11 @@ def test_a_client_that_sends_on_after_a_head_that_is_too_long_reads_the_answer(h
 def test_an_offered_upgrade_is_answered_without_a_line_in_the_log(
     http: HttpService, upgrade: str, window: Window
 ) -> None:
-    before, body = http.log, orjson.dumps(packed(window))
+    before, body = http.said, orjson.dumps(packed(window))
     head = f"POST /forecast HTTP/1.1\r\nHost: localhost\r\n{upgrade}\r\nContent-Type: application/json\r\n"
     status, _, reply = ask(http.port, f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
     assert (status, orjson.loads(reply)["success"]) == (200, True)
-    assert http.log == before
+    assert http.said == before
 
 
 @pytest.mark.slow

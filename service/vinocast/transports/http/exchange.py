@@ -39,4 +39,4 @@ def origin_of(scope: Scope, protocol: str, route: str) -> Origin:
 def note_refusal(scope: Scope, error: RequestError) -> None:
     """Have a refusal told of that no protocol has seen."""
     exchange: Exchange = scope["state"][KEY]
-    exchange.refused = error
+    exchange.refused = error.without_frames()
