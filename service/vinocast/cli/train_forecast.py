@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 # What measures the model that was trained: its figures are those of every profile in f32, to the sixth digit.
 PROFILE = "native"
+# What a market model takes.
+DIVIDING = ("validation_share", "test_share", "validation_from", "test_from")
+OF_MARKETS = {"data", "output", "features", "threads", *DIVIDING}
 STEPS = click.IntRange(1, MOST_STEPS)
 CHANGED = ", ".join(
     f"{field.name.replace('_', '-')} {getattr(FINE_TUNING, field.name)}"
@@ -50,12 +53,21 @@ CHANGED = ", ".join(
     multiple=True,
     help="Folder of an earlier run, whose forecasts --teacher averages with a ridge regression's; may be repeated.",
 )
+@click.option(
+    "--features",
+    type=click.Choice(["columns", "market"]),
+    default="columns",
+    show_default=True,
+    help="What a row is: the columns of the table, or a candle of one product, from which a model of its ranges, "
+    "volumes and volatility is fitted in a minute.",
+)
 @settings_options(Recipe)
 @click.pass_context
 def forecast(
     context: click.Context,
     /,
     output: Path,
+    features: str,
     init: str | None,
     context_length: int | None,
     prediction_length: int | None,
@@ -70,8 +82,15 @@ def forecast(
     that compares it with the last value, the seasonal naive, a ridge regression and the model it began with, and says
     where it loses; and training.json, which says how it was made. After an interruption the same command goes on from
     the last checkpoint.
+
+    With --features market the file is of candles (open, high, low, close, volume), and the model one of market streams:
+    of how far prices range, how much is traded and how wildly prices move, with bands for the prices. It takes --data,
+    --output and the options that divide the rows by time.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    if features == "market":
+        _train_market(context, output, options)
+        return
     if init is not None and (context_length or prediction_length):
         raise click.UsageError("--init brings its own lengths: leave out --context-length and --prediction-length")
     from vinocast.data.bundled import bundled_models
@@ -107,6 +126,31 @@ def forecast(
     )
     test = package(output, data, recipe, start, record, find_profile(PROFILE))
     click.echo("\n".join(_summary(test.scores, len(losses(test.scores)), output)))
+
+
+def _train_market(context: click.Context, output: Path, options: dict[str, Any]) -> None:
+    for name in context.params:
+        if name not in OF_MARKETS and context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"--features market is fitted in one way: leave out --{name.replace('_', '-')}")
+    divided = {name: options[name] for name in DIVIDING}
+    for split in ("validation", "test"):
+        if divided[f"{split}_share"] is not None and divided[f"{split}_from"] is not None:
+            raise click.UsageError(f"give --{split}-share or --{split}-from, not both")
+    try:
+        from vinocast.training.market.candles import read_market
+        from vinocast.training.market.package import train_market
+    except ModuleNotFoundError as error:
+        raise missing_extra("train", error) from error
+
+    data = read_market(options["data"], **divided)
+    for note in data.notes:
+        click.echo(f"{data.name}: {note}", err=True)
+    record = train_market(data, output, find_profile(PROFILE))
+    for score in record["test"]:
+        figures = ", ".join(f"{name} {value:.4f}" for name, value in score["mse"].items() if name.startswith("log"))
+        wild = f"volatility of the next 20 bars R2 {score['r2']:.3f}, QLIKE {score['qlike']:.3f}"
+        click.echo(f"{score['forecaster']}: {f'MSE {figures}; ' if figures else ''}{wild}")
+    click.echo(f"{output / 'README.md'} compares them, and says where this model loses")
 
 
 def _summary(scores: Sequence[Any], lost: int, output: Path) -> Iterator[str]:
