@@ -19,6 +19,7 @@ from vinocast.engine.ticket import PushTicket, Ticket
 from vinocast.engine.tuned import find_profile
 from vinocast.errors import RequestError, ShuttingDownError
 from vinocast.forecast.kind import FORECASTER
+from vinocast.forecast.manifest import ForecasterManifest
 from vinocast.forecast.streams import NoStreams, Streams
 from vinocast.kinds import KINDS
 from vinocast.market.feed import Market
@@ -205,8 +206,13 @@ class DataPlane:
 
     @property
     def forecasters(self) -> list[str]:
-        """The names of the forecasters that are served."""
-        return [model.name for model in self.repository.models if model.kind is FORECASTER and model.refused is None]
+        """The names of the forecasters that are served and forecast single series."""
+        served = (model for model in self.repository.models if model.refused is None)
+        return [
+            model.name
+            for model in served
+            if isinstance(model.manifest, ForecasterManifest) and model.manifest.layout == "series"
+        ]
 
     @property
     def window_shape(self) -> tuple[int, Sequence[str]]:

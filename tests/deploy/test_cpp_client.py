@@ -356,9 +356,9 @@ def test_example_says_what_it_takes(build: Path, tmp_path: Path) -> None:
     printed = run(build / "stream_processor", table, "--target", "clsoe", expected=1)
     assert "no channel clsoe; the channels are open, high, low, close, volume_btc, volume, typical" in printed
     printed = run(build / "stream_processor", table, "--model", "none", expected=1)
-    assert f"the service has no model none, but {MODEL}, vinocast-general\n" in printed
+    assert f"the service has no model none, but btcusd, {MODEL}, vinocast-general\n" in printed
     printed = run(build / "stream_processor", table, "--model", "glyphs", "--bars", "1", expected=1)
-    assert f"--model: glyphs is no forecaster; there is {MODEL}, vinocast-general\n" in printed
+    assert f"--model: glyphs is no forecaster; there is btcusd, {MODEL}, vinocast-general\n" in printed
     assert forecasts_of(run(build / "stream_processor", table, "--bars", "0")) == []
     assert "next, forecast" not in run(build / "stream_processor", table, "--bars", "0")
     printed = run(build / "stream_processor", table, "--program", tmp_path / "none", expected=1)

@@ -24,7 +24,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from support import MODELS, PATIENCE, ROOT, HttpService, Reply, StdioService, error_of, packed, wait_until
-from vinocast.data.bundled import BUNDLED_GENERAL
+from vinocast.data.bundled import BUNDLED_GENERAL, BUNDLED_MARKET
 
 FOLDER = MODELS / "glyphs"
 LABELS = sorted(orjson.loads((FOLDER / "label_map.json").read_bytes()), key=str)
@@ -463,8 +463,9 @@ def test_statistics_count_glyphs_apart_from_forecasts() -> None:
 @pytest.mark.slow
 def test_stdio_loads_the_glyph_model_when_it_is_asked_for_and_serve_before_it_is_ready(http: HttpService) -> None:
     def states(reply: Reply) -> dict[str, str]:
-        # The other forecaster loads behind, and may have.
-        return {model["kind"]: model["state"] for model in reply["models"] if model["name"] != BUNDLED_GENERAL}
+        # The other forecasters load behind, and may have.
+        behind = (BUNDLED_GENERAL, BUNDLED_MARKET)
+        return {model["kind"]: model["state"] for model in reply["models"] if model["name"] not in behind}
 
     with StdioService() as service:
         assert states(service.ask({"op": "ping"})) == {"forecaster": "ready", "glyphs": "not_loaded"}

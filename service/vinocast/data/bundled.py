@@ -6,8 +6,9 @@ from pathlib import Path
 
 BUNDLED_FORECASTER = "patchtst-etth1"
 BUNDLED_GENERAL = "vinocast-general"  # of series that no model was trained on
+BUNDLED_MARKET = "btcusd"  # of market streams
 BUNDLED_GLYPHS = "glyphs"
-BUNDLED = (BUNDLED_FORECASTER, BUNDLED_GENERAL, BUNDLED_GLYPHS)
+BUNDLED = (BUNDLED_FORECASTER, BUNDLED_GENERAL, BUNDLED_MARKET, BUNDLED_GLYPHS)
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
