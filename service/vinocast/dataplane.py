@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from vinocast.monitoring.ended import Ended, Watch
     from vinocast.requests import Result
     from vinocast.settings import Settings
+    from vinocast.state import Keeper
 
 __all__ = ["Claim", "DataPlane", "Op", "Route", "Ticket"]
 # A tuple: to look into a set takes the hash of an enum, which is Python's own code.
@@ -133,15 +134,15 @@ class DataPlane:
             if keeps_streams
             else NoStreams()
         )
-        keepers = {"streams": self.streams}
-        self.state = (
-            State(settings.state, settings.state_seconds, keepers) if settings.state and keeps_streams else None
-        )
         self.market = (
             Market(settings.bars, settings.products or None, settings.max_streams, settings.max_steps_ahead)
             if keeps_streams
             else None
         )
+        self.state: State | None = None
+        if settings.state is not None and self.market is not None:
+            keepers: dict[str, Keeper] = {"streams": self.streams, "market": self.market}
+            self.state = State(settings.state, settings.state_seconds, keepers)
         self.followed: dict[str, Followed] = {}
         self.stream_residuals = settings.stream_residuals
         self.push: Callable[[Pushed], None] = lambda _: None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import resource
 import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -165,3 +167,53 @@ def test_forecasts_are_answered_while_a_snapshot_is_written(tmp_path: Path) -> N
             assert service.ask(packed(window))["predictions"] == expected
             if first is None and (tmp_path / "streams").exists():
                 first = snapshot_of(tmp_path)
+
+
+def candles(first: int, count: int) -> list[list[float]]:
+    chance = random.Random(first)
+    closes = [100 + chance.random() for _ in range(count)]
+    return [[300 * (first + at), close - 1, close + 1, close, close, 5 * close] for at, close in enumerate(closes)]
+
+
+def trade(number: int, bar: int, price: float) -> Reply:
+    moment = datetime.fromtimestamp(300 * bar + 1, UTC).isoformat()
+    return {
+        "type": "match", "trade_id": number, "price": f"{price}", "size": "1", "product_id": "A-USD", "side": "buy",
+        "sequence": number, "time": moment,
+    }  # fmt: skip
+
+
+def test_a_market_stream_goes_on_where_it_was(tmp_path: Path) -> None:
+    feeds = [
+        {"op": "feed", "messages": [trade(at, 600 + at // 2, 100 + at) for at in range(first, first + 5)]}
+        for first in (1, 6)
+    ]
+    asked = {"stream": "A-USD@5m", "missing": "interpolate"}, {"op": "bars", "stream": "A-USD@5m", "last": 900}
+
+    def answers(service: StdioService) -> list[Any]:
+        forecast, bars = (service.ask(each) for each in asked)
+        return [forecast["predictions"], forecast["newest_timestamp_ms"], bars["bars"], bars["counts"]]
+
+    with StdioService("--state", tmp_path) as service:
+        service.ask({"op": "history", "stream": "A-USD@5m", "candles": candles(0, 600)})
+        service.ask(feeds[0])
+        halfway = answers(service)
+        assert service.finish() == ([], 0)
+    with StdioService() as service:
+        service.ask({"op": "history", "stream": "A-USD@5m", "candles": candles(0, 600)})
+        for each in feeds:
+            whole_reply = service.ask(each)
+        whole = answers(service)
+    with StdioService("--state", tmp_path, "--state-seconds", "1") as service:
+        assert answers(service) == halfway
+        assert service.ask(feeds[1]) == whole_reply
+        assert answers(service) == whole
+        wait_for_another(tmp_path)
+        wait_for_another(tmp_path)
+        service.signal(signal.SIGKILL)
+    with StdioService("--state", tmp_path, "--products", "B-USD") as service:
+        assert service.ask(asked[1])["error"]["code"] == "unknown_stream"
+        assert "1 market streams of before are dropped" in service.log
+        service.signal(signal.SIGKILL)
+    with StdioService("--state", tmp_path) as service:
+        assert answers(service) == whole
