@@ -22,6 +22,9 @@ class BarLength(NamedTuple):
     text: str
     seconds: int
 
+    def __str__(self) -> str:
+        return self.text
+
     @classmethod
     def read(cls, text: str) -> BarLength:
         """Return the length that a text such as ``30s``, ``5m`` or ``1h`` says.

@@ -140,5 +140,12 @@ def _options(settings: Settings) -> list[str]:
     """Return the command line that means these settings."""
     given = {f"--{name.replace('_', '-')}": value for name, value in dataclasses.asdict(settings).items()}
     flags = [option for option, value in given.items() if value is True]
-    valued = {option: value for option, value in given.items() if value is not None and not isinstance(value, bool)}
-    return [*flags, *(text for option, value in valued.items() for text in (option, str(value)))]
+    valued = {
+        option: value for option, value in given.items() if value not in (None, ()) and not isinstance(value, bool)
+    }
+    return [*flags, *(text for option, value in valued.items() for text in (option, _text(value)))]
+
+
+def _text(value: object) -> str:
+    """Return a value as an option has it: several with commas between them."""
+    return ",".join(map(str, value)) if type(value) is tuple else str(value)
