@@ -130,10 +130,13 @@ def test_a_message_with_a_wrong_clock_ends_no_stream(wrong: Message) -> None:
     assert [(each.bar.start - START, each.bar.state) for each in fed.closed] == [(300, "complete")]
 
 
-def test_a_message_whose_trades_lie_far_apart_is_refused_and_makes_no_product() -> None:
+@pytest.mark.parametrize("wrong", [-20 * YEAR, 2 * 86_400, 200 * YEAR])
+def test_a_product_that_began_with_a_wrong_clock_goes_on_by_the_right_one(wrong: int) -> None:
     market = market_of("1m")
-    assert market.feed([market_trades([match(1, -20 * YEAR), match(2, 0)])]).counts == {"seen": 1, "refused": 1}
-    assert market.streams == []
+    market.feed([market_trades([match(1, wrong), match(2, 0)])])
+    refused = sum(market.feed([match(3 + number, 60 * number)]).counts.get("refused", 0) for number in range(5))
+    assert refused == (wrong > 0)
+    assert [bar[0] for bar in told(market.find(STREAM))][-2:] == [180, 240]
 
 
 def test_a_thousand_streams_of_all_bars_take_less_than_64_mb_with_their_indicators() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vinocast.errors import StaleTimestampError, TimestampAheadError
 from vinocast.market.bars import MarketStream
 from vinocast.market.messages import CANDLE_SECONDS
+from vinocast.market.ring import KEPT
 from vinocast.market.trade_ids import EVER, TradeIds
 
 if TYPE_CHECKING:
@@ -28,7 +29,19 @@ class Product:
         streams: one for each length of a bar.
     """
 
-    __slots__ = ("_connection", "_counts", "_fine", "_ids", "_lengths", "_now", "_reach", "_suspect", "name", "streams")
+    __slots__ = (
+        "_connection",
+        "_counts",
+        "_fine",
+        "_ids",
+        "_kept",
+        "_lengths",
+        "_now",
+        "_reach",
+        "_suspect",
+        "name",
+        "streams",
+    )
 
     def __init__(
         self, name: str, lengths: Sequence[BarLength], connection: Connection, counts: Counts, steps_ahead: int
@@ -36,6 +49,7 @@ class Product:
         self.name = name
         self._lengths, self._connection, self._counts = lengths, connection, counts
         self._reach = steps_ahead * min(length.seconds for length in lengths)
+        self._kept = KEPT * max(length.seconds for length in lengths)
         self._suspect: int | None = None
         self._begin()
 
@@ -73,15 +87,17 @@ class Product:
         """Refuse what happened between two moments where that is out of reach.
 
         One wrong clock must not close a stream for good, and a product that was silent for long must go on: so the
-        first that is out of reach is refused, and the next is taken where it is as far. What is ``new`` and as far
-        behind as that begins the product anew.
+        first that is out of reach is refused, and the next is taken where it is as far. What is ``new`` and lies before
+        all bars that are kept begins the product anew then: it was the newest whose clock was wrong.
 
         Raises:
             TimestampAheadError: it is further ahead of the newest than the bound.
-            StaleTimestampError: it is new, and further behind.
+            StaleTimestampError: it is new, and before all bars that are kept.
         """
-        reach, now = self._reach, first if self._now == EVER else self._now
-        ahead, behind = last - now > reach, new and now - last > reach
+        reach, now = self._reach, self._now
+        if now == EVER:
+            return
+        ahead, behind = last - now > reach, new and now - last > self._kept
         suspect, self._suspect = self._suspect, None
         if not ahead and not behind:
             return
@@ -90,10 +106,14 @@ class Product:
                 self._begin()
             return
         self._suspect = last
-        kind = TimestampAheadError if ahead else StaleTimestampError
-        raise kind(
-            f"expected a time within {reach} s (--max-steps-ahead) of the newest of {self.name}, which is {now}, got "
-            f"{last}; the next as far away will be taken"
+        if ahead:
+            raise TimestampAheadError(
+                f"expected a time within {reach} s (--max-steps-ahead) of the newest of {self.name}, which is {now}, "
+                f"got {last}; the next as far away will be taken"
+            )
+        raise StaleTimestampError(
+            f"expected a new trade of {self.name} to be within {self._kept} s behind the newest, which is {now}, got "
+            f"{last}; the next as far away will begin the product anew"
         )
 
     # What is taken
