@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import queue
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -146,8 +147,95 @@ def kserve_rest(address: str, arrays: Arrays) -> tuple[Arrays, Any]:
     return asyncio.run(ask())
 
 
+def triton_wanted(module: Any, name: str) -> list[Any]:
+    return [module.InferRequestedOutput(output) for output in ASKED[name][2]]
+
+
+def triton_grpc(address: str, arrays: Arrays) -> tuple[Arrays, Any]:
+    import tritonclient.grpc as triton
+
+    client = triton.InferenceServerClient(address)
+    got: Arrays = {}
+    for name, (model, _, outputs) in ASKED.items():
+        inputs, wanted = triton_inputs(triton, arrays, name), triton_wanted(triton, name)
+        reply = client.infer(model, inputs, outputs=wanted, request_id="mine", timeout=60_000_000, client_timeout=60)
+        assert reply.get_response().id == "mine"
+        got |= {f"{name}.{output}": reply.as_numpy(output) for output in outputs}
+        answered: queue.Queue[tuple[Any, Any]] = queue.Queue()
+
+        def put(result: Any, error: Any, into: queue.Queue[tuple[Any, Any]] = answered) -> None:
+            into.put((result, error))
+
+        client.async_infer(model, inputs, put, outputs=wanted)
+        result, error = answered.get(timeout=60)
+        assert error is None
+        assert all(np.array_equal(result.as_numpy(output), got[f"{name}.{output}"]) for output in outputs)
+    try:
+        client.infer("none", triton_inputs(triton, arrays, "past_values"))
+    except triton.InferenceServerException as error:
+        assert (error.status(), "expected one of" in str(error)) == ("StatusCode.NOT_FOUND", True)  # noqa: PT017
+    return got, triton_told(client, as_json=True)
+
+
+def triton_grpc_stream(address: str, arrays: Arrays) -> tuple[Arrays, Any]:
+    import tritonclient.grpc as triton
+
+    client = triton.InferenceServerClient(address)
+    answered: queue.Queue[tuple[Any, Any]] = queue.Queue()
+    client.start_stream(lambda result, error: answered.put((result, error)))
+    for name, (model, _, _) in ASKED.items():
+        inputs, wanted = triton_inputs(triton, arrays, name), triton_wanted(triton, name)
+        client.async_stream_infer("none", inputs, request_id="wrong")
+        client.async_stream_infer(model, inputs, outputs=wanted, request_id=name)
+    got: Arrays = {}
+    for name, (_, _, outputs) in ASKED.items():
+        _, error = answered.get(timeout=60)
+        assert "expected one of" in str(error)
+        result, error = answered.get(timeout=60)
+        assert (error, result.get_response().id) == (None, name)
+        got |= {f"{name}.{output}": result.as_numpy(output) for output in outputs}
+    client.stop_stream()
+    return got, {"server": client.get_server_metadata(as_json=True)}
+
+
+def triton_grpc_aio(address: str, arrays: Arrays) -> tuple[Arrays, Any]:
+    import tritonclient.grpc.aio as triton
+
+    async def ask() -> tuple[Arrays, Any]:
+        async with triton.InferenceServerClient(address) as client:
+            asked = {
+                name: client.infer(model, triton_inputs(triton, arrays, name), outputs=triton_wanted(triton, name))
+                for name, (model, _, _) in ASKED.items()
+            }
+            replies = dict(zip(asked, await asyncio.gather(*asked.values()), strict=True))
+            got = {f"{name}.{output}": replies[name].as_numpy(output) for name in ASKED for output in ASKED[name][2]}
+            return got, {"server": await client.get_server_metadata(as_json=True)}
+
+    return asyncio.run(ask())
+
+
+def kserve_grpc(address: str, arrays: Arrays) -> tuple[Arrays, Any]:
+    from kserve import InferenceGRPCClient
+
+    async def ask() -> tuple[Arrays, Any]:
+        client = InferenceGRPCClient(address, retries=2)
+        assert await client.is_server_live()
+        assert await client.is_server_ready()
+        assert await client.is_model_ready(MODEL)
+        got: Arrays = {}
+        for name in ASKED:
+            for binary in (True, False) if name != "rasters" else (True,):
+                reply = await client.infer(kserve_request(arrays, name, binary=binary))
+                got |= kserve_arrays(reply, name)
+        await client.close()
+        return got, {"server": {"name": "vinocast"}}
+
+    return asyncio.run(ask())
+
+
+GRPC = (triton_grpc, triton_grpc_stream, triton_grpc_aio, kserve_grpc)
 CLIENTS: dict[str, Callable[[str, Arrays], tuple[Arrays, Any]]] = {
-    each.__name__: each for each in (triton_http_json, triton_http_binary, triton_http_aio, kserve_rest)
+    each.__name__: each for each in (triton_http_json, triton_http_binary, triton_http_aio, kserve_rest, *GRPC)
 }
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any
 
 import httpx
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from support import MODEL, ROOT, Window, random_windows
+from support import MODEL, ROOT, HttpService, Window, random_windows
 
 WINDOWS = np.stack(random_windows(3, seed=5))
 SERIES = np.ascontiguousarray(WINDOWS.transpose(0, 2, 1)).reshape(-1, WINDOWS.shape[1])
@@ -85,6 +86,13 @@ def elements(data: bytes) -> NDArray[Any]:
         texts.append(data[4 : 4 + length].decode())
         data = data[4 + length :]
     return np.array(texts, object)
+
+
+def grpc_port(service: HttpService) -> int:
+    """The port on which a service says that it speaks gRPC."""
+    said = re.search(r"speaks gRPC on 127\.0\.0\.1:(\d+)", service.log)
+    assert said, service.log
+    return int(said[1])
 
 
 def refusal(response: httpx.Response) -> tuple[int, str]:

@@ -202,6 +202,13 @@ class HttpSettings(Settings):
         type=HostName(),
     )
     port: int = _setting(8000, "Port to listen on; 0 takes a free one.", type=click.IntRange(0, 65535))
+    grpc_port: int | None = _setting(
+        None,
+        "Port on which the Open Inference Protocol is spoken over gRPC, at the same address; 0 takes a free one. Needs "
+        "the extra 'grpc'.",
+        type=click.IntRange(0, 65535),
+        show="no gRPC",
+    )
     keep_alive_seconds: int = _setting(
         75,
         "How long a connection may stand idle between two requests; more than what a proxy or a pool in front keeps "

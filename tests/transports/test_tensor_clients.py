@@ -15,14 +15,14 @@ import orjson
 import pytest
 from support import MODEL, PATIENCE, ROOT, HttpService
 from tensor_clients import CLIENTS
-from tensors_asked import EXAMPLES, GRIDS, PNGS, WINDOWS, own_forecasts, own_labels
+from tensors_asked import EXAMPLES, GRIDS, PNGS, WINDOWS, grpc_port, own_forecasts, own_labels
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[HttpService]:
-    with HttpService() as running:
+    with HttpService("--grpc-port", "0") as running:
         yield running
 
 
@@ -63,7 +63,8 @@ def run(client: str, address: str, folder: Path) -> tuple[dict[str, Any], dict[s
 def test_clients_of_others_get_the_numbers_of_our_own_route(
     service: HttpService, expected: dict[str, Any], tmp_path: Path, client: str
 ) -> None:
-    got, told = run(client, f"127.0.0.1:{service.port}", tmp_path)
+    port = grpc_port(service) if "grpc" in client else service.port
+    got, told = run(client, f"127.0.0.1:{port}", tmp_path)
     checked = 0
     for name, own in expected.items():
         if name not in got:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from importlib.util import find_spec
 from typing import Any
 
 import click
@@ -22,6 +23,8 @@ FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 def serve(**options: Any) -> None:
     """Serve forecasts and glyphs over HTTP until stopped; /docs describes the routes."""
     settings = HttpSettings(**options, token=read_token(options["token_file"]))
+    if settings.grpc_port is not None:
+        _check_grpc(settings)
     start_service(settings.log_level, settings.log_format)
     # The package that counts looks for it when it is imported, and it is of one service alone.
     os.environ.pop(FOLDER_VARIABLE, None)
@@ -43,3 +46,13 @@ def serve(**options: Any) -> None:
         from vinocast.transports.workers.supervisor import serve_workers
 
         serve_workers(settings, sorted(budget.affinity))
+
+
+def _check_grpc(settings: HttpSettings) -> None:
+    """Raise SetupError where gRPC cannot be spoken; not by an import, which must not be before workers are forked."""
+    from vinocast.extras import missing_extra
+
+    if find_spec("grpc") is None:
+        raise missing_extra("grpc", ModuleNotFoundError("No module named 'grpc'"))
+    if settings.workers > 1 and not settings.grpc_port:
+        raise SetupError("--grpc-port 0: several workers share a port, which must be named")

@@ -45,6 +45,8 @@ SHAPES = {PAST_VALUES: "[n, context, channels] or [n, points]", GRIDS: "[n, 16, 
 FORECAST_OUTPUTS, GLYPH_OUTPUTS = (PREDICTIONS, QUANTILES), (IDS, LABELS, PROBABILITIES)
 # Of a shape; no tensor here has more than three.
 MOST_DIMENSIONS = 8
+# Of a request; no model has more than three.
+MOST_OUTPUTS = 16
 # What is answered where quantiles are wanted and no levels are named.
 LEVELS = (0.1, 0.5, 0.9)
 MOST_LEVELS = 99
@@ -91,6 +93,20 @@ class GlyphParameters(InferParameters):
     normalize: StrictBool = Field(default=False, description="true or false: whether rasters are fitted first")
 
 
+class TensorParameters(StandardPart):
+    """What is said of an input."""
+
+    binary_data_size: Annotated[StrictInt, Field(ge=0)] | None = Field(
+        default=None, description="an integer >= 0, the bytes of its elements behind the JSON"
+    )
+
+
+class OutputParameters(StandardPart):
+    """What is said of an output."""
+
+    binary_data: bool | None = Field(default=None, description="true or false: whether it is sent as bytes")
+
+
 @dataclass(slots=True)
 class Wanted:
     """An output that a request names; ``binary`` is None where it does not say whether that is sent as bytes."""
@@ -111,6 +127,7 @@ class Infer:
         outputs: those that it names; None where it names none.
         binary: whether outputs are bytes of which nothing else is said; None where a parameter says so.
         kept: bytes of memory that wait for the reply.
+        deadline: the moment of ``time.monotonic`` after which the client has left; None where it waits for ever.
     """
 
     model: str
@@ -121,6 +138,7 @@ class Infer:
     outputs: Sequence[Wanted] | None
     binary: bool | None
     kept: int
+    deadline: float | None = None
 
 
 class InferProtocol(ByteProtocol[Message]):
@@ -194,8 +212,9 @@ class InferProtocol(ByteProtocol[Message]):
             else:
                 request.rasters = Rasters(tensor)
         request.model = infer.model
+        request.deadline = infer.deadline
         if parameters.timeout:
-            request.deadline = received + parameters.timeout / 1e6
+            request.deadline = min(received + parameters.timeout / 1e6, infer.deadline or math.inf)
         default = parameters.binary_data_output if infer.binary is None else infer.binary
         version, identity = model.manifest.version, infer.id
 

@@ -15,9 +15,12 @@ from vinocast.protocols.fields import MOST
 from vinocast.protocols.json import parse_json
 from vinocast.protocols.open_inference.infer import (
     MOST_DIMENSIONS,
+    MOST_OUTPUTS,
     PAST_VALUES,
     Infer,
     InferProtocol,
+    OutputParameters,
+    TensorParameters,
     Wanted,
     check_count,
     check_input,
@@ -37,23 +40,9 @@ HEADER_LENGTH = b"inference-header-content-length"
 SIZE = "binary_data_size"
 # What whoever watches is told of what a request is called.
 REQUEST_ID = "request_id"
-# Of a request, and digits of a number of bytes.
-MOST_OUTPUTS, MOST_DIGITS = 16, 18
+# Of a number of bytes.
+MOST_DIGITS = 18
 Parameters = Annotated[InstanceOf[dict[str, Any]], Field(description="an object")]
-
-
-class TensorParameters(StandardPart):
-    """What is said of an input."""
-
-    binary_data_size: Annotated[StrictInt, Field(ge=0)] | None = Field(
-        default=None, description="an integer >= 0, the bytes of its elements behind the JSON"
-    )
-
-
-class OutputParameters(StandardPart):
-    """What is said of an output."""
-
-    binary_data: bool | None = Field(default=None, description="true or false: whether it is sent as bytes")
 
 
 class RequestInput(StandardPart):
@@ -200,8 +189,8 @@ class HttpInferProtocol(InferProtocol[HttpMessage]):
             request.parameters,
             tensor,
             outputs,
-            None,
-            kept,
+            binary=None,
+            kept=kept,
         )
 
     def write(self, answer: Answer) -> bytes:

@@ -196,16 +196,18 @@ class _Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         given = [value for name, value in scope["headers"] if name == b"authorization"]
-        if (len(given) == 1 and self._opens(given[0])) or _is_open(_parts(scope["raw_path"])[1]):
+        if (len(given) == 1 and opens(given[0], self._token)) or _is_open(_parts(scope["raw_path"])[1]):
             await self._app(scope, receive, send)
         else:
             got = "another" if given else "none"
             error = UnauthorizedError(f"Authorization: expected Bearer and the token of this service, got {got}")
             await _refuse(error, scope, receive, send, (b"www-authenticate", b"Bearer"))
 
-    def _opens(self, given: bytes) -> bool:
-        scheme, _, token = given.partition(b" ")
-        return scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._token)
+
+def opens(given: bytes, token: bytes) -> bool:
+    """Return whether what a request carries for its authorization is the token."""
+    scheme, _, carried = given.partition(b" ")
+    return scheme.lower() == b"bearer" and hmac.compare_digest(carried.strip(), token)
 
 
 class _Refusing:

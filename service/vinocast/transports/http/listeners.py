@@ -13,17 +13,17 @@ from vinocast.transports.http.drain import BACKLOG
 FAMILY_OFF = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
 
 
-def listen(host: str, port: int) -> list[socket.socket]:
+def listen(host: str, port: int, option: str = "--port") -> list[socket.socket]:
     """Return a non-blocking listening socket for each address of the host; raises SetupError when none can be had.
 
-    The address ``::`` alone takes IPv4 as well.
+    The address ``::`` alone takes IPv4 as well. A message names the option that another port is chosen by.
     """
     try:
         addresses = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except UnicodeError:  # of what can be the name of no host
-        raise _cannot_listen(host, port, socket.gaierror(socket.EAI_NONAME, "no name of a host")) from None
+        raise _cannot_listen(host, port, option, socket.gaierror(socket.EAI_NONAME, "no name of a host")) from None
     except OSError as error:
-        raise _cannot_listen(host, port, error) from None
+        raise _cannot_listen(host, port, option, error) from None
     families = {family for family, *_ in addresses}
     listeners: list[socket.socket] = []
     off: OSError | None = None
@@ -36,9 +36,9 @@ def listen(host: str, port: int) -> list[socket.socket]:
                 continue
             for listener in listeners:
                 listener.close()
-            raise _cannot_listen(host, port, error) from None
+            raise _cannot_listen(host, port, option, error) from None
     if not listeners and off:
-        raise _cannot_listen(host, port, off)
+        raise _cannot_listen(host, port, option, off)
     return listeners
 
 
@@ -59,11 +59,11 @@ def _listener(family: int, kind: int, protocol: int, address: tuple[Any, ...], *
     return listener
 
 
-def _cannot_listen(host: str, port: int, error: OSError) -> SetupError:
+def _cannot_listen(host: str, port: int, option: str, error: OSError) -> SetupError:
     reason = error.strerror
     if ":" in host and error.errno in {*FAMILY_OFF, socket.EAI_ADDRFAMILY}:
         reason = f"{reason}: no such address here, or IPv6 is off; 0.0.0.0 is every IPv4 address"
-    return SetupError(f"cannot listen on {host}:{port} ({reason}): choose another --port or --host")
+    return SetupError(f"cannot listen on {host}:{port} ({reason}): choose another {option} or --host")
 
 
 def url_of(listener: socket.socket) -> str:

@@ -34,6 +34,7 @@ from vinocast.transports.http.accepting import Accepting
 from vinocast.transports.http.admission import Admission, most_connections
 from vinocast.transports.http.app import create_app, fixed_endpoints
 from vinocast.transports.http.connections import Connection
+from vinocast.transports.http.endpoint import Endpoints
 from vinocast.transports.http.events import Events
 from vinocast.transports.http.guard import Guard, refuse_open_door
 from vinocast.transports.http.listeners import listen, url_of
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vinocast.settings import HttpSettings
+    from vinocast.transports.http.grpc_server import GrpcServer
 
 # From a signal on: how long a connection on which nothing has come is kept, as a request may be on its way, or a body
 # that lacks its end; how long the answer to what was accepted is waited for; and then for clients to read it.
@@ -97,6 +99,7 @@ class Server(uvicorn.Server):
         self._announced = False
         self._adopting: set[asyncio.Task[None]] = set()
         self._settings = settings
+        self._grpc: GrpcServer | None = None
         self._metrics = Metrics(
             {
                 ("queued_rows", "Series that wait for their turn."): lambda: plane.lane.rows,
@@ -139,6 +142,13 @@ class Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         self._accepting = Accepting(sockets or [], self.adopt)
         self._accepting.begin()
+        if self._settings.grpc_port is not None:
+            # It takes 15 MB, and few ask for it.
+            from vinocast.transports.http.grpc_server import GrpcServer  # noqa: PLC0415
+
+            most = most_connections(self._settings.max_connections)
+            self._grpc = GrpcServer(Endpoints(self.plane, self._pump), self._settings, most)
+            await self._grpc.start()
         self.plane.start(self._wake)
         self._refresh()
         if self.plane.state is not None:
@@ -180,6 +190,7 @@ class Server(uvicorn.Server):
         self.server_state.default_headers.append(CLOSE_HEADER)
         for connection in self._connections:
             connection.shutdown()
+        calls = None if self._grpc is None else asyncio.create_task(self._grpc.stop(DRAIN_SECONDS))
         await self._stop_listening()
         await self._drained(start + IDLE_SECONDS)
         while self._connections and not self.force_exit and time.monotonic() < start + DRAIN_SECONDS:
@@ -197,6 +208,8 @@ class Server(uvicorn.Server):
             for connection in self._connections:
                 connection.give_up()
             await self._drained(time.monotonic() + LAST_SECONDS)
+        if calls is not None:
+            await calls
         self.plane.stop()
 
     @property

@@ -35,6 +35,7 @@ from vinocast.monitoring.metrics import forget_process
 from vinocast.process.signals import on_end
 from vinocast.transports.http.accepting import EXHAUSTED, EXHAUSTED_SECONDS, QUIET_SECONDS
 from vinocast.transports.http.drain import HANDSHAKE_SECONDS, accept_all, stop_handshakes
+from vinocast.transports.http.listeners import listen
 from vinocast.transports.http.server import DRAIN_SECONDS, POLL_SECONDS, listen_and_say
 from vinocast.transports.http.welcome import welcome
 from vinocast.transports.workers.worker import ANSWER, CONNECTION, LEAVING, LIVE, QUESTION, READY, run_worker
@@ -64,6 +65,10 @@ _fork = multiprocessing.get_context("fork")
 
 def serve_workers(settings: HttpSettings, cpus: Sequence[int]) -> None:
     """Serve with several processes until a signal; raises SetupError when not even the first can start."""
+    if settings.grpc_port is not None:
+        # Each worker will listen on it, and without a word beside any other service that shares its ports so.
+        for probe in listen(settings.host, settings.grpc_port, "--grpc-port"):
+            probe.close()
     listeners = listen_and_say(settings)
     supervisor = _Supervisor(settings, listeners, share_out(cpus, settings.workers))
     on_end(lambda *_: supervisor.stop())
