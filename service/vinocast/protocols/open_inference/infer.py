@@ -6,6 +6,7 @@ import math
 import re
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, InstanceOf, StrictBool, StrictInt, StrictStr
@@ -133,7 +134,7 @@ class Infer:
     model: str
     version: str | None
     id: str | None
-    parameters: Mapping[str, Any]
+    parameters: ForecastParameters | GlyphParameters
     tensor: Tensor
     outputs: Sequence[Wanted] | None
     binary: bool | None
@@ -196,17 +197,15 @@ class InferProtocol(ByteProtocol[Message]):
         tensor = infer.tensor
         wanted: dict[str, bool | None]
         request: Forecast | Glyphs
-        if tensor.name == PAST_VALUES:
-            parameters: InferParameters
-            parameters = of_forecast = ForecastParameters.of(infer.parameters, "parameters")
+        parameters = infer.parameters
+        if isinstance(parameters, ForecastParameters):
             wanted = _wanted(infer.outputs, FORECAST_OUTPUTS)
             if not wanted:
-                wanted = {PREDICTIONS: None, **({} if of_forecast.quantile_levels is None else {QUANTILES: None})}
-            request = _forecast(tensor, of_forecast, quantiles=QUANTILES in wanted)
+                wanted = {PREDICTIONS: None, **({} if parameters.quantile_levels is None else {QUANTILES: None})}
+            request = _forecast(tensor, parameters, quantiles=QUANTILES in wanted)
         else:
-            parameters = of_glyphs = GlyphParameters.of(infer.parameters, "parameters")
             wanted = _wanted(infer.outputs, GLYPH_OUTPUTS) or dict.fromkeys(GLYPH_OUTPUTS)
-            request = Glyphs(topk=of_glyphs.topk, normalize=of_glyphs.normalize, ids=IDS in wanted)
+            request = Glyphs(topk=parameters.topk, normalize=parameters.normalize, ids=IDS in wanted)
             if tensor.name == GRIDS:
                 request.grids = Grids(tensor)
             else:
@@ -226,6 +225,18 @@ class InferProtocol(ByteProtocol[Message]):
             return self.write(Answer(model.name, version, identity, parameters_of(outcome), outputs))
 
         return Asked(op, request, reply, infer.kept)
+
+
+def read_parameters(given: Mapping[str, Any], name: str) -> ForecastParameters | GlyphParameters:
+    """Return the parameters of a request with an input of a name; raises InvalidRequestError."""
+    schema = ForecastParameters if name == PAST_VALUES else GlyphParameters
+    return schema.of(given, "parameters") if given else _usual(schema)
+
+
+@lru_cache
+def _usual(schema: type[ForecastParameters] | type[GlyphParameters]) -> ForecastParameters | GlyphParameters:
+    """Return the parameters of a request that has none."""
+    return schema.of({})
 
 
 def check_count(inputs: int) -> None:

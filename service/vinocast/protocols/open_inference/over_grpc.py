@@ -19,6 +19,7 @@ from vinocast.protocols.open_inference.infer import (
     Wanted,
     check_count,
     check_input,
+    read_parameters,
 )
 from vinocast.protocols.open_inference.messages import message
 from vinocast.protocols.open_inference.tensors import Tensor
@@ -94,7 +95,7 @@ class GrpcInferProtocol(InferProtocol[GrpcMessage]):
             request.model_name,
             request.model_version or None,
             request.id or None,
-            _parameters(request.parameters),
+            read_parameters(_parameters(request.parameters), tensor.name),
             tensor,
             outputs,
             binary=True,
@@ -138,7 +139,9 @@ def _tensor(request: Any) -> Tensor:
         raise InvalidShapeError(f"inputs[0].shape: expected at most {MOST_DIMENSIONS}, got {len(given.shape)}")
     shape = tuple(given.shape)
     check_input(given.name, given.datatype, shape, "inputs[0]")
-    size = TensorParameters.of(_parameters(given.parameters), "inputs[0].parameters").binary_data_size
+    size = None
+    if given.parameters:
+        size = TensorParameters.of(_parameters(given.parameters), "inputs[0].parameters").binary_data_size
     if len(raw) > 1 or (raw and given.HasField("contents")):
         path = "raw_input_contents"
         raise InvalidRequestError(f"{path}: expected the bytes of one input, or none beside its contents", path)

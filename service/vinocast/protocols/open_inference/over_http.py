@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -24,6 +25,7 @@ from vinocast.protocols.open_inference.infer import (
     Wanted,
     check_count,
     check_input,
+    read_parameters,
 )
 from vinocast.protocols.open_inference.tensors import Tensor
 from vinocast.protocols.replies import Described
@@ -33,6 +35,7 @@ from vinocast.protocols.standards import StandardPart
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from vinocast.protocols.open_inference.infer import ForecastParameters, GlyphParameters
     from vinocast.protocols.open_inference.results import Answer
 
 # What tells how much of a body is JSON where bytes follow.
@@ -42,6 +45,8 @@ SIZE = "binary_data_size"
 REQUEST_ID = "request_id"
 # Of a number of bytes.
 MOST_DIGITS = 18
+# Texts of JSON that are remembered, and how long one may be.
+MOST_REMEMBERED, SHORT = 64, 2048
 Parameters = Annotated[InstanceOf[dict[str, Any]], Field(description="an object")]
 
 
@@ -120,15 +125,17 @@ class HttpMessage:
     Attributes:
         text: the body.
         fields: what its JSON holds.
+        head: the JSON, where it is short and bytes lie behind it, as many clients send it again and again.
         binary: what lies behind the JSON; None where all is JSON.
         echoed: what the request is called: by its body, else by its header.
     """
 
-    __slots__ = ("binary", "echoed", "fields", "text")
+    __slots__ = ("binary", "echoed", "fields", "head", "text")
 
     def __init__(self, text: bytes, header_length: bytes | None = None, identity: str | None = None) -> None:
         """Take a body apart; raises RequestError."""
         self.text = text
+        self.head: bytes | None
         self.binary: memoryview | None = None
         if header_length is not None:
             length = int(header_length) if header_length.isdigit() and len(header_length) < MOST_DIGITS else -1
@@ -139,7 +146,8 @@ class HttpMessage:
                 )
             self.binary = memoryview(text)[length:]
             text = text[:length]
-        self.fields = parse_json(text)
+        self.head = text if self.binary is not None and len(text) <= SHORT else None
+        self.fields = _remembered_fields(text) if self.head is not None else parse_json(text)
         given = self.fields.get("id")
         self.echoed = {REQUEST_ID: given if isinstance(given, str) and len(given) <= MOST else identity}
 
@@ -174,11 +182,8 @@ class HttpInferProtocol(InferProtocol[HttpMessage]):
 
     def infer(self, message: HttpMessage, path: Mapping[str, str] | None) -> Infer:
         """Return what a request holds; raises RequestError."""
-        request = InferRequest.of(message.fields)
+        given = _given(message.fields) if message.head is None else _remembered(message.head)
         where = path or {}
-        check_count(len(request.inputs))
-        tensor = _tensor(request.inputs[0], "inputs[0]", message)
-        outputs = None if request.outputs is None else _outputs(request.outputs)
         # The elements lie in the body, which so waits as a whole.
         identity = message.echoed[REQUEST_ID]
         kept = sys.getsizeof(identity) + (0 if message.binary is None else len(message.text))
@@ -186,9 +191,9 @@ class HttpInferProtocol(InferProtocol[HttpMessage]):
             where["model"],
             where.get("version"),
             identity,
-            request.parameters,
-            tensor,
-            outputs,
+            given.parameters,
+            _tensor(given, "inputs[0]", message),
+            given.outputs,
             binary=None,
             kept=kept,
         )
@@ -218,11 +223,37 @@ class HttpInferProtocol(InferProtocol[HttpMessage]):
         return Framed.of(b"".join((text, *pieces)), headers)
 
 
-def _tensor(item: Any, path: str, message: HttpMessage) -> Tensor:
+class _Given(NamedTuple):
+    """What the JSON of a request says, checked as far as it tells."""
+
+    tensor: RequestInput
+    size: int | None
+    parameters: ForecastParameters | GlyphParameters
+    outputs: Sequence[Wanted] | None
+
+
+def _given(fields: dict[str, Any]) -> _Given:
+    """Return what the JSON of a request says; raises RequestError."""
+    request = InferRequest.of(fields)
+    check_count(len(request.inputs))
+    tensor = RequestInput.of(request.inputs[0], "inputs[0]")
+    check_input(tensor.name, tensor.datatype, tensor.shape, "inputs[0]")
+    size = TensorParameters.of(tensor.parameters, "inputs[0].parameters").binary_data_size
+    outputs = None if request.outputs is None else _outputs(request.outputs)
+    return _Given(tensor, size, read_parameters(request.parameters, tensor.name), outputs)
+
+
+_remembered_fields = lru_cache(MOST_REMEMBERED)(parse_json)
+
+
+@lru_cache(MOST_REMEMBERED)
+def _remembered(head: bytes) -> _Given:
+    return _given(_remembered_fields(head))
+
+
+def _tensor(said: _Given, path: str, message: HttpMessage) -> Tensor:
     """Return a tensor; raises RequestError."""
-    given = RequestInput.of(item, path)
-    check_input(given.name, given.datatype, given.shape, path)
-    size = TensorParameters.of(given.parameters, f"{path}.parameters").binary_data_size
+    given, size = said.tensor, said.size
     there = 0 if message.binary is None else len(message.binary)
     where = f"{path}.parameters.{SIZE}"
     if size is None and given.data is None:
