@@ -32,7 +32,7 @@ PRODUCT = "BTC-USD"
 BAR = 60
 # A day before, in candles.
 BEFORE = 1000 * BAR
-WARM_SHARE = 0.1
+WARM_SHARE = 0.3
 MOST_GROWTH_MB = 8.0
 
 
@@ -130,7 +130,7 @@ class _Day:
             )
             with Feeding(*options, *urls) as process:
                 begun = time.monotonic()
-                for share in (WARM_SHARE, *(each / 10 for each in range(2, 11))):
+                for share in (WARM_SHARE, *(each / 10 for each in range(4, 11))):
                     while feed.server.seen.sent < share * len(messages) and not feed.server.finished.is_set():
                         if process.process.poll() is not None:
                             raise click.ClickException(process.log)
