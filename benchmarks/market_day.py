@@ -137,8 +137,12 @@ class _Day:
                         time.sleep(0.2)
                     self.memory[share] = process.resident_mb, _child_mb(process.process.pid)
                 process.until(feed.server, 600)
-                time.sleep(2.0)
-                taken = time.monotonic() - begun - 2.0
+                taken = time.monotonic() - begun
+                # What waits in the command is still to be fed.
+                before = -1
+                while (now := process.printed) != before:
+                    taken, before = time.monotonic() - begun, now
+                    time.sleep(3.0)
                 self.lines, self.report = process.end(signal.SIGTERM)
             self.server: FeedServer = feed.server
         return taken

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 import threading
 from collections.abc import Coroutine, Iterable
@@ -59,6 +60,11 @@ class Feeding(Service):
     ) -> None:
         super().__exit__(kind, error, trace)
         self._printed.close()
+
+    @property
+    def printed(self) -> int:
+        """How many bytes it has printed so far."""
+        return os.fstat(self._printed.fileno()).st_size
 
     @property
     def lines(self) -> list[dict[str, Any]]:

@@ -57,6 +57,20 @@ def test_a_service_that_goes_and_comes_back_is_fed_on_and_filled_anew() -> None:
 
 
 @pytest.mark.slow
+def test_it_ends_where_the_service_is_gone_and_tells_what_was_left() -> None:
+    with FeedThread(steps(600, 0.01)) as feed, HttpService("--bars", "1m") as service:
+        urls = ("--websocket-url", feed.url, "--candles-url", "http://127.0.0.1:1", "--url", service.url)
+        with Feeding("--product", "AAA-USD", "--bar", "1m", *urls) as process:
+            wait_until(lambda: process.lines, "a line")
+            service.signal(signal.SIGKILL)
+            service.wait()
+            wait_until(lambda: "trying again" in process.log, "the loss is noticed")
+            _, report = process.end(signal.SIGTERM)
+    assert report["source"]["left"] > 0
+    assert report["streams"] == []
+
+
+@pytest.mark.slow
 def test_where_the_child_dies_the_command_ends_with_a_sentence() -> None:
     with FeedThread(steps(600, 0.02)) as feed:
         urls = ("--websocket-url", feed.url, "--candles-url", "http://127.0.0.1:1")

@@ -9,4 +9,4 @@ from vinocast.cli.options import CONTEXT, Group
 
 @click.group(cls=Group, context_settings=CONTEXT, modules="vinocast.cli.feed_", names=("coinbase",))
 def feed() -> None:
-    """Forecast a market as it goes, from the feed of an exchange."""
+    """Forecast a market as it goes."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -91,12 +90,18 @@ async def _run(asked: Asked, service: Service, terms: OnBarTerms, *, reconnects:
                 await first_of(*coming, consuming)
             finally:
                 await cancel(*coming)
+                session.give_up()
                 inbox.end()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(consuming, DRAIN_SECONDS)
+                await asyncio.wait({consuming}, timeout=DRAIN_SECONDS)
+                await cancel(consuming)
             await session.settle(DRAIN_SECONDS)
         streams = [f"{product}@{asked.bar}" for product in connections.products]
-        source = {**asdict(connections.counts), "candles": backfill.filled, "requests": candles.requests}
+        source = {
+            **asdict(connections.counts),
+            "left": inbox.received - session.messages,
+            "candles": backfill.filled,
+            "requests": candles.requests,
+        }
         told = await report.report(session, lines, streams, asked.seconds, source)
     if asked.json:
         click.echo(report.to_json(told), nl=False)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from vinocast.errors import ServiceUnreachableError
 from vinocast.sources.telling import moment
 
 if TYPE_CHECKING:
@@ -61,8 +63,10 @@ class Report:
 async def report(
     session: Session, lines: Lines, streams: Iterable[str], seconds: int, source: Mapping[str, int]
 ) -> Report:
-    """Gather what there is to tell."""
-    held = [bars for stream in sorted(streams) if (bars := await session.bars(stream)) is not None]
+    """Gather what there is to tell; of a service that is gone, nothing of its streams."""
+    held: list[HeldBars] = []
+    with suppress(ServiceUnreachableError):
+        held = [bars for stream in sorted(streams) if (bars := await session.bars(stream)) is not None]
     counts = {name: count for name, count in session.counts.items() if count}
     there = {name: count for name, count in source.items() if count}
     return Report(there, counts, lines.forecasts, lines.refused, [_of(bars, seconds) for bars in held])

@@ -64,6 +64,7 @@ class Session:
 
     Attributes:
         counts: of all that was fed, by name.
+        messages: how many were fed.
         told: how many bars were told of.
     """
 
@@ -81,7 +82,7 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._ended = threading.Event()
         self.counts: Counter[str] = Counter()
-        self.told = 0
+        self.messages = self.told = 0
         self._warned = 0
 
     async def __aenter__(self) -> Session:
@@ -97,6 +98,7 @@ class Session:
         messages = [each if isinstance(each, dict) else NO_MESSAGE for each in batch.messages]
         fed = await self._do(lambda: self._service.feed(messages, connected=batch.connected, **self._terms))
         self.counts.update(fed.counts)
+        self.messages += len(messages)
         for warning in fed.warnings:
             self._warned += 1
             if self._warned <= MOST_WARNINGS:
@@ -113,6 +115,10 @@ class Session:
         if forecasts:
             self._take(fed.closed)
         return fed
+
+    def give_up(self) -> None:
+        """Wait no more for a service that is gone."""
+        self._reconnects = False
 
     async def bars(self, stream: str) -> HeldBars | None:
         """Return the bars of a stream; None where nothing of it has come."""
@@ -138,7 +144,10 @@ class Session:
         if not self._reconnects:
             return await asyncio.to_thread(work)
         retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(ServiceUnreachableError),
+            retry=tenacity.retry_if_exception(
+                lambda error: self._reconnects and isinstance(error, ServiceUnreachableError)
+            ),
+            reraise=True,
             wait=tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_PAUSE),
             before_sleep=lambda state: log.warning("%s; trying again", state.outcome and state.outcome.exception()),
         )
