@@ -29,12 +29,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 import orjson
-from vinocast.data.bundled import BUNDLED_FORECASTER, bundled_models
+from vinocast.data.bundled import BUNDLED_FORECASTER, BUNDLED_GENERAL, bundled_models
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
 from vinocast.engine.manifest import ModelFolder
 from vinocast.engine.tuned import find_profile
-from vinocast.forecast.engine import ForecastEngine
+from vinocast.forecast.engine import ForecastEngine, series_counts
 from vinocast.forecast.manifest import open_forecaster
 from vinocast.glyphs.manifest import GlyphsManifest
 from vinocast.glyphs.rasters import decode_raster
@@ -130,7 +130,10 @@ class _Soak:
         self._windows = random_windows(forecaster.manifest.context, len(forecaster.manifest.channels))
         self._cases = _cases(transport, forecaster, self._windows) + glyphs
         self._rolling = _rolling(transport, forecaster, self._windows[0])
-        self._shapes = forecaster.compiled_counts
+        self._shapes = {
+            name: sorted(series_counts(len(open_forecaster(bundled_models() / name).manifest.channels)))
+            for name in (BUNDLED_FORECASTER, BUNDLED_GENERAL)
+        }
         self._wires: list[Wire] = []
         self._renewed = 0.0
         self._number = FIRST_ID
@@ -142,8 +145,7 @@ class _Soak:
     def run(self, count: int) -> None:
         for body in observations(self._transport, self._windows):
             self._exchange([Case(body, {"rows": 512, "missing": 0})])
-        # Until a shape is there, a larger one stands in for it.
-        while self._exchange(_pings(self._transport)[:1])[0]["models"][0]["batch_sizes"] != self._shapes:
+        while not self._loaded(self._exchange(_pings(self._transport)[:1])[0]["models"]):
             time.sleep(0.1)
         self._service.wait_until_quiet()
         self._sent, self._alone_ms = 0, []
@@ -162,6 +164,11 @@ class _Soak:
             self._exchange(self._pick(together))
             step += 1
         self._check_taken()
+
+    def _loaded(self, models: list[Reply]) -> bool:
+        """Return whether all shapes are there: until one is, a larger one stands in for it, and memory grows."""
+        found = {model["name"]: model["batch_sizes"] for model in models}
+        return all(found[name] == shapes for name, shapes in self._shapes.items())
 
     def _check_taken(self) -> None:
         """Raise Wrong where the service has grown."""
