@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -252,6 +253,18 @@ def test_the_end_answers_what_was_accepted_and_waits_for_no_idle_stream() -> Non
         assert ending.wait() == 0
         with pytest.raises(grpc.RpcError):
             next(held)
+        calls.channel.close()
+
+
+def test_a_stream_on_which_nothing_comes_ends_and_the_next_is_taken() -> None:
+    with HttpService("--grpc-port", "0", "--keep-alive-seconds", "1") as running:
+        calls, asked = Calls(grpc_port(running)), threading.Event()
+        stream = calls.channel.stream_stream(f"/{SERVICE}/ModelStreamInfer", None, None)
+        held = [stream(iter(lambda: asked.wait(PATIENCE), True)) for _ in range(3)]
+        for each in held:
+            assert list(each) == []
+        asked.set()
+        assert calls.infer(request()).outputs
         calls.channel.close()
 
 

@@ -22,3 +22,8 @@ def give_large_memory_back() -> None:
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
         mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+
+
+def trim() -> None:
+    """Give back to the system what the heaps of all threads hold and do not use."""
+    ctypes.CDLL(None).malloc_trim(0)

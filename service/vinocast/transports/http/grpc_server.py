@@ -27,6 +27,7 @@ from vinocast.errors import (
 from vinocast.handlers.models import SERVER, index, metadata, model_ready
 from vinocast.monitoring.ended import Origin
 from vinocast.ops import OPS
+from vinocast.process.memory import trim
 from vinocast.protocols.open_inference.messages import SERVICE, message
 from vinocast.protocols.open_inference.over_grpc import GrpcInferProtocol, GrpcMessage
 from vinocast.transports.http.bodies import LARGE_BODY
@@ -50,8 +51,11 @@ CODES = {
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
-# How many calls are under way at once: what their messages take until they are read is so many budgets at most.
-BUDGETS_ON_THE_WAY = 2
+# Calls that may be under way at once at least; more where the budget holds more messages of the longest.
+CALLS = 8
+# Messages from which on their memory is asked back, so long after the last.
+LARGE_MESSAGE = 1 << 20
+TRIM_SECONDS = 1.0
 StreamReply = message("ModelStreamInferResponse")
 log = logging.getLogger(__name__)
 
@@ -72,12 +76,13 @@ class GrpcServer:
         self._most_connections = most_connections
         self._protocol = GrpcInferProtocol(shared.plane, OPS)
         self._closing = asyncio.Event()
+        self._trimming: asyncio.TimerHandle | None = None
         self._server: aio.Server | None = None
 
     async def start(self) -> None:
         """Listen, and say where; raises SetupError."""
         settings, plane = self._settings, self._plane
-        most = max(8, BUDGETS_ON_THE_WAY * plane.budget.most // plane.max_request_bytes)
+        most = max(CALLS, plane.budget.most // plane.max_request_bytes)
         server = aio.server(
             options=[
                 ("grpc.max_receive_message_length", plane.max_request_bytes),
@@ -143,7 +148,7 @@ class GrpcServer:
                 return reply(**say(request))
             except RequestError as error:
                 self._plane.count_refusal(error)
-                await _abort(context, error, error.message)
+                return _refused(context, error, error.message)
 
         return grpc.unary_unary_rpc_method_handler(
             answer,
@@ -154,21 +159,29 @@ class GrpcServer:
     async def _infer(self, request: bytes, context: Any) -> bytes:
         """Answer ``ModelInfer``."""
         reply, error = await self._answer(request, context, "ModelInfer")
-        if error is not None:
-            await _abort(context, error, reply.decode())
-        return reply
+        return reply if error is None else _refused(context, error, reply.decode())
 
     async def _infer_each(self, _requests: object, context: Any) -> AsyncIterator[bytes]:
-        """Answer ``ModelStreamInfer``: each request when the one before it is answered."""
+        """Answer ``ModelStreamInfer``: each request when the one before it is answered.
+
+        A stream on which nothing comes ends as an idle connection of HTTP does: it would keep another from its call.
+        """
         closing = asyncio.ensure_future(self._closing.wait())
         try:
             while True:
                 reading = asyncio.ensure_future(context.read())
-                await asyncio.wait((reading, closing), return_when=asyncio.FIRST_COMPLETED)
-                if not reading.done():  # the service ends, and nothing has come
+                await asyncio.wait(
+                    (reading, closing),
+                    timeout=self._settings.keep_alive_seconds,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if not reading.done():  # nothing has come
                     reading.cancel()
+                    if not closing.done():
+                        return
                     late = ShuttingDownError("the service is shutting down")
-                    await _abort(context, late, late.message)
+                    _refused(context, late, late.message)
+                    return
                 request = reading.result()
                 if request is aio.EOF:
                     return
@@ -184,6 +197,14 @@ class GrpcServer:
             return await self._answer_within(claim, request, context, Origin(self._protocol.name, method))
         finally:
             claim.release()
+            if len(request) > LARGE_MESSAGE:
+                self._trim_soon()
+
+    def _trim_soon(self) -> None:
+        """Have the memory of large messages given back a while after the last: the core keeps pieces of them."""
+        if self._trimming is not None:
+            self._trimming.cancel()
+        self._trimming = asyncio.get_running_loop().call_later(TRIM_SECONDS, trim)
 
     async def _answer_within(
         self, claim: Claim, text: bytes, context: Any, origin: Origin
@@ -250,6 +271,11 @@ def _parts(request: bytes, reply: bytes, error: RequestError | None) -> dict[str
     return {"error_message": reply.decode(), "infer_response": response(id=identity)}
 
 
-async def _abort(context: Any, error: RequestError, said: str) -> None:
-    """End a call with a status."""
-    await context.abort(CODES.get(error.status, grpc.StatusCode.INTERNAL), said)
+def _refused(context: Any, error: RequestError, said: str) -> bytes:
+    """Give a call the status of a refusal, and return what stands in place of a reply.
+
+    ``context.abort`` would raise, and the frames that an exception has come through hold the message of the call.
+    """
+    context.set_code(CODES.get(error.status, grpc.StatusCode.INTERNAL))
+    context.set_details(said)
+    return b""
