@@ -22,6 +22,6 @@ assert rows == 1
 
 def test_the_examples_of_the_python_guide_run(http: HttpService) -> None:
     examples = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
-    assert len(examples) == 11
+    assert len(examples) == 12
     program = "\n".join([*examples, SERVED])
     subprocess.run([sys.executable, "-W", "error", "-c", program, http.url], cwd=ROOT, check=True, timeout=PATIENCE)

@@ -273,11 +273,11 @@ class DataPlane:
             ticket.fail(error)
         return ticket
 
-    def push_ticket(self, stream: str, *, in_base64: bool) -> Ticket:
-        """Return the ticket of a forecast of a stream that is to be pushed, perhaps with its numbers in base64."""
+    def push_ticket(self, stream: str, newest_ms: int | None, *, in_base64: bool = False) -> Ticket:
+        """Return the ticket of a forecast that is to be pushed, of a stream and the start of its newest bar."""
 
         def done(outcome: Result | Mapping[str, Any] | RequestError) -> None:
-            self.push(Pushed(stream, outcome, in_base64))
+            self.push(Pushed(stream, newest_ms, outcome, in_base64))
 
         return PushTicket("forecast", done, self.statistics, Claim(self.budget))
 

@@ -117,10 +117,12 @@ class Pushed(NamedTuple):
 
     Attributes:
         stream: its name.
+        newest_ms: the start of the bar in milliseconds; None where it is about several.
         outcome: the forecast, or why there is none.
         in_base64: whether its numbers are to be base64.
     """
 
     stream: str
+    newest_ms: int | None
     outcome: Result | Mapping[str, Any] | RequestError
     in_base64: bool = False

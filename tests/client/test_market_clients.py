@@ -69,6 +69,7 @@ def test_candles_of_numpy_fill_a_stream_that_is_then_forecast(client: vinocast.C
 def test_events_are_the_forecasts_that_were_asked_for(client: vinocast.Client | vinocast.Child) -> None:
     stream = "THREE-USD@5m"
     client.history(stream, ROWS)
+    client.forecast(stream=stream)  # an error overtakes what waits for its model
     with client.events() as events:
         for number in range(2):
             message = match(number + 1, NEXT + 300 * number + 1, 65_000, 1, "THREE-USD")
@@ -84,7 +85,7 @@ def test_events_are_the_forecasts_that_were_asked_for(client: vinocast.Client | 
     assert np.array_equal(second.forecast, asked)
     assert list(second.forecast.quantiles) == [0.1, 0.9]
     assert np.array_equal(second.forecast.quantiles[0.9], asked.quantiles[0.9])
-    assert (third.stream, third.forecast) == ("NEW-USD@5m", None)
+    assert (third.stream, third.forecast, third.newest_timestamp_ms) == ("NEW-USD@5m", None, 1000 * NOON)
     assert isinstance(third.error, vinocast.NotEnoughHistoryError)
 
 

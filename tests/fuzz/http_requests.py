@@ -186,8 +186,9 @@ def _body(rng: random.Random, host: str, number: int) -> Sent:
 def _whole(
     host: str, op: str, stream: str, text: bytes, *, good: bool = False, chunks: random.Random | None = None
 ) -> Sent:
-    path = f"/streams/{quote(stream, safe='')}/observations" if stream else f"/{op}"
-    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+    behind = {"observe": "observations"}.get(op, op)
+    path = f"/streams/{quote(stream, safe='')}/{behind}" if stream else f"/{op}"
+    head = f"{'GET' if op == 'bars' else 'POST'} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
     framing = "Transfer-Encoding: chunked" if chunks else f"Content-Length: {len(text)}"
     body = _chunked(text, chunks) if chunks else text
     limit = MOST_BYTES - (len(body) - len(text))  # which what chunks take on the wire counts towards

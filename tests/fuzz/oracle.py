@@ -41,6 +41,8 @@ MARKS = {
     "predictions_b64": "forecast",
     "outputs": "forecast",
     "results": "glyphs",
+    "closed": "feed",
+    "bars": "bars",
     "missing": "observe",
     "newest_timestamp_ms": "forget",
     "degraded": "ping",
@@ -192,7 +194,7 @@ class Answers:
             return f"success with the status {status}"
         present = {name: value for name, value in fields.items() if value is not None}
         op = expected.op or present.get("op", "forecast")
-        if next((kind for name, kind in MARKS.items() if name in reply), None) != op:
+        if next((kind for name, kind in MARKS.items() if name in reply), None) != ("feed" if op == "history" else op):
             return f"a reply of another op than {op!r:.40}"
         try:
             if op == "forecast":

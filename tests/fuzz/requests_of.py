@@ -11,6 +11,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from market_wire import NOON, candles
+from market_wire import match as match_of
 from support import CHANNELS, ROOT, packed, random_windows, rows
 
 # The service is started with so many, so that a line that is too long costs little.
@@ -22,13 +24,14 @@ NAMES = [
     "op", "request_id", "timestamp_ms", "metadata", "past_values", "past_values_b64", "shape", "stream", "model",
     "inputs", "channels", "prediction_length", "rollout", "quantile_levels", "missing", "short", "start", "freq",
     "step_ms", "encoding_format", "targets", "deadline_ms", "values", "grids", "rasters", "topk", "normalize", "target",
-    "REQUEST_ID", "", "\0", "ü",
+    "REQUEST_ID", "", "\0", "ü", "message", "messages", "connected", "on_bar", "candles", "last",
 ]  # fmt: skip
 # Values that some check may have forgotten; what is callable is made anew each time.
 NASTY: list[Any] = [
     None, True, False, 0, -1, 1, 2, 5, 7, 511, 512, 513, 1023, 1024, 65535, 65536, 2**31, 2**53, 2**63 - 1, 2**63,
     2**64, -(2**63), -(2**63) - 1, 10**30, 0.0, -0.0, 0.5, 1e-320, 3.5e38, 1e308, -1e308, "", " ", "0", "ü", "\0", "\n",
     "null", "HUFL", "OT", "forecast", "glyphs", "observe", "forget", "ping", "stats", "patchtst-etth1", "../glyphs",
+    "feed", "history", "bars", "NONE-USD@5m", "match", "2026-03-04T05:00:00Z",
     "AAAA", "A", "=", "interpolate", "pad", "refuse", "h", "ME", "B", "m", "2024-02-30", "2024-01-31 23:59", 96, 97,
     1536, 1537, 1e-300, [0.1, 0.9], [1, 0, 0.5], [0.5, 0.5], [{"target": [1, 2]}], [{}], [{"target": []}] * 3,
     "====", "\ud83d\ude00", "x" * 300, "A" * 20_000, [], [[]], [[[]]], {}, {"a": {}}, [None], [0],
@@ -47,6 +50,9 @@ DATA = {
     "inputs",
     "channels",
     "quantile_levels",
+    "message",
+    "messages",
+    "candles",
 }
 PUNCTUATION = [b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"\0", b"\r", b"\n", b"\xff", b"\xed\xa0\x80", b"1e999"]
 
@@ -107,7 +113,9 @@ def good(rng: random.Random, number: int, *, wide: bool = False) -> Request:
     window = rng.choice(_windows())
     if wide:
         return Request("forecast", rng.choice([packed, packed, packed, rows])(window, **targets, **extra))
-    match rng.randrange(22):
+    match rng.randrange(25):
+        case 22 | 23 | 24:
+            return _of_markets(rng, number, extra)
         case 20 | 21:
             extra.pop("timestamp_ms", None)
             return Request("forecast", {**_terms(rng), **extra})
@@ -131,6 +139,19 @@ def good(rng: random.Random, number: int, *, wide: bool = False) -> Request:
             small: list[dict[str, Any]] = [{"past_values_b64": "AAAAAAAAAAA=", "shape": [1, 2]}]
             small.append({"past_values": [[1.5] * 7] * 3})
             return Request("forecast", {**rng.choice(small), **targets, **extra}, right=False)
+
+
+def _of_markets(rng: random.Random, number: int, extra: dict[str, Any]) -> Request:
+    """Return messages or candles of a product of its own, or a question for bars that are not there."""
+    match rng.randrange(3):
+        case 0:
+            trade = match_of(1, NOON, round(rng.uniform(1, 9), 2), 1, f"F{number}-USD")
+            several = {"messages": [trade, {"type": "subscriptions"}], "connected": True}
+            return Request("feed", {**rng.choice([{"message": trade}, several]), **extra})
+        case 1:
+            return Request("history", {"candles": candles(rng.randint(1, 3)), **extra}, f"H{number}-USD@5m")
+        case _:
+            return Request("bars", {"last": rng.choice([1, 900]), **extra}, "NONE-USD@5m", right=False)
 
 
 def _terms(rng: random.Random) -> dict[str, Any]:
@@ -178,6 +199,8 @@ def bend(rng: random.Random, fields: dict[str, Any]) -> dict[str, Any]:
                 fields.pop(name, None)
             case 1:
                 fields[rng.choice(NAMES)] = fields.pop(name, rng.choice(NASTY))
+            case 2 | 3 | 4 | 5 if isinstance(fields.get(name), dict):
+                fields[name] = bend(rng, fields[name])
             case 2 | 3 | 4 | 5 if isinstance(fields.get(name), list):
                 fields[name] = _bent_list(rng, fields[name], 0)
             case 2 | 3 | 4 | 5 if isinstance(fields.get(name), str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from typing import Any
 
 from fuzz.oracle import Answers, Expected, expect
 from fuzz.report import Report
@@ -44,7 +45,7 @@ def run(count: int, seed: int) -> Report:
             report.sent += len(expected)
             try:
                 service.send(bytes(sent))
-                replies = [service.receive_line() for _ in expected]
+                replies = [_reply(service) for _ in expected]
             except (AssertionError, OSError) as error:
                 report.lose(f"{type(error).__name__}: {error!s:.300}", bytes(sent))
                 break
@@ -52,11 +53,23 @@ def run(count: int, seed: int) -> Report:
             bar.update(len(expected))
         if not report.lost:
             rest, code = service.finish()
-            report.doubled += len(rest)
+            report.doubled += sum(not is_push(reply) for reply in rest)
             if code:
                 report.wrong(f"ended with code {code}", b"")
         report.read_log(service.log)
     return report
+
+
+def is_push(reply: dict[str, Any]) -> bool:
+    """Whether a line is one that no request is to be found for: a bar has closed."""
+    return "request_id" not in reply and reply.get("op") == "forecast" and "stream" in reply
+
+
+def _reply(service: StdioService) -> bytes:
+    """Return the next line that answers a request."""
+    while is_push(json.loads(line := service.receive_line())):
+        pass
+    return line
 
 
 def _match(report: Report, answers: Answers, lines: list[Expected], data: list[bytes]) -> None:

@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 import talib
-from market_wire import NOON, STREAM, Candle, candles
+from market_wire import NOON, STREAM, Candle, candles, match
 from support import HttpService, Reply, StdioService, Window, error_of, packed
 
 CHANNELS = ["close", "high", "low", "volume", "rsi", "macd", "volatility"]
@@ -108,3 +108,25 @@ def test_a_bar_that_is_missing_is_refused_interpolated_or_mended(lines: StdioSer
     assert filled["filled"] == 2
     lines.ask({"op": "history", "stream": "HOLE-USD@5m", "candles": ROWS})
     assert ask()["predictions"] == lines.ask({"stream": STREAM, "targets": ["close"]})["predictions"]
+
+
+def test_bands_learn_from_the_bars_that_follow() -> None:
+    most, bars = 20, 30
+    with StdioService("--stream-residuals", str(most)) as service:
+        service.ask({"op": "history", "stream": STREAM, "candles": ROWS})
+        closes = (65_000 + np.random.default_rng(7).normal(0, 40, bars)).round(2).tolist()
+        terms = {"targets": ["close"], "quantile_levels": [0.5], "prediction_length": 1, "on_bar": True}
+        pushes = []
+        for number, close in enumerate(closes):
+            message = match(number + 1, LAST + 300 * (number + 2) + 1, close)
+            assert service.ask({"op": "feed", "message": message, **terms})["success"]
+            pushes.append(service.receive())
+        assert [push["quantiles_from"] for push in pushes] == ["model"] * most + ["stream"] * (bars - most)
+        past = np.array([*(row[4] for row in sorted(ROWS)), *closes])
+        points = np.array([push["predictions"][0][0] for push in pushes])
+        scales = np.array([past[: BARS + number][-512:].std() for number in range(bars)])
+        residuals = (closes - points) / scales
+        for number in range(most, bars):
+            median = np.median(residuals[number - most : number])
+            expected = points[number] + median * scales[number]
+            assert pushes[number]["quantiles"]["0.5"][0][0] == pytest.approx(expected, rel=1e-6)

@@ -74,6 +74,7 @@ def test_a_bar_that_cannot_be_forecast_is_pushed_as_an_error() -> None:
         first, second, pushed = (service.receive() for _ in range(3))
         assert (first["closed"], len(second["closed"])) == ([], 1)
         assert (pushed.pop("op"), pushed.pop("stream")) == ("forecast", "NEW-USD@5m")
+        assert pushed.pop("newest_timestamp_ms") == 1000 * NOON
         assert error_of({"request_id": None, "timestamp_ms": None, **pushed}) == ("not_enough_history", "stream")
         service.send(feed(match(3, NOON + 601, 5, 1, "NEW-USD"), model="none"))
         assert [service.receive()["success"], service.receive()["error"]["code"]] == [True, "unknown_model"]

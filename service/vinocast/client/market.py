@@ -57,6 +57,7 @@ class Event:
         stream: its name.
         forecast: that was made of its bars; None where there is none.
         error: why there is none.
+        newest_timestamp_ms: the start of the bar; None where the error is about several.
         lost: how many events before this one did not reach this client, which has taken too few too slowly.
         id: of the event over HTTP, behind which to go on.
     """
@@ -64,6 +65,7 @@ class Event:
     stream: str
     forecast: Forecast | None
     error: RequestError | None
+    newest_timestamp_ms: int | None
     lost: int = 0
     id: str | None = None
 
@@ -71,8 +73,9 @@ class Event:
 def read_event(fields: Mapping[str, Any], lost: int = 0, event_id: str | None = None) -> Event:
     """Return the event that a pushed line holds; raises KeyError, TypeError or ValueError for what is none."""
     if isinstance(body := fields.get("error"), dict):
-        return Event(fields["stream"], None, from_body(body), lost, event_id)
-    return Event(fields["stream"], forecast_of(fields), None, lost, event_id)
+        return Event(fields["stream"], None, from_body(body), fields["newest_timestamp_ms"], lost, event_id)
+    forecast = forecast_of(fields)
+    return Event(fields["stream"], forecast, None, forecast.newest_timestamp_ms, lost, event_id)
 
 
 def feed(messages: RawMessage | Sequence[RawMessage], terms: Mapping[str, Any], *, connected: bool) -> Call[Fed]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vinocast.client.market import Event, Events, read_event
@@ -64,7 +65,7 @@ class Pushes(Events):
             self._changed.wait_for(lambda: self._kept or self._ended, timeout)
             if self._kept:
                 event, lost, self._lost = self._kept.popleft(), self._lost, 0
-                return Event(event.stream, event.forecast, event.error, lost) if lost else event
+                return replace(event, lost=lost) if lost else event
             if self._fault is not None:
                 raise ServiceUnreachableError(self._fault)
             return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -85,18 +84,17 @@ def _answer(
         if followed is not None:
             held.tell(followed, starts[0])
         if on_bar is not None:
-            wanted = replace(on_bar, stream=name)
             for start in starts[:left]:
-                _push(plane, wanted, held.up_to(start))
+                _push(plane, on_bar, held.up_to(start))
             if len(starts) > left:
                 told = f"stream: {len(starts) - left} bars more have closed than are forecast with one request"
-                plane.push_ticket(name, in_base64=False).refuse(OverloadedError(told, "stream"))
+                plane.push_ticket(name, None).refuse(OverloadedError(told, "stream"))
             left = max(0, left - len(starts))
 
 
 def _push(plane: DataPlane, wanted: requests.Forecast, held: ClosedBars) -> None:
     """Have a forecast be pushed, or why there is none."""
-    ticket = plane.push_ticket(held.name, in_base64=wanted.in_base64)
+    ticket = plane.push_ticket(held.name, held.newest_ms, in_base64=wanted.in_base64)
     try:
         ticket.claim.hold(BYTES_A_REQUEST)
         forecast(plane, wanted, ticket, held)

@@ -109,7 +109,7 @@ class JsonProtocol(ByteProtocol[Message]):
         told = {"op": "forecast", "stream": pushed.stream}
         outcome = pushed.outcome
         if isinstance(outcome, RequestError):
-            return failure(told, outcome)
+            return failure(told | {"newest_timestamp_ms": pushed.newest_ms}, outcome)
         return success(told, outcome, in_base64=pushed.in_base64)
 
     def named(self, message: Message) -> Op:
@@ -135,7 +135,7 @@ class JsonProtocol(ByteProtocol[Message]):
             return success(echoed, outcome, in_base64=in_base64)
 
         fields = _with_path(message.fields, path) if path else message.fields
-        request = validate(op.request, fields).ask(message.text, received)
+        request = op.request.plain(fields) or validate(op.request, fields).ask(message.text, received)
         in_base64 = isinstance(request, Forecast) and request.in_base64
         return Asked(op, request, reply, _kept_bytes(echoed))
 

@@ -9,7 +9,7 @@ from pydantic import Field, InstanceOf, StrictBool, StrictInt, WithJsonSchema
 
 from vinocast import markets, requests
 from vinocast.errors import InvalidRequestError, InvalidShapeError, InvalidValueError, describe
-from vinocast.protocols.fields import Levels, StreamName, Targets, Text
+from vinocast.protocols.fields import MOST, Levels, StreamName, Targets, Text
 from vinocast.protocols.replies import Described, Reply
 from vinocast.protocols.schemas import Envelope, sorted_levels
 
@@ -24,6 +24,7 @@ MOST_CANDLES = 10_000
 # Bars that a stream keeps.
 MOST_BARS = 900
 TERMS = ("model", "targets", "prediction_length", "quantile_levels", "missing", "encoding_format")
+PLAIN, OPS_OF_FEED = frozenset(("op", "request_id", "message")), (None, "feed")
 CANDLE = ("time", "low", "high", "open", "close", "volume")
 NAME = "a non-empty string of at most 256 characters, PRODUCT@BAR, such as BTC-USD@5m"
 RawMessage = Annotated[InstanceOf[object], WithJsonSchema({"type": "object"})]
@@ -88,6 +89,19 @@ class FeedRequest(OnBar):
     connected: StrictBool | None = Field(
         default=None, description="true or false: whether these are the first of a new connection"
     )
+
+    @classmethod
+    def plain(cls, fields: Mapping[str, Any]) -> markets.Feed | None:
+        """Return what one message asks that comes with a ``request_id`` at most."""
+        message, request_id = fields.get("message"), fields.get("request_id")
+        if (
+            type(message) is dict
+            and fields.keys() <= PLAIN
+            and fields.get("op") in OPS_OF_FEED
+            and (type(request_id) is int or request_id is None or (type(request_id) is str and len(request_id) <= MOST))
+        ):
+            return markets.Feed((message,), single=True)
+        return None
 
     def ask(self, text: bytes, received: float) -> markets.Feed:  # noqa: ARG002 - the base's signature
         """Return what is asked; raises InvalidRequestError for none or both forms."""
@@ -202,6 +216,8 @@ class BarsReply(Reply):
 
 def described(result: markets.Fed | markets.HeldBars) -> Mapping[str, Any]:
     """Return the fields of a reply that a result makes."""
+    if isinstance(result, markets.Fed) and not result.closed and not result.warnings:
+        return {"closed": (), "counts": result.counts}
     if isinstance(result, markets.HeldBars):
         return {"stream": result.stream, "bars": [list(bar) for bar in result.bars], "counts": result.counts}
     closed = [{"stream": stream, "bar": list(bar)} for stream, bar in result.closed]

@@ -24,11 +24,14 @@ class LineSplitter:
         start = 0
         # Not split(), which looks at every byte: find() of one byte is a memchr.
         while (end := data.find(b"\n", start)) >= 0:
-            self._append(data[start:end], lines)
-            if self._skipping:
-                self._skipping = False
+            if not self._rest and not self._skipping and end - start <= self._max_bytes:
+                _add(data[start:end], lines)
             else:
-                self._end(lines)
+                self._append(data[start:end], lines)
+                if self._skipping:
+                    self._skipping = False
+                else:
+                    self._end(lines)
             start = end + 1
         self._append(data[start:], lines)
         return lines
@@ -51,7 +54,12 @@ class LineSplitter:
             lines.append(LineTooLongError(f"expected a line of at most {self._max_bytes} bytes"))
 
     def _end(self, lines: list[bytes | LineTooLongError]) -> None:
-        line = bytes(self._rest).removesuffix(b"\r")
+        _add(bytes(self._rest), lines)
         self._rest.clear()
-        if line.removeprefix(BOM_UTF8).strip():
-            lines.append(line)
+
+
+def _add(line: bytes, lines: list[bytes | LineTooLongError]) -> None:
+    """Add a line without its carriage return, unless it is a blank one."""
+    line = line.removesuffix(b"\r")
+    if line.startswith(b"{") or line.removeprefix(BOM_UTF8).strip():
+        lines.append(line)
