@@ -93,6 +93,8 @@ class ClosedBars:
         """
         _, high, low, close, volume = self._closed.T
         window = channels.window(close, high, low, volume, self._indicators, context, fewer=fewer)
+        if np.isfinite(window).all():
+            return window
         if np.isinf(window).any():
             raise InvalidValueError("stream: its values spread too far for a forecast in float32", "stream")
         missing = np.isnan(window).any(axis=1)

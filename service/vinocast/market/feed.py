@@ -119,7 +119,7 @@ class Market:
                 self.counts.refused += 1
                 if len(refused) < MOST_REFUSED:
                     refused.append((index, error.without_frames()))
-        return self._fed(touched, before)._replace(refused=refused)
+        return self._fed(touched, before, refused)
 
     def feed_one(self, message: object) -> Fed:
         """Take one raw message.
@@ -254,14 +254,16 @@ class Market:
             self.counts.ignored += 1
         return products
 
-    def _fed(self, products: Sequence[Product], before: tuple[int, ...]) -> Fed:
+    def _fed(
+        self, products: Sequence[Product], before: tuple[int, ...], refused: Sequence[tuple[int, RequestError]] = ()
+    ) -> Fed:
         closed = []
         for product in products:
             for stream in product.streams:
                 if stream.closed_since >= 0:
                     closed += [ClosedBar(stream.name, bar) for bar in stream.closed_bars(stream.closed_since)]
                     stream.closed_since = -1
-        return Fed(closed, self.counts.told(before))
+        return Fed(closed, self.counts.told(before), refused)
 
     def dump(self) -> Iterator[dict[str, Any]]:
         """Yield the state as records of plain values and arrays: one of all products, then one of each.

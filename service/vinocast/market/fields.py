@@ -17,11 +17,16 @@ MOST_SECONDS = 9_214_646_399
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", re.ASCII)
 OF_NUMBERS = "0123456789.eE+-"
 DIGITS = "0123456789"
+DAY_SECONDS = 86_400
+HOURS = {f"{hour:02}:": hour * 3600 for hour in range(24)}
+MINUTES = {f"{minute:02}:": minute * 60 for minute in range(60)}
 SECONDS = {f"{second:02}": second for second in range(60)}
 MOST_MINUTES = 4096
 
 _names: set[str] = set()
+# By the text before the seconds, and before the hour.
 _minutes: dict[str, int] = {}
+_days: dict[str, int] = {}
 
 
 def price_of(value: object, field: str) -> float:
@@ -94,6 +99,8 @@ def seconds_of(value: object, field: str) -> int:
     """
     if type(value) is str:
         minute = _minutes.get(value[:17])
+        if minute is None:
+            minute = _minute_of(value)
         if minute is not None:
             second = SECONDS.get(value[17:19])
             rest = value[19:]
@@ -109,9 +116,20 @@ def seconds_of(value: object, field: str) -> int:
                 if value[-1] == "Z" and value[10] == "T" and value[16:17] == ":":
                     if len(_minutes) >= MOST_MINUTES:
                         _minutes.clear()
+                        _days.clear()
                     _minutes[value[:17]] = seconds - seconds % 60
+                    _days[value[:11]] = seconds - seconds % DAY_SECONDS
                 return seconds
     raise _refused(value, field, "a time as RFC 3339 writes it, from 1970 to 2261", str)
+
+
+def _minute_of(text: str) -> int | None:
+    """Return the seconds of a minute of a day that is known; None where that is not plain to see."""
+    day, hour, minute = _days.get(text[:11]), HOURS.get(text[11:14]), MINUTES.get(text[14:17])
+    if day is None or hour is None or minute is None or len(_minutes) >= MOST_MINUTES:
+        return None
+    seconds = _minutes[text[:17]] = day + hour + minute
+    return seconds
 
 
 def _is_fraction(text: str) -> bool:
