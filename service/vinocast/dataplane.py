@@ -111,6 +111,7 @@ class DataPlane:
         state: the folder in which streams outlast the service, if there is one.
         streams: the windows that it keeps.
         market: the market streams that it keeps; None where it keeps none.
+        default_named: whether a model was named that is to answer everything.
         followed: the outcomes of forecasts of market streams, by their names.
         stream_residuals: how many of each step and channel are kept.
         push: what takes the forecasts of bars that have closed; the transport's.
@@ -143,6 +144,7 @@ class DataPlane:
         if settings.state is not None and self.market is not None:
             keepers: dict[str, Keeper] = {"streams": self.streams, "market": self.market}
             self.state = State(settings.state, settings.state_seconds, keepers)
+        self.default_named = settings.default_model is not None
         self.followed: dict[str, Followed] = {}
         self.stream_residuals = settings.stream_residuals
         self.push: Callable[[Pushed], None] = lambda _: None

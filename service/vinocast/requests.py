@@ -273,6 +273,7 @@ class Forecasted(Computed):
         position: of the stream that the window is from; None for any other window.
         quantiles_from: whether quantiles are from outcomes of the stream or from the model; None where streams keep
             no outcomes.
+        warnings: what makes the forecast less than it could be.
     """
 
     points: NDArray[np.float32]
@@ -284,6 +285,7 @@ class Forecasted(Computed):
     rollout: bool = False
     position: StreamPosition | None = None
     quantiles_from: QuantilesFrom | None = None
+    warnings: Sequence[str] = ()
 
 
 @dataclass(slots=True)

@@ -42,6 +42,7 @@ class Forecast(NDArrayOperatorsMixin):
         queue_time_ms: how long the request waited in the service; 0 in process.
         newest_timestamp_ms: of a stream alone: of its newest row, None where no row came with one.
         rows_since_newest: of a stream alone: the rows that have come since without a timestamp.
+        warnings: of a market stream alone: what makes the forecast less than it could be.
         quantiles_from: of a stream whose outcomes are kept: where its quantiles are from, "stream", "model" or "both".
     """
 
@@ -59,6 +60,7 @@ class Forecast(NDArrayOperatorsMixin):
     newest_timestamp_ms: int | None = None
     rows_since_newest: int | None = None
     quantiles_from: str | None = None
+    warnings: Sequence[str] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -50,7 +50,7 @@ def test_messages_in_any_form_become_bars(client: vinocast.Client | vinocast.Chi
     with pytest.raises(vinocast.InvalidRequestError, match="message"):
         client.feed("garbage")
     with pytest.raises(vinocast.UnknownStreamError):
-        client.bars("TWO-USD@5m")
+        client.bars("NEVER-USD@5m")
 
 
 def test_candles_of_numpy_fill_a_stream_that_is_then_forecast(client: vinocast.Client | vinocast.Child) -> None:

@@ -111,6 +111,7 @@ def test_the_routes_of_a_stream_succeed_with_their_examples_in_the_order_of_the_
                 examples = {
                     each["name"]: next(iter(each["examples"].values()))["value"]
                     for each in operation.get("parameters", [])
+                    if each["in"] == "path"
                 }
                 body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
                 assert "stream" not in body.get("schema", {}).get("required", [])
@@ -119,7 +120,9 @@ def test_the_routes_of_a_stream_succeed_with_their_examples_in_the_order_of_the_
                 assert reply.status_code == 200, reply.text
         assert tried == [
             ("post", "/streams/{stream}/observations"),
+            ("post", "/streams/{stream}/history"),
             ("get", "/streams"),
+            ("get", "/streams/{stream}/bars"),
             ("delete", "/streams/{stream}"),
         ]
         schemas = client.get("/openapi.json").json()["components"]["schemas"]

@@ -35,21 +35,24 @@ def lines() -> Iterator[StdioService]:
         yield service
 
 
-def test_a_forecast_by_name_is_that_of_the_same_window_sent_whole(lines: StdioService) -> None:
-    whole = packed(window_of(ROWS), channels=CHANNELS)
-    for steps, terms in (
+@pytest.mark.parametrize("model", ["vinocast-general", "btcusd"])
+def test_a_forecast_by_name_is_that_of_the_same_window_sent_whole(lines: StdioService, model: str) -> None:
+    market = model == "btcusd"
+    whole = packed(window_of(ROWS), model=model, **({} if market else {"channels": CHANNELS}))
+    asked: list[tuple[int, dict[str, Any]]] = [
         (96, {}),
-        (96, {"targets": ["volume", 0]}),
+        (96, {"targets": ["log_volume" if market else "volume", 0]}),
         (3, {"prediction_length": 3}),
         (96, {"quantile_levels": [0.1, 0.9], "targets": ["close"]}),
-        (100, {"prediction_length": 100, "rollout": True}),
+        *([] if market else [(100, {"prediction_length": 100, "rollout": True})]),
         (96, {"encoding_format": "base64"}),
-    ):
-        named, sent = lines.ask({"stream": STREAM, **terms}), lines.ask({**whole, **terms})
+    ]
+    for steps, terms in asked:
+        named, sent = lines.ask({"stream": STREAM, "model": model, **terms}), lines.ask({**whole, **terms})
         assert named["success"], named
         starts = [(LAST + 300 * step) * 1000 for step in range(1, steps + 1)]
         given = {"newest_timestamp_ms": LAST * 1000, "rows_since_newest": 0, "timestamps": starts}
-        times = {"inference_time_ms", "queue_time_ms"}
+        times = {"inference_time_ms", "queue_time_ms", "warnings"}
         assert {key: value for key, value in named.items() if key not in times} == {
             **{key: value for key, value in sent.items() if key not in times},
             **given,
@@ -61,11 +64,29 @@ def test_a_forecast_by_name_over_http_is_that_of_the_lines(lines: StdioService) 
         assert client.post(f"/streams/{STREAM}/history", json={"candles": ROWS}).status_code == 200
         answer = client.post("/forecast", json={"stream": STREAM}).json()
         assert answer["predictions"] == lines.ask({"stream": STREAM})["predictions"]
-        assert answer["model"] == "vinocast-general"
+        assert answer["model"] == "btcusd"
+
+
+def test_a_market_model_answers_unless_another_is_named_and_warns_of_bars_of_another_length() -> None:
+    hours = candles(BARS, seconds=3600)
+    with StdioService("--bars", "5m,1h") as service:
+        for stream, rows in ((STREAM, ROWS), ("AAA-USD@1h", hours)):
+            assert service.ask({"op": "history", "stream": stream, "candles": rows})["success"]
+        right, other = service.ask({"stream": "AAA-USD@1h"}), service.ask({"stream": STREAM})
+        assert (right["model"], other["model"]) == ("btcusd", "btcusd")
+        assert right["channels"] == ["close", "high", "low", "log_range", "log_volume", "log_volatility"]
+        assert "warnings" not in right
+        (warning,) = other["warnings"]
+        assert "expected bars of 1h" in warning
+        named = service.ask({"stream": STREAM, "model": "vinocast-general"})
+        assert (named["model"], named["channels"], "warnings" in named) == ("vinocast-general", CHANNELS, False)
+    with StdioService("--default-model", "vinocast-general") as service:
+        service.ask({"op": "history", "stream": STREAM, "candles": ROWS})
+        assert service.ask({"stream": STREAM})["model"] == "vinocast-general"
 
 
 def test_terms_of_a_market_stream_are_honoured_or_refused(lines: StdioService) -> None:
-    sent = {"stream": STREAM, "timestamp_ms": 5, "step_ms": 10, "prediction_length": 2, "targets": ["rsi"]}
+    sent = {"stream": STREAM, "timestamp_ms": 5, "step_ms": 10, "prediction_length": 2, "targets": ["low"]}
     assert lines.ask(sent)["timestamps"] == [15, 25]
     for terms, fault in (
         ({"targets": ["open"]}, ("unknown_target", "targets[0]")),
@@ -96,8 +117,10 @@ def test_a_young_stream_says_how_many_bars_are_missing_and_can_be_padded(lines: 
 
 
 def test_a_bar_that_is_missing_is_refused_interpolated_or_mended(lines: StdioService) -> None:
+    one = {"model": "vinocast-general", "targets": ["close"]}
+
     def ask(**terms: Any) -> Reply:
-        return lines.ask({"stream": "HOLE-USD@5m", "targets": ["close"], **terms})
+        return lines.ask({"stream": "HOLE-USD@5m", **one, **terms})
 
     without = [row for row in ROWS if row[0] not in {LAST - 600, LAST - 300}]
     lines.ask({"op": "history", "stream": "HOLE-USD@5m", "candles": without})
@@ -107,7 +130,7 @@ def test_a_bar_that_is_missing_is_refused_interpolated_or_mended(lines: StdioSer
     filled = ask(missing="interpolate")
     assert filled["filled"] == 2
     lines.ask({"op": "history", "stream": "HOLE-USD@5m", "candles": ROWS})
-    assert ask()["predictions"] == lines.ask({"stream": STREAM, "targets": ["close"]})["predictions"]
+    assert ask()["predictions"] == lines.ask({"stream": STREAM, **one})["predictions"]
 
 
 def test_bands_learn_from_the_bars_that_follow() -> None:
@@ -115,11 +138,11 @@ def test_bands_learn_from_the_bars_that_follow() -> None:
     with StdioService("--stream-residuals", str(most)) as service:
         service.ask({"op": "history", "stream": STREAM, "candles": ROWS})
         closes = (65_000 + np.random.default_rng(7).normal(0, 40, bars)).round(2).tolist()
-        terms = {"targets": ["close"], "quantile_levels": [0.5], "prediction_length": 1, "on_bar": True}
+        terms = {"model": "vinocast-general", "targets": ["close"], "quantile_levels": [0.5], "prediction_length": 1}
         pushes = []
         for number, close in enumerate(closes):
             message = match(number + 1, LAST + 300 * (number + 2) + 1, close)
-            assert service.ask({"op": "feed", "message": message, **terms})["success"]
+            assert service.ask({"op": "feed", "message": message, "on_bar": True, **terms})["success"]
             pushes.append(service.receive())
         assert [push["quantiles_from"] for push in pushes] == ["model"] * most + ["stream"] * (bars - most)
         past = np.array([*(row[4] for row in sorted(ROWS)), *closes])

@@ -29,7 +29,7 @@ def without_times(reply: Reply) -> Reply:
 
 def test_the_forecast_of_a_bar_is_pushed_behind_the_reply_to_what_has_closed_it() -> None:
     with filled() as service:
-        terms = {"targets": ["close", "volume"], "quantile_levels": [0.1, 0.9], "prediction_length": 4}
+        terms = {"targets": ["close", "log_volume"], "quantile_levels": [0.1, 0.9], "prediction_length": 4}
         opened = service.ask(feed(match(1, NEXT + 1, 65_000), **terms))
         assert [each["bar"][0] for each in opened["closed"]] == [NEXT - 300]
         pushed = service.receive()

@@ -199,6 +199,7 @@ def _output(output: Mapping[str, Any], reply: Mapping[str, Any], channels: tuple
         reply.get("newest_timestamp_ms"),
         reply.get("rows_since_newest"),
         reply.get("quantiles_from"),
+        reply.get("warnings", ()),
     )
 
 

@@ -46,6 +46,7 @@ class ForecastJob:
         padded: how many rows of it are made up.
         expected: where the forecast of a stream waits for its outcomes; None where none are kept.
         scales: the scales of the targets' errors, once :meth:`measure` has measured them.
+        warnings: what makes the forecast less than it could be.
     """
 
     ticket: Ticket
@@ -64,6 +65,7 @@ class ForecastJob:
     padded: int = 0
     expected: Expected | None = None
     scales: NDArray[np.float32] | None = None
+    warnings: Sequence[str] = ()
 
     @property
     def rows(self) -> int:
@@ -144,6 +146,7 @@ class ForecastJob:
             self.steps > self.model.manifest.horizon,
             self.position,
             quantiles_from,
+            self.warnings,
         )
 
     def _quantiles(

@@ -84,6 +84,13 @@ class ClosedBars:
         step, newest = self._stream.seconds * 1000, self.newest_ms
         return None if newest is None else list(range(newest + step, newest + (steps + 1) * step, step))
 
+    def warnings(self, model: ServedForecaster) -> list[str]:
+        """Return what makes a forecast of them by a model less than it could be."""
+        market = model.manifest.market
+        if market is None or market.seconds == self._stream.seconds:
+            return []
+        return [f"stream: expected bars of {market.bar}, which model {model.name} was trained on, got {self.name}"]
+
     def window(self, context: int, _columns: int, *, fewer: bool = False, gaps: bool = False) -> NDArray[np.float32]:
         """Return the newest rows [context, 7] of the channels; with ``fewer`` those that there are.
 
@@ -164,13 +171,16 @@ def closed_bars(plane: DataPlane, stream: MarketStream) -> ClosedBars:
     return ClosedBars(plane, stream, stream.since // stream.seconds, closed, indicators)
 
 
-def market_model(plane: DataPlane, request: requests.Forecast) -> ServedForecaster:
+def market_model(plane: DataPlane, request: requests.Forecast, bars: ClosedBars) -> ServedForecaster:
     """Return the model that forecasts a market stream.
 
-    That is the one that is named, or a market model where one is served, or that of any columns.
+    That is the one that is named; else, unless one was named for everything, a market model, best of bars of that
+    length; else that of any columns.
     """
-    for name in plane.forecasters if request.model is None else ():
-        model = plane.repository.find(FORECASTER, name)
-        if model.manifest.market is not None:
-            return model
+    if request.model is None and not plane.default_named:
+        served = (each for each in plane.repository.models if each.kind is FORECASTER and each.refused is None)
+        models = (plane.repository.find(FORECASTER, each.name) for each in served)
+        of_markets = [model for model in models if model.manifest.market is not None]
+        if of_markets:
+            return min(of_markets, key=lambda model: bool(bars.warnings(model)))
     return plane.repository.find(FORECASTER, request.model, general=True)

@@ -56,7 +56,7 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket, bars:
     model = (
         plane.repository.find(FORECASTER, request.model, general=of_any)
         if bars is None
-        else market_model(plane, request)
+        else market_model(plane, request, bars)
     )
     check_loaded(model, ticket)
     manifest = model.manifest
@@ -100,8 +100,10 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket, bars:
     job.known = targets if columns is manifest.outputs else None
     if beyond:
         _add_terms(plane, request, job, "stream" if request.source is None else request.source.field)
-    if bars is not None and job.timestamps is None:
-        job.timestamps = bars.times(steps)
+    if bars is not None:
+        job.warnings = bars.warnings(model)
+        if job.timestamps is None:
+            job.timestamps = bars.times(steps)
     if stream is not None and not job.padded:
         job.expected = stream.expect(model.name, manifest.horizon, manifest.market)
     if in_parts:

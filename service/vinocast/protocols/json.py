@@ -304,14 +304,14 @@ def described(result: Result | Mapping[str, Any], *, in_base64: bool = False) ->
                 reply["rows_since_newest"] = result.position.rows_since_newest
             if result.quantiles_from is not None:
                 reply["quantiles_from"] = result.quantiles_from
+            _add_warnings(reply, result)
         case ForecastedSeries():
             reply = {"outputs": [_output(each, in_base64) for each in result.outputs], **_times(result)}
             if result.rollout:
                 reply["rollout"] = True
         case Recognized():
             reply = {"results": [{"topk": candidates} for candidates in result.results], **_times(result)}
-            if result.warnings:
-                reply["warnings"] = result.warnings
+            _add_warnings(reply, result)
         case Fed() | HeldBars():
             return market.described(result)
         case Mapping():
@@ -321,6 +321,11 @@ def described(result: Result | Mapping[str, Any], *, in_base64: bool = False) ->
             if isinstance(result, Computed):
                 reply |= _times(result)
     return reply
+
+
+def _add_warnings(reply: dict[str, Any], result: Forecasted | Recognized) -> None:
+    if result.warnings:
+        reply["warnings"] = result.warnings
 
 
 def _output(output: ForecastOfOne, in_base64: bool) -> dict[str, Any]:

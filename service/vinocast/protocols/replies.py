@@ -77,6 +77,9 @@ class ForecastReply(Reply):
         description="of a stream alone, with --stream-residuals: whether quantiles are from its own outcomes, from the "
         "model's table, or from both, as there are enough outcomes of some steps alone",
     )
+    warnings: list[str] = Field(
+        default=[], description="of a market stream: what makes the forecast less than it could be; absent when nothing"
+    )
 
 
 class ObserveReply(Reply):
