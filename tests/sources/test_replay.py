@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from markets import START, Trade, advanced_messages, bars_of, exchange_messages, make_trades
+from markets import START, Trade, advanced_messages, bars_of, exchange_match, exchange_messages, make_trades
 from support import ROOT, SHARED_DATA, VINOCAST, RunVinocast
 
 COINBASE = SHARED_DATA / "coinbase"
@@ -93,6 +93,25 @@ def test_lines_for_people_say_once_why_there_is_no_forecast_and_the_report_names
     minutes = [f"2026-03-04 05:{minute:02}:00" for minute in (min(touched) // 60, max(touched) // 60 + 1)]
     assert f"  {' to '.join(minutes)}: missing or incomplete" in done.stderr
     assert re.search(rf"AAA-USD@1m: .*incomplete {len(touched) + 1}", done.stderr)
+
+
+def test_each_bar_is_told_of_where_more_close_at_once_than_are_forecast(
+    run_vinocast: RunVinocast, tmp_path: Path
+) -> None:
+    """Two days without a trade close 900 bars of each product that are kept; a request has 1,000 forecasts."""
+    trades = [
+        Trade(product, 7 + number, (START + 2880 * 60 * number) * 1_000_000, 100, 1000)
+        for number in range(2)
+        for product in ("AAA-USD", "BBB-USD")
+    ]
+    path = write_capture(tmp_path / "capture.jsonl", [exchange_match(trade) for trade in trades])
+    lines, last, _ = replayed(run_vinocast, path, "--bar", "1m")
+    refused, forecasts = last["report"]["refused"], last["report"]["forecasts"]
+    assert (refused["overloaded"], refused["not_enough_history"] + forecasts, len(lines)) == (800, 1000, 1800)
+    assert sum(line["success"] for line in lines) == forecasts > 300
+    for product in ("AAA-USD", "BBB-USD"):
+        starts = [line["bar"][0] for line in lines if line["stream"] == f"{product}@1m"]
+        assert starts == list(range(START + 1980 * 60, START + 2880 * 60, 60))
 
 
 @pytest.fixture(scope="module")

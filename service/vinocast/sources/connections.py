@@ -97,6 +97,7 @@ class Connections:
 
     async def keep(self) -> NoReturn:
         """Connect, and again whenever a connection is lost, until the task is cancelled."""
+        # The library's own iterator pauses where none was made, and not where one was made and lost at once.
         patience = self._patience
         while True:
             retrying = tenacity.AsyncRetrying(

@@ -15,7 +15,7 @@ import tenacity
 from vinocast.errors import ServiceUnreachableError, UnknownStreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -176,26 +176,28 @@ class Session:
         self._events.setdefault(event.stream, deque(maxlen=MOST_UNPAIRED)).append(event)
         self._pair(event.stream)
 
-    def _take(self, closed: list[ClosedBar] | Any) -> None:
+    def _take(self, closed: Sequence[ClosedBar]) -> None:
         for stream, bar in closed:
             self._bars.setdefault(stream, deque(maxlen=MOST_UNPAIRED)).append(bar)
+        for stream in {stream for stream, _ in closed}:
             self._pair(stream)
 
     def _pair(self, stream: str) -> None:
         """Tell of the bars of a stream whose forecasts have come; both come in the order of the bars."""
         bars, events = self._bars.get(stream, ()), self._events.get(stream, ())
         while bars and events:
-            bar, event = bars[0], events[0]
-            newest = event.forecast.newest_timestamp_ms if event.forecast else None
-            if newest is not None and newest < bar.start * 1000:
-                events.popleft()  # of a bar that somebody else has closed
-                continue
-            bars.popleft()
-            if newest is not None and newest > bar.start * 1000:
-                self._say(Told(stream, bar, None, None))
-                continue
-            events.popleft()
-            self._say(Told(stream, bar, event.forecast, event.error))
+            event, newest = events[0], events[0].newest_timestamp_ms
+            if newest is None:  # of all that is left of a request
+                events.popleft()
+                while bars:
+                    self._say(Told(stream, bars.popleft(), None, event.error))
+            elif newest < bars[0].start * 1000:  # of a bar that somebody else has closed
+                events.popleft()
+            elif newest > bars[0].start * 1000:
+                self._say(Told(stream, bars.popleft(), None, None))
+            else:
+                events.popleft()
+                self._say(Told(stream, bars.popleft(), event.forecast, event.error))
 
     def _say(self, told: Told) -> None:
         self.told += 1

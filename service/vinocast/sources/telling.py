@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # Of the line that lives, a second.
 REFRESHES = 2
 
+log = logging.getLogger("vinocast.feed")
+
 
 def moment(seconds: float) -> str:
     """Return a time in UTC as people read it."""
@@ -42,6 +44,7 @@ class Lines:
         """Take the length of a bar, and whether programs read the lines."""
         self._seconds, self._as_json = seconds, as_json
         self._code: dict[str, str] = {}
+        self._warned: set[str] = set()
         self.forecasts = 0
         self.refused: dict[str, int] = {}
         self.last = "no bar has closed yet"
@@ -52,6 +55,9 @@ class Lines:
         if told.forecast is not None:
             self.forecasts += 1
             code = ""
+            for warning in {*told.forecast.warnings} - self._warned:
+                self._warned.add(warning)
+                log.warning("%s", warning)
         else:
             code = told.error.code if told.error else "lost"
             self.refused[code] = self.refused.get(code, 0) + 1
@@ -103,6 +109,8 @@ def to_json(told: Told) -> str:
             line["quantiles"] = {f"{level:g}": values for level, values in forecast.quantiles.items()}
         if forecast.newest_timestamp_ms is not None:
             line["newest_timestamp_ms"] = forecast.newest_timestamp_ms
+        if forecast.warnings:
+            line["warnings"] = forecast.warnings
     elif told.error is not None:
         error = told.error
         line["error"] = {
