@@ -17,7 +17,8 @@ def run(examples: int, seed: int) -> int:
     with HttpService() as service:
         command = [str(Path(sys.executable).parent / "schemathesis"), "run", f"{service.url}/openapi.json"]
         options = ["--max-examples", str(examples), "--seed", str(seed), "--checks", ",".join(CHECKS)]
-        done = subprocess.run([*command, *options], check=False)
+        # What is pushed does not end.
+        done = subprocess.run([*command, *options, "--exclude-path", "/events"], check=False)
         faults = [line for line in service.log.splitlines() if "Traceback" in line or "internal error" in line]
     print("\n".join(faults))
     return done.returncode or bool(faults)
