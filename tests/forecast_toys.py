@@ -27,21 +27,30 @@ RESIDUALS = np.sort(np.random.default_rng(6).standard_normal((len(NAMES) + 1, HO
 
 
 def make_linear(
-    folder: Path, layout: Literal["series", "window"] = "series", *, with_table: bool = True, with_own: bool = False
+    folder: Path,
+    layout: Literal["series", "window"] = "series",
+    *,
+    with_table: bool = True,
+    with_own: bool = False,
+    times: float = 1,
 ) -> Path:
-    """Write the folder of a model whose forecast is ``series @ WEIGHTS``, or has quantiles of its own around that."""
+    """Write the folder of a model whose forecast is ``series @ WEIGHTS``, or has quantiles of its own around that.
+
+    Or so many times as much.
+    """
+    weights = (times * WEIGHTS).astype(np.float32)
     folder.mkdir(parents=True)
     shape = [-1, CONTEXT] if layout == "series" else [-1, CONTEXT, len(NAMES)]
     past = op.parameter(shape, np.float32, name="past_values")
     series = past if layout == "series" else op.transpose(past, op.constant(np.array([0, 2, 1])))
-    forecast = op.matmul(series, op.constant(WEIGHTS), False, False)
+    forecast = op.matmul(series, op.constant(weights), False, False)
     if layout == "window":
         forecast = op.transpose(forecast, op.constant(np.array([0, 2, 1])))
     if with_own:
         forecast = op.add(op.unsqueeze(forecast, op.constant(np.int64(2))), op.constant(OFFSETS))
     ov.save_model(ov.Model([op.result(forecast)], [past], "linear"), folder / IR_FILE, compress_to_fp16=False)
     inputs = np.random.default_rng(0).standard_normal((3, *shape[1:])).astype(np.float32)
-    outputs = inputs @ WEIGHTS if layout == "series" else (inputs.transpose(0, 2, 1) @ WEIGHTS).transpose(0, 2, 1)
+    outputs = inputs @ weights if layout == "series" else (inputs.transpose(0, 2, 1) @ weights).transpose(0, 2, 1)
     np.savez(folder / GOLDEN_FILE, inputs=inputs, outputs=outputs[..., None] + OFFSETS if with_own else outputs)
     write_manifest(
         folder,

@@ -30,6 +30,7 @@ from vinocast.state import State
 
 if TYPE_CHECKING:
     from vinocast.engine.kinds import AnyServedModel
+    from vinocast.engine.repository import Reload
     from vinocast.engine.ticket import Done
     from vinocast.forecast.followed import Followed
     from vinocast.forecast.kind import ServedForecaster
@@ -164,6 +165,7 @@ class DataPlane:
 
         With ``on_demand`` a model of some kinds is loaded for the first request that asks for it.
         """
+        self._wake = wake
 
         def settled(model: AnyServedModel) -> None:
             if model.name == self.repository.default and model.engine is not None:
@@ -171,6 +173,10 @@ class DataPlane:
             wake()
 
         self.repository.load(self.profile, cpu_budget(), settled, strict=self._strict_profile, on_demand=on_demand)
+
+    def reload(self, name: str | None = None) -> Reload:
+        """Have the folder of models looked at again, while what is there serves on; see ``Repository.reload``."""
+        return self.repository.reload(name, self._wake)
 
     def close(self) -> None:
         """Refuse new work and load no more models; what the lane holds is still to be stepped through."""

@@ -50,7 +50,7 @@ def is_up(service: Service) -> None:
 
 
 @pytest.mark.parametrize(("kind", "options"), SERVICES)
-@pytest.mark.parametrize("number", ENDING)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_service_whose_parent_has_blocked_every_signal_drains_all_the_same(
     kind: Any, options: tuple[str, ...], number: int
 ) -> None:
@@ -59,6 +59,22 @@ def test_a_service_whose_parent_has_blocked_every_signal_drains_all_the_same(
         service.signal(number)
         assert service.wait() == 0
         assert "Traceback" not in service.log
+
+
+@pytest.mark.parametrize("kind", [StdioService, HttpService])
+def test_a_terminal_that_hangs_up_ends_a_service(kind: Any) -> None:
+    """Where none is, SIGHUP has ``serve`` look for models, and ends ``stdio``."""
+    controller, terminal = os.openpty()
+    given = {} if kind is StdioService else {"stdin": terminal}
+    try:
+        with kind(preexec_fn=as_a_terminal_has_them, **given) as service:
+            is_up(service)
+            service.signal(signal.SIGHUP)
+            assert service.wait() == 0
+            assert "Traceback" not in service.log
+    finally:
+        os.close(controller)
+        os.close(terminal)
 
 
 @pytest.mark.parametrize(("kind", "options"), SERVICES)

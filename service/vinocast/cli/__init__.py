@@ -26,6 +26,7 @@ COMMANDS = (
     "forecast",
     "infer-chain",
     "raster",
+    "reload",
     "replay",
     "serve",
     "stdio",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from vinocast.engine.kinds import Engine, Kind, ServedModel
 from vinocast.engine.lifecycle import ModelState
 from vinocast.engine.manifest import Manifest, find_models, read_manifest
-from vinocast.errors import ModelRefusedError, SetupError, UnknownModelError, quote
+from vinocast.errors import ModelRefusedError, SetupError, UnknownModelError, in_one_line, quote
 from vinocast.process.native import NativeThread
 
 if TYPE_CHECKING:
@@ -69,6 +69,25 @@ def choose_general(lead: AnyKind, names: Collection[str], wanted: str | None, de
     return lead.general if wanted is None and lead.general is not None and lead.general in names else default
 
 
+class Reload:
+    """What comes of looking at the folder of models again.
+
+    Attributes:
+        found: the folders that are looked at, by name.
+        changed: the names of models that are served as their folders have them now, and were not before.
+        refused: what folders have now that cannot be served, by name; what was served before still is.
+        failed: what has ended it before its end, if anything has.
+        done: whether all that was found has been looked at.
+    """
+
+    def __init__(self, found: Mapping[str, Path]) -> None:
+        self.found = found
+        self.changed: list[str] = []
+        self.refused: dict[str, ModelRefusedError] = {}
+        self.failed: list[str] = []
+        self.done = False
+
+
 class Repository:
     """Finds the models of a folder at once and loads them in a thread, the default model first.
 
@@ -82,6 +101,8 @@ class Repository:
     """
 
     def __init__(self, root: Path, default: str | None, kinds: Mapping[str, AnyKind]) -> None:
+        self._root = root
+        self._kinds = kinds
         self._closing = threading.Event()
         self._loader: threading.Thread | None = None
         self._compiler: Compiler | None = None
@@ -191,6 +212,29 @@ class Repository:
         if model.lifecycle.state is ModelState.REGISTERED:
             self._load_behind([model])
 
+    def reload(self, name: str | None, ended: Callable[[], object]) -> Reload:
+        """Look at the folder again, beside those that serve: what has changed in it is loaded, and takes its place.
+
+        What waits for the old one is computed by it, and what comes after by the new one. Where the new one fails the
+        old one stays, degraded, and says why. What the folder has no longer stays as well.
+
+        Args:
+            name: of the only model that is looked at; None for all.
+            ended: is called in the thread that loads, once all have been looked at.
+
+        Returns what comes of it, which is complete then. Raises UnknownModelError for what is not in the folder.
+        """
+        try:
+            found = find_models(self._root)
+        except SetupError as error:
+            raise UnknownModelError(f"model: {in_one_line(error)}", "model") from None
+        if name is not None and name not in found:
+            raise UnknownModelError(f"model: expected one of {', '.join(found)}, got {quote(name)}", "model")
+        reload = Reload({each: path for each, path in found.items() if name in (None, each)})
+        self._loader = NativeThread(target=self._reload, args=(reload, self._loader, ended), name="loader")
+        self._loader.start()
+        return reload
+
     def close(self) -> None:
         """Stop loading after the shape at hand."""
         self._closing.set()
@@ -232,6 +276,66 @@ class Repository:
             for model in models:
                 if model.refuse(error):
                     settled(model)
+
+    def _reload(self, reload: Reload, before: threading.Thread | None, ended: Callable[[], object]) -> None:
+        if before:
+            before.join()
+        try:
+            for name, path in reload.found.items():
+                if self._closing.is_set():
+                    break
+                self._reload_one(reload, name, path)
+            if not (reload.changed or reload.refused):
+                log.info("no folder of a model has changed")
+            # Of the old ones nothing is left but what still waits for them.
+            gc.collect()
+            ctypes.CDLL(None).malloc_trim(0)
+        except Exception as error:
+            log.exception("to look for new models has failed")
+            reload.failed.append(in_one_line(error))
+        finally:
+            reload.done = True
+            ended()
+
+    def _reload_one(self, reload: Reload, name: str, path: Path) -> None:
+        """Load what a folder holds now, and have it take the place of what it held before, if that is another."""
+        old, compiler = self._by_name.get(name), self._compiler
+        try:
+            folder = read_manifest(path, {kind.name: kind.manifest for kind in self._kinds.values()})
+        except ModelRefusedError as error:
+            self._stay(reload, name, error)
+            return
+        as_it_was = old is not None and old.manifest == folder.manifest
+        if as_it_was and old is not None and old.lifecycle.state not in (ModelState.REFUSED, ModelState.DEGRADED):
+            return
+        if old is not None and old.kind.name != folder.manifest.kind:
+            self._stay(reload, name, ModelRefusedError(f"{path}: it was a {old.kind.noun}, and is another kind now"))
+            return
+        model = ServedModel(self._kinds[folder.manifest.kind], folder)
+        model.expect()
+        if compiler is None:  # nothing has been loaded: this cannot be tried
+            raise SetupError("no model of the service has been loaded yet")
+        self._load_one(model, compiler)
+        model.load_rest(compiler, self._closing.is_set)
+        if model.refused is not None:
+            self._stay(reload, name, ModelRefusedError(model.refused, model.reason))
+            return
+        # Whoever looks sees the old one or the new one: each of these is one step.
+        self._unreadable = {each: error for each, error in self._unreadable.items() if each != name}
+        self.models = [model if each is old else each for each in self.models] + ([] if old else [model])
+        self._by_name = {**self._by_name, name: model}
+        reload.changed.append(name)
+        log.info("model %s is served as its folder has it now, version %s", name, folder.manifest.version)
+
+    def _stay(self, reload: Reload, name: str, error: ModelRefusedError) -> None:
+        """Go on with what was served, and say why."""
+        reload.refused[name] = error
+        old = self._by_name.get(name)
+        if old is None:
+            self._unreadable = {**self._unreadable, name: error}
+        else:
+            old.lifecycle.become(ModelState.DEGRADED, f"what its folder has now is refused: {error.reason}")
+        log.error("model %s stays as it was: what its folder has now is refused: %s", name, error)
 
     def _load_one(self, model: AnyServedModel, compiler: Compiler) -> None:
         start = time.monotonic()

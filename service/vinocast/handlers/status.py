@@ -97,7 +97,7 @@ class _PingJob:
 
 
 def _described(model: AnyServedModel, refused: str | None) -> dict[str, Any]:
-    """Return what ``ping`` says of a model; ``warnings`` where there are any."""
+    """Return what ``ping`` says of a model; ``warnings`` where there are any, ``degraded`` where it is."""
     engine = model.engine
     described: dict[str, Any] = {
         "name": model.name,
@@ -109,6 +109,8 @@ def _described(model: AnyServedModel, refused: str | None) -> dict[str, Any]:
         "batch_sizes": engine.compiled_counts if engine else [],
         "in_force": engine.in_force if engine else None,
     }
+    if model.lifecycle.state is ModelState.DEGRADED:
+        described["degraded"] = model.lifecycle.reason
     if engine and engine.warnings:
         described["warnings"] = engine.warnings
     return described

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import TYPE_CHECKING, Any
+
+from vinocast.process.descriptors import STDIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +24,15 @@ def on_end(handler: Callable[[int, Any], object]) -> None:
         if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, handler)
     unblock()
+
+
+def on_hangup(handler: Callable[[int, Any], object]) -> None:
+    """Have SIGHUP call ``handler``, where no terminal hangs up by it and the parent has not had it ignored.
+
+    To be called behind :func:`on_end`, whose handler it takes the place of.
+    """
+    if not os.isatty(STDIN) and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, handler)
 
 
 def unblock() -> None:

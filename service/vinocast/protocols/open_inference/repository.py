@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from pydantic import Field, StrictBool
+from pydantic import Field, InstanceOf, StrictBool
 
-from vinocast.errors import RequestError
+from vinocast.errors import InvalidRequestError, RequestError, shorten
 from vinocast.protocols.base import Asked, ByteProtocol
 from vinocast.protocols.json import parse_json
 from vinocast.protocols.standards import StandardMessage, StandardPart
@@ -25,8 +25,16 @@ class IndexRequest(StandardPart):
     ready: StrictBool = Field(default=False, description="true or false: whether those alone that answer are wanted")
 
 
+class LoadRequest(StandardPart):
+    """A model to be served as its folder has it now."""
+
+    parameters: InstanceOf[dict] | None = Field(  # type: ignore[type-arg]  # of which there are none
+        default=None, description="an object without fields: what a model is, its folder says"
+    )
+
+
 class RepositoryProtocol(ByteProtocol[StandardMessage]):
-    """``POST /v2/repository/index``."""
+    """What the routes of the repository share."""
 
     name = "open_inference"
     needs_media_type = False
@@ -41,6 +49,14 @@ class RepositoryProtocol(ByteProtocol[StandardMessage]):
         """Raise TypeError."""
         raise TypeError("no op: a route says which")
 
+    def failure(self, echoed: Mapping[str, Any], error: RequestError) -> bytes:  # noqa: ARG002 - nothing is echoed
+        """Return the reply to a request that is refused."""
+        return orjson.dumps({"error": error.message})
+
+
+class IndexProtocol(RepositoryProtocol):
+    """``POST /v2/repository/index``."""
+
     def ask(self, message: StandardMessage, received: float, op: Op, *_: object) -> Asked:  # noqa: ARG002 - not needed
         """Return what is asked for; raises RequestError."""
         ready = IndexRequest.of(message.fields).ready
@@ -54,6 +70,24 @@ class RepositoryProtocol(ByteProtocol[StandardMessage]):
 
         return Asked(op, ready, reply, 0)
 
-    def failure(self, echoed: Mapping[str, Any], error: RequestError) -> bytes:  # noqa: ARG002 - nothing is echoed
-        """Return the reply to a request that is refused."""
-        return orjson.dumps({"error": error.message})
+
+class LoadProtocol(RepositoryProtocol):
+    """``POST /v2/repository/models/{model}/load``."""
+
+    def ask(
+        self,
+        message: StandardMessage,
+        received: float,  # noqa: ARG002 - not needed
+        op: Op,
+        path: Mapping[str, str] | None,
+        /,
+    ) -> Asked:
+        """Return what is asked for; raises RequestError."""
+        if given := LoadRequest.of(message.fields).parameters:
+            name = f"parameters.{shorten(next(iter(given)))}"
+            raise InvalidRequestError(f"{name}: expected no field: what a model is, its folder says", name)
+
+        def reply(outcome: Outcome) -> bytes:
+            return self.failure({}, outcome) if isinstance(outcome, RequestError) else b"{}"
+
+        return Asked(op, (path or {}).get("model", ""), reply, 0)

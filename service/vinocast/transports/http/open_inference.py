@@ -10,10 +10,10 @@ from fastapi import Response
 from starlette.routing import Route
 
 from vinocast.errors import RequestError
-from vinocast.handlers.models import INDEX, SERVER, metadata, model_ready, server_ready
+from vinocast.handlers.models import INDEX, LOAD, SERVER, metadata, model_ready, server_ready
 from vinocast.ops import OPS
 from vinocast.protocols.open_inference.over_http import HEADER_LENGTH, HttpInferProtocol, HttpMessage
-from vinocast.protocols.open_inference.repository import RepositoryProtocol
+from vinocast.protocols.open_inference.repository import IndexProtocol, LoadProtocol
 from vinocast.transports.http.endpoint import Endpoint
 from vinocast.transports.http.responses import Refusal
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vinocast.transports.http.endpoint import Endpoints
 
 MODEL, OF_VERSION = "/v2/models/{model}", "/versions/{version}"
-INDEX_PATH = "/v2/repository/index"
+INDEX_PATH, LOAD_PATH = "/v2/repository/index", "/v2/repository/models/{model}/load"
 REQUEST_ID = b"request-id"
 # The model and the version that a path names.
 Asked: TypeAlias = "tuple[str, str | None]"
@@ -46,12 +46,13 @@ def add_open_inference(app: FastAPI, shared: Endpoints) -> None:
         return {"name": asked[0], "ready": True}
 
     protocol = HttpInferProtocol(plane, OPS)
-    index = Endpoint(shared, RepositoryProtocol(plane), INDEX, INDEX_PATH)
+    index = Endpoint(shared, IndexProtocol(plane), INDEX, INDEX_PATH)
     app.router.routes += [
         Route("/v2", _Said(lambda _: SERVER), methods=["GET"]),
         Route("/v2/health/live", _Said(lambda _: {"live": True}), methods=["GET"]),
         Route("/v2/health/ready", _Said(ready), methods=["GET"]),
         Route(INDEX_PATH, index, methods=["POST"]),
+        Route(LOAD_PATH, Endpoint(shared, LoadProtocol(plane), LOAD, LOAD_PATH), methods=["POST"]),
     ]
     for path in (MODEL, MODEL + OF_VERSION):
         app.router.routes += [

@@ -8,7 +8,9 @@ loop serves its sockets between two inferences: health checks are answered under
   loading (``/livez``, ``/readyz``).
 - Every error is the envelope of the JSON lines, with the status that errors.py gives its code.
 - A body over the limit is refused before it is read to its end; one that stalls is given up.
-- SIGTERM, SIGINT and SIGHUP: not ready any more, no new connections, what was accepted is answered, what comes on a
+- SIGHUP, where no terminal hangs up: models whose folders have changed are served as they are now, beside the old ones
+  until they have passed their self-tests.
+- SIGTERM and SIGINT: not ready any more, no new connections, what was accepted is answered, what comes on a
   connection that its client still takes for open is told ``shutting_down``, then the process ends with code 0.
 """
 
@@ -26,10 +28,10 @@ import uvicorn
 from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 
 from vinocast.dataplane import DataPlane
-from vinocast.errors import SetupError
+from vinocast.errors import SetupError, UnknownModelError
 from vinocast.monitoring.metrics import Metrics
 from vinocast.ops import OPS
-from vinocast.process.signals import on_end
+from vinocast.process.signals import on_end, on_hangup
 from vinocast.transports.http.accepting import Accepting
 from vinocast.transports.http.admission import Admission, most_connections
 from vinocast.transports.http.app import create_app, fixed_endpoints
@@ -84,6 +86,7 @@ def listen_and_say(settings: HttpSettings) -> list[socket.socket]:
 def run_server(server: Server, listeners: list[socket.socket]) -> None:
     """Run a server until a signal; raises SetupError when the default model is refused."""
     on_end(server.handle_exit)
+    on_hangup(lambda *_: server.reload_soon())
     server.run(listeners)
     refused = server.plane.default_model.refused
     if refused is not None:
@@ -164,6 +167,16 @@ class Server(uvicorn.Server):
         """Have other processes know what is held here, where they answer for all."""
         self._metrics.refresh()
         self._loop.call_later(REFRESH_SECONDS, self._refresh)
+
+    def reload_soon(self) -> None:
+        """Have the folder of models looked at again; for a signal handler."""
+        self._loop.call_soon_threadsafe(self._reload)
+
+    def _reload(self) -> None:
+        try:
+            self.plane.reload()
+        except UnknownModelError as error:
+            log.error("no models can be looked for: %s", error.message)
 
     def _wake(self) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: a model has settled after the end

@@ -9,7 +9,8 @@ spread is connections, not requests. The parent forks before anything has a thre
 - One that ends later is started again, after a pause that doubles until it is ready. It gets connections from then on.
 - Each is asked every second whether its event loop turns. One that is silent gets no connections while another answers;
   one that stays silent is killed and replaced, and what it has not yet taken over goes to others.
-- SIGTERM, SIGINT and SIGHUP: what has connected is handed over and nothing new is accepted, the workers answer what
+- SIGHUP, where no terminal hangs up, goes to each of the workers, which look at the folder of models again.
+- SIGTERM and SIGINT: what has connected is handed over and nothing new is accepted, the workers answer what
   they have, what a silent one has not taken over goes to others, then the parent ends.
 - A parent that is killed takes its workers with it.
 """
@@ -32,7 +33,7 @@ from typing import TYPE_CHECKING
 
 from vinocast.errors import SetupError
 from vinocast.monitoring.metrics import forget_process
-from vinocast.process.signals import on_end
+from vinocast.process.signals import on_end, on_hangup
 from vinocast.transports.http.accepting import EXHAUSTED, EXHAUSTED_SECONDS, QUIET_SECONDS
 from vinocast.transports.http.drain import HANDSHAKE_SECONDS, accept_all, stop_handshakes
 from vinocast.transports.http.listeners import listen
@@ -72,6 +73,7 @@ def serve_workers(settings: HttpSettings, cpus: Sequence[int]) -> None:
     listeners = listen_and_say(settings)
     supervisor = _Supervisor(settings, listeners, share_out(cpus, settings.workers))
     on_end(lambda *_: supervisor.stop())
+    on_hangup(lambda *_: supervisor.reload())
     try:
         supervisor.run()
     finally:
@@ -170,6 +172,13 @@ class _Supervisor:
     def stop(self) -> None:
         """Have :meth:`run` return; for a signal handler."""
         self._stopping = True
+
+    def reload(self) -> None:
+        """Have every worker look at the folder of models again; for a signal handler."""
+        for worker in self._turns:
+            if worker.ready and worker.process.pid is not None:
+                with contextlib.suppress(ProcessLookupError):  # it has ended, as will be seen
+                    os.kill(worker.process.pid, signal.SIGHUP)
 
     def run(self) -> None:
         """Keep the workers running and hand connections to them until :meth:`stop`."""

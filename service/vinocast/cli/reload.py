@@ -1,0 +1,69 @@
+"""``vinocast reload``."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from vinocast.cli.options import Command, read_token
+from vinocast.errors import SetupError, printable
+
+# A model may take so long to compile on a busy machine.
+PATIENCE = 300.0
+
+
+@click.command(cls=Command)
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.option("--url", default="http://127.0.0.1:8000", help="Where the service listens.")
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    help="File with the token of the service; the variable VINOCAST_TOKEN may hold the token itself instead.",
+)
+@click.option(
+    "--pid",
+    type=click.IntRange(1),
+    help="Send SIGHUP to this process instead, as a service of several workers needs it; its log says how it went.",
+)
+def reload(models: tuple[str, ...], url: str, token_file: Path | None, pid: int | None) -> None:
+    """Have a running service serve each MODEL, or all that it has, as its folder has it now.
+
+    The new one is loaded and tested beside the old, and takes its place between two requests. Where it is refused the
+    old one stays, and the exit code is 1. A model that the service has not had before must be named.
+    """
+    if pid is not None:
+        try:
+            os.kill(pid, signal.SIGHUP)
+        except OSError as error:
+            raise SetupError(f"--pid {pid}: {error.strerror}") from None
+        return
+    token = read_token(token_file)
+    names = models or [each["name"] for each in _ask(f"{url}/v2/repository/index", token)]
+    for name in names:
+        _ask(f"{url}/v2/repository/models/{quote(name, safe='')}/load", token)
+        click.echo(f"{name}: served as its folder has it now")
+
+
+def _ask(url: str, token: bytes | None) -> Any:
+    """Return what a service answers to a POST of nothing; raises SetupError where it does not, or refuses."""
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token.decode()}"} if token else {})
+    try:
+        request = urllib.request.Request(url, b"{}", headers)  # noqa: S310 - the user names the service
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:  # noqa: S310 - the same
+            return json.load(response)
+    except urllib.error.HTTPError as error:
+        try:
+            said = json.load(error)["error"]
+        except (ValueError, LookupError, TypeError):
+            said = f"it answers {error.code}"
+        raise SetupError(f"{url}: {printable(str(said))}") from None
+    except (OSError, ValueError) as error:
+        raise SetupError(f"{url}: no service answers ({printable(str(error))}); name it with --url") from None
