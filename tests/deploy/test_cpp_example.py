@@ -1,13 +1,10 @@
-"""The C++ client: it builds without a warning with two compilers, its tests pass under the address and
-undefined-behaviour sanitizers, its numbers are those of the Python path, its example runs, and other projects can use
-it, installed or as a part of themselves."""
+"""The example of the C++ client forecasts each bar of a file and of a capture, and says what these lack."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -15,116 +12,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import MODEL, MODELS, ROOT, SHARED_DATA, VINOCAST, StdioService, packed, random_windows
+from cpp_support import run
+from support import MODEL, MODELS, SHARED_DATA, VINOCAST, random_windows
 
 from scripts.inference_openvino import PatchTSTOpenVINOInference
 
-CLIENT = ROOT / "deploy" / "cpp"
-PAGE = (ROOT / "docs" / "cpp.md").read_text()
 COINBASE = SHARED_DATA / "coinbase"
-PACKAGES = "g++ cmake make libsimdjson-dev doctest-dev clang clang-format"
-HEADERS = {"simdjson.h": "libsimdjson-dev", "doctest/doctest.h": "doctest-dev"}
 CHANNELS = 7
 BUCKET = 300
 TOO_FEW_BARS = 2
 
 # Compiling takes most of a minute, and the services that the tests start another; more on a busy machine.
 pytestmark = pytest.mark.timeout(600)
-
-
-SUITES = ("wire", "candles", "times", "series", "numbers", "lifecycle", "hostile", "fork", "load", "fast_math")
-
-
-def run(*command: str | Path, expected: int = 0, stdin: str = "", **environment: str) -> str:
-    """Run a command to its end, and return what it printed; fail with that if it does not end as expected."""
-    done = subprocess.run(
-        [str(part) for part in command],
-        input=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=500,
-        check=False,
-        env={**os.environ, "VINOCAST_PROGRAM": str(VINOCAST), **environment},
-    )
-    assert done.returncode == expected, f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stdout}"
-    return done.stdout
-
-
-@pytest.fixture(scope="session")
-def tools() -> None:
-    """What a build needs; without it these tests fail, so that nobody takes them for passed."""
-    missing = [program for program in ("cmake", "g++", "make") if shutil.which(program) is None]
-    if "g++" not in missing:
-        for header, package in HEADERS.items():
-            found = subprocess.run(
-                ["g++", "-E", "-x", "c++", "-include", header, "/dev/null"], capture_output=True, check=False
-            )
-            if found.returncode:
-                missing.append(package)
-    if missing:
-        lacking(*missing)
-
-
-def lacking(*missing: str) -> None:
-    """Leave a test out where nobody can install these; the rest still says something, and CI must not leave any out."""
-    what = f"missing: {', '.join(missing)}; as root: apt-get install {PACKAGES}"
-    (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
-
-
-@pytest.fixture(scope="session")
-def build(tools: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A build with sanitizers, in a folder of its own."""
-    folder = tmp_path_factory.mktemp("cpp")
-    run("cmake", "-S", CLIENT, "-B", folder, "-DVINOCAST_SANITIZE=address,undefined")
-    run("cmake", "--build", folder, "--parallel", str(os.cpu_count() or 1))
-    return folder
-
-
-def test_ctest_passes_with_the_numbers_of_the_python_path(build: Path, tmp_path: Path) -> None:
-    windows = np.stack(random_windows(8, seed=5))
-    # Not in this process: another test may have compiled a graph here without a cap, which decides the last digits.
-    with StdioService() as service:
-        forecasts = [service.ask(packed(window))["predictions"] for window in windows]
-    expected = tmp_path / "expected"
-    expected.write_bytes(windows.astype("<f4").tobytes() + np.array(forecasts, np.float32).astype("<f4").tobytes())
-    printed = run(
-        "ctest", "--test-dir", build, "--parallel", "2", "--output-on-failure", VINOCAST_EXPECTED=str(expected)
-    )
-    assert f"100% tests passed, 0 tests failed out of {len(SUITES)}" in printed
-    for suite in SUITES:
-        assert re.search(rf"{suite} \.+ +Passed", printed)
-
-
-def test_clang_builds_it_without_a_warning(tools: None, tmp_path: Path) -> None:
-    """What g++ finds only when it optimizes, it finds in `fast_math_tests`, which the other build has."""
-    if shutil.which("clang++") is None:
-        lacking("clang")
-    run("cmake", "-S", CLIENT, "-B", tmp_path, "-DCMAKE_CXX_COMPILER=clang++", "-DCMAKE_BUILD_TYPE=Debug")
-    run("cmake", "--build", tmp_path, "--target", "client_tests", "stream_processor")
-    run("ctest", "--test-dir", tmp_path, "--output-on-failure", "-R", "wire|candles|times|series|fork")
-
-
-def test_the_style_is_that_of_clang_format() -> None:
-    found = shutil.which("clang-format")
-    if found is None:
-        lacking("clang-format")
-    version = run("clang-format", "--version")
-    if " 14." not in version:
-        pytest.skip(
-            f"the style is that of clang-format 14, and other releases lay out a few lines otherwise: {version}"
-        )
-    files = [file for kind in ("*.h", "*.cpp") for file in CLIENT.glob(f"*/{kind}")]
-    assert len(files) > 20
-    run("clang-format", "--dry-run", "-Werror", *files)
-
-
-def test_without_exceptions_the_compiler_says_why(tools: None, tmp_path: Path) -> None:
-    program = tmp_path / "main.cpp"
-    program.write_text("#include <vinocast/inference_engine.h>\n")
-    options = ("-std=c++17", "-fno-exceptions", "-fsyntax-only", "-Wfatal-errors", f"-I{CLIENT}")
-    printed = run("g++", *options, program, expected=1)
-    assert "it does not build with -fno-exceptions" in printed
 
 
 def forecasts_of(printed: str) -> list[list[str]]:
@@ -396,75 +295,3 @@ def test_the_bars_of_candles_with_faults(build: Path) -> None:
         "--test-suite=candles",
         VINOCAST_FEED_FAULTS=str(COINBASE / "feed_faults.json"),
     )
-
-
-def test_another_project_can_use_what_is_installed(build: Path, tmp_path: Path) -> None:
-    run("cmake", "--install", build, "--prefix", tmp_path / "prefix")
-    # The page's own example of a CMakeLists.txt and of a program.
-    (listing, _) = re.findall(r"```cmake\n(.*?)```", PAGE, re.DOTALL)
-    program, statements, bars = re.findall(r"```cpp\n(.*?)```", PAGE, re.DOTALL)
-    # The page's other pieces are statements; it is enough that they compile.
-    program += "int other(int argc, char** argv);\nint other(int, char**) {\n" + statements + "return reply.ok();\n}\n"
-    program = "#include <vinocast/candles.h>\n" + program + "void third();\nvoid third() {\n" + bars + "}\n"
-    project = tmp_path / "project"
-    project.mkdir()
-    (project / "CMakeLists.txt").write_text(listing)
-    (project / "main.cpp").write_text(program)
-    run("cmake", "-S", project, "-B", project / "build", f"-DCMAKE_PREFIX_PATH={tmp_path / 'prefix'}")
-    run("cmake", "--build", project / "build")
-    printed = run(project / "build" / "my_pipeline", PATH=f"{VINOCAST.parent}:{os.environ['PATH']}")
-    assert re.search(r"next value of \w+: -?\d", printed)
-    # Without the service it says so, and ends as it means to.
-    printed = run(project / "build" / "my_pipeline", expected=1, PATH=str(tmp_path))
-    assert "cannot start vinocast: No such file or directory; put it in PATH, or set Options::program" in printed
-
-
-PARENT = """cmake_minimum_required(VERSION 3.18)
-project(parent LANGUAGES CXX)
-{simdjson}
-{subproject}
-if(NOT CMAKE_BUILD_TYPE STREQUAL "")
-  message(FATAL_ERROR "the build type became ${{CMAKE_BUILD_TYPE}}")
-endif()
-add_executable(parent main.cpp)
-target_link_libraries(parent PRIVATE vinocast::client)
-install(TARGETS parent)
-"""
-OWN_SIMDJSON = """
-set(CMAKE_DISABLE_FIND_PACKAGE_simdjson ON)
-find_library(SIMDJSON simdjson REQUIRED)
-add_library(simdjson INTERFACE)
-target_link_libraries(simdjson INTERFACE ${SIMDJSON})
-"""
-
-
-@pytest.mark.parametrize(
-    "simdjson", ["", OWN_SIMDJSON, OWN_SIMDJSON + "add_library(simdjson::simdjson ALIAS simdjson)"]
-)
-def test_another_project_can_contain_it(tools: None, tmp_path: Path, simdjson: str) -> None:
-    # The page's own way, with the folder where it is; one outside needs a folder to build in.
-    (_, subproject) = re.findall(r"```cmake\n(.*?)```", PAGE, re.DOTALL)
-    assert "vinocast/deploy/cpp" in subproject
-    subproject = subproject.replace("vinocast/deploy/cpp", f"{CLIENT} client")
-    (tmp_path / "CMakeLists.txt").write_text(PARENT.format(simdjson=simdjson, subproject=subproject))
-    (tmp_path / "main.cpp").write_text(
-        '#include <vinocast/candles.h>\nint main() { vinocast::CandleBars("X").add("[]"); }\n'
-    )
-    run("cmake", "-S", tmp_path, "-B", tmp_path / "build")
-    if simdjson:
-        return
-    run("cmake", "--build", tmp_path / "build")
-    run(tmp_path / "build" / "parent")
-    run("cmake", "--install", tmp_path / "build", "--prefix", tmp_path / "prefix")
-    assert [file.name for file in (tmp_path / "prefix").rglob("*") if file.is_file()] == ["parent"]
-
-
-def test_the_page_names_every_option_and_outcome() -> None:
-    options = (CLIENT / "vinocast" / "options.h").read_text()
-    names = re.findall(r"^  [\w:<>(&) ]+? (\w+)(?: = [^;]+)?(?:\{.*\})?;", options, re.MULTILINE)
-    assert len(names) > 10
-    (outcomes,) = re.findall(
-        r"enum class Outcome \{(.*?)\}", (CLIENT / "vinocast" / "messages.h").read_text(), re.DOTALL
-    )
-    names += re.findall(r"^  (\w+),", outcomes, re.MULTILINE)
-    assert [name for name in names if f"`{name}`" not in PAGE] == []
