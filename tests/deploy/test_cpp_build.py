@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cpp_support import CLIENT, PAGE, lacking, run
-from support import StdioService, packed, random_windows
+from support import SHARED_DATA, StdioService, packed, random_windows
 
-SUITES = ("wire", "candles", "times", "series", "numbers", "lifecycle", "hostile", "fork", "load", "fast_math")
+SUITES: tuple[str, ...] = ("wire", "market_wire", "pushes", "market", "times", "candles_csv", "numbers")
+SUITES += ("lifecycle", "hostile", "fork", "load", "fast_math")
 
 # Compiling takes most of a minute, and the services that the tests start another; more on a busy machine.
 pytestmark = pytest.mark.timeout(600)
@@ -33,13 +34,20 @@ def test_ctest_passes_with_the_numbers_of_the_python_path(build: Path, tmp_path:
         assert re.search(rf"{suite} \.+ +Passed", printed)
 
 
+@pytest.mark.shared_data
+def test_the_faults_that_the_project_keeps_give_the_bars_that_they_say(build: Path) -> None:
+    faults = SHARED_DATA / "coinbase" / "feed_faults.json"
+    printed = run(build / "tests" / "client_tests", "--test-suite=market", VINOCAST_TEST_FEED_FAULTS=str(faults))
+    assert "| 0 failed" in printed
+
+
 def test_clang_builds_it_without_a_warning(tools: None, tmp_path: Path) -> None:
     """What g++ finds only when it optimizes, it finds in `fast_math_tests`, which the other build has."""
     if shutil.which("clang++") is None:
         lacking("clang")
     run("cmake", "-S", CLIENT, "-B", tmp_path, "-DCMAKE_CXX_COMPILER=clang++", "-DCMAKE_BUILD_TYPE=Debug")
-    run("cmake", "--build", tmp_path, "--target", "client_tests", "stream_processor")
-    run("ctest", "--test-dir", tmp_path, "--output-on-failure", "-R", "wire|candles|times|series|fork")
+    run("cmake", "--build", tmp_path, "--target", "client_tests", "stream_processor", "feed_rate")
+    run("ctest", "--test-dir", tmp_path, "--output-on-failure", "-R", "wire|pushes|times|candles_csv|fork")
 
 
 def test_the_style_is_that_of_clang_format() -> None:

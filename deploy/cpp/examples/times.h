@@ -1,9 +1,10 @@
-// Times as they stand in CSV files.
+// Times as they stand in CSV files and in messages.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <ctime>
+#include <string>
 #include <string_view>
 
 #include "vinocast/floats.h"
@@ -104,6 +105,15 @@ inline bool read_time(std::string_view text, std::int64_t& milliseconds) {
   seconds += parts.tm_hour * 3600 + parts.tm_min * 60 + parts.tm_sec - east_s;
   milliseconds = seconds * 1000 + ms;
   return true;
+}
+
+/// A time in seconds since 1970 as `2026-11-25T03:57:27Z`.
+inline std::string time_text(std::int64_t seconds) {
+  const std::time_t time = seconds;
+  std::tm parts{};
+  char text[32];
+  ::gmtime_r(&time, &parts);
+  return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts)};
 }
 
 }  // namespace market

@@ -104,7 +104,7 @@ TEST_CASE("a request's line holds its fields") {
   text.clear();
   append_body(text, request, Encoding::base64, std::chrono::milliseconds(20));
   CHECK(text ==
-        ",\"model\":\"m\",\"deadline_ms\":20,\"targets\":[\"a\",\"b\"],\"shape\":[1,1],"
+        ",\"deadline_ms\":20,\"model\":\"m\",\"targets\":[\"a\",\"b\"],\"shape\":[1,1],"
         "\"past_values_b64\":\"zczMPQ==\"}\n");
 }
 

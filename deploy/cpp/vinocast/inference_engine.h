@@ -21,10 +21,12 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <semaphore.h>
 
+#include "market_wire.h"
 #include "messages.h"
 #include "options.h"
 #include "supervisor_loop.h"
@@ -65,6 +67,39 @@ class InferenceEngine {
   /// Adds rows to a stream; as above. Requests of one thread reach the service in the order of the calls, so a
   /// forecast of the stream may follow without waiting.
   std::uint64_t observe(const ObserveRequest& request, Callback done) { return submit(request, std::move(done)); }
+
+  /// Gives the service one raw message of a market feed, and waits for what it made of it. A message that is refused
+  /// ends as service_error; the feed goes on.
+  Reply feed(std::string_view message) {
+    FeedRequest request;
+    request.message = message;
+    return wait_for(request);
+  }
+  /// As above, of several messages or with a forecast for each bar that closes.
+  Reply feed(const FeedRequest& request) { return wait_for(request); }
+  /// Gives the service messages; the future as above.
+  std::future<Reply> feed_async(const FeedRequest& request) { return future_of(request); }
+  /// Gives the service messages; calls `done` as above. Messages of one thread reach the service in the order of the
+  /// calls. One that ends as overloaded was not sent: what is in flight has to be waited for, and it is to be fed
+  /// again.
+  std::uint64_t feed(const FeedRequest& request, Callback done) { return submit(request, std::move(done)); }
+
+  /// Gives a market stream the bars before what was fed, or those that were missed.
+  Reply history(const HistoryRequest& request) { return wait_for(request); }
+  std::future<Reply> history_async(const HistoryRequest& request) { return future_of(request); }
+  std::uint64_t history(const HistoryRequest& request, Callback done) { return submit(request, std::move(done)); }
+
+  /// Asks for the newest bars of a market stream, and its counts.
+  Reply bars(const BarsRequest& request) { return wait_for(request); }
+  std::future<Reply> bars_async(const BarsRequest& request) { return future_of(request); }
+  std::uint64_t bars(const BarsRequest& request, Callback done) { return submit(request, std::move(done)); }
+
+  /// Forecasts a stream, all its channels, and waits for how it ends.
+  Reply forecast(const std::string& stream) {
+    ForecastRequest request;
+    request.stream = stream;
+    return wait_for(request);
+  }
 
   /// What the service said when it last became ready.
   ServiceInfo service() const { return supervisor_->service(); }
@@ -117,18 +152,29 @@ class InferenceEngine {
     // A year is for ever; more could overflow the clock.
     const Millis timeout =
         std::clamp(request.timeout.value_or(supervisor_->options().timeout), Millis(0), Millis(31'536'000'000));
-    if (const char* field = detail::not_utf8(request)) {
+    const auto refuse = [&](Error error) {
       supervisor_->count(Outcome::service_error);
       Reply reply;
       reply.outcome = Outcome::service_error;
-      reply.error = {"invalid_request", std::string(field) + ": expected UTF-8", field, false};
+      reply.error = std::move(error);
       detail::Supervisor::refuse(std::move(reply), now, request.timestamp_ms, done);
-      return 0;
+      return std::uint64_t{0};
+    };
+    if (const char* field = detail::not_utf8(request)) {
+      return refuse({"invalid_request", std::string(field) + ": expected UTF-8", field, false});
     }
     // Kept by each calling thread, so that encoding allocates only the first time.
     thread_local std::string body;
     body.clear();
     detail::append_body(body, request, supervisor_->options().encoding, timeout);
+    // The service skips a longer line to its end, and cannot say whose it was.
+    const std::size_t limit = supervisor_->max_request_bytes();
+    if (limit > 0 && body.size() + detail::longest_head > limit) {
+      return refuse({"line_too_long",
+                     "expected a request of at most " + std::to_string(limit) + " bytes, got " +
+                         std::to_string(body.size() + detail::longest_head),
+                     "", false});
+    }
     return supervisor_->send(body, now, timeout, request.timestamp_ms, std::move(done));
   }
 

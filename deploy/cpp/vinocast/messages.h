@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "market.h"
+
 namespace vinocast {
 
 /// Numbers of several rows, oldest row first, one row after the other. Does not own them: they are read while the call
@@ -33,6 +35,9 @@ struct ForecastRequest {
   Rows window{};                                       ///< [context][channels], in any unit
   std::string stream{};                                ///< name of a stream that was observed
   std::vector<std::string> targets{};                  ///< channels to forecast, in this order; empty: all of them
+  std::vector<double> quantile_levels{};               ///< each in 0..1
+  std::size_t prediction_length = 0;                   ///< steps; 0: as many as the model has
+  bool interpolate = false;                            ///< whether missing numbers are filled in a straight line
   std::string model{};                                 ///< empty: the service's default model
   std::optional<std::int64_t> timestamp_ms{};          ///< yours; comes back in the reply
   std::optional<std::chrono::milliseconds> timeout{};  ///< empty: Options::timeout
@@ -79,16 +84,32 @@ struct Error {
   bool retryable = false;  ///< whether the same request may succeed later
 };
 
-/// How one request ended.
+/// Below which value so great a share of outcomes is expected to lie.
+struct Quantile {
+  double level = 0;
+  std::vector<float> values{};  ///< as Reply::predictions
+};
+
+/// How one request ended. A forecast that the service has pushed has this form, too.
 struct Reply {
-  std::uint64_t id = 0;  ///< the engine's number of the request, which also went over the wire; 0 if it was not sent
+  /// The engine's number of the request, which also went over the wire; 0 if it was not sent, or if there was none.
+  std::uint64_t id = 0;
   Outcome outcome = Outcome::unavailable;
   std::optional<std::int64_t> timestamp_ms{};  ///< the request's
   std::vector<float> predictions{};            ///< [horizon][targets], row by row, in the units of the window
   std::size_t horizon = 0;
   std::size_t targets = 0;
-  std::size_t rows = 0;                    ///< observe: rows that the stream holds now
-  std::size_t missing = 0;                 ///< observe: rows still to come before the stream can be forecast
+  std::vector<std::string> channels{};  ///< the targets' names, in their order
+  std::vector<Quantile> quantiles{};    ///< by level, ascending
+  std::string stream{};                 ///< bars, and what was pushed
+  std::vector<ClosedBar> closed{};      ///< feed, history: the bars that have closed, in their order
+  std::vector<Bar> bars{};              ///< bars: oldest first
+  FeedCounts counts{};                  ///< feed, history: of this request; bars: since the stream began
+  std::vector<std::string> warnings{};  ///< what is answered, but not as it might have been meant
+  std::size_t rows = 0;                 ///< observe: rows that the stream holds now
+  std::size_t missing = 0;              ///< observe: rows still to come before the stream can be forecast
+  /// Of a stream's forecast: the time of its newest row or the start of its newest bar, in ms.
+  std::optional<std::int64_t> newest_timestamp_ms{};
   double inference_ms = 0;                 ///< the model alone
   double queue_ms = 0;                     ///< waiting in the service for its turn
   std::chrono::nanoseconds round_trip{0};  ///< from the call to the moment before the caller gets this
@@ -121,6 +142,7 @@ struct ServiceInfo {
   std::string default_model{};
   std::string profile{};
   bool ready = false;
+  std::size_t max_request_bytes = 0;  ///< longest line that it takes; 0: it has not said
   std::vector<ModelInfo> models{};
   int pid = 0;
   unsigned generation = 0;  ///< 1 for the first process, one more with each restart
@@ -156,6 +178,7 @@ struct Counters {
   std::uint64_t lost = 0;
   std::uint64_t overloaded = 0;
   std::uint64_t unavailable = 0;
+  std::uint64_t pushed = 0;         ///< forecasts, or errors in their place, that the service has sent by itself
   std::uint64_t late_replies = 0;   ///< answers to requests that had timed out; dropped
   std::uint64_t garbage_lines = 0;  ///< lines of the service's output that are no reply to anything; skipped
   std::uint64_t restarts = 0;

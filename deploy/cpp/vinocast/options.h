@@ -49,6 +49,11 @@ struct Options {
   /// Told of starts, deaths and restarts, in the engine's thread, the first time before the constructor returns. The
   /// rules of Callback hold.
   std::function<void(const Event&)> on_event{};
+  /// Receives the forecasts that the service makes by itself because a bar of a market stream has closed, and errors in
+  /// the place of those that could not be made, in the engine's thread: Reply::stream says which stream, and there is
+  /// no id. The rules of Callback hold. Nothing is kept: until it returns, the engine reads no further. Empty: they are
+  /// counted and dropped.
+  std::function<void(Reply&&)> on_forecast{};
   /// Receives each line of the service's standard error, in the engine's thread. Empty: the service writes to this
   /// program's standard error.
   std::function<void(std::string_view)> on_stderr{};

@@ -23,6 +23,7 @@
 #include "line_transport.h"
 #include "messages.h"
 #include "options.h"
+#include "reply_reader.h"
 #include "wire.h"
 
 namespace vinocast {
@@ -104,6 +105,9 @@ class Supervisor {
     return service_;
   }
 
+  /// The longest line that the service takes; 0 where it has not said.
+  std::size_t max_request_bytes() const noexcept { return max_request_bytes_; }
+
   /// What was counted so far; nothing in a forked child.
   Counters counters() const {
     if (!at_home()) return {};
@@ -166,19 +170,7 @@ class Supervisor {
   }
 
   /// As InferenceEngine::close().
-  void close() {
-    if (!at_home()) return;
-    if (in_engine_thread()) {
-      throw std::logic_error("vinocast: close() was called from a callback");
-    }
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      close_requested_ = true;
-    }
-    wake();
-    const std::lock_guard<std::mutex> lock(close_mutex_);
-    if (thread_.joinable()) thread_.join();
-  }
+  void close();
 
  private:
   enum class Phase {
@@ -191,7 +183,7 @@ class Supervisor {
 
   /// Writes a request, or what the pipe takes of it; returns whether the engine's thread has to write the rest.
   bool write(Pending& pending, const std::string& body) {
-    char start[48];
+    char start[longest_head];
     const std::string_view head(start, write_head(start, pending.id));
     std::size_t written = 0;
     if (phase_ == Phase::ready && outbox_.empty()) {
@@ -226,6 +218,8 @@ class Supervisor {
   void take_lines();
   void take_line(const Line& line);
   void take_reply(std::uint64_t id, Reply&& reply);
+  /// Hands on a forecast that the service has made by itself.
+  void take_pushed(Reply&& reply);
   /// An error without an id answers one of the requests that wait. It is known which where one waits alone; otherwise
   /// the answer is kept, so that the service is not taken for one that hangs.
   void take_error_without_id(Reply&& reply);
@@ -288,6 +282,7 @@ class Supervisor {
   std::string why_ended_;
   ServiceInfo service_;
 
+  std::atomic<std::size_t> max_request_bytes_{0};
   std::condition_variable settled_;
   std::mutex close_mutex_;
   std::thread thread_;

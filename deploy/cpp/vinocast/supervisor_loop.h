@@ -87,7 +87,9 @@ inline void Supervisor::take_line(const Line& line) {
     count_garbage();
   } else if (!ReplyReader::read_id(object, id)) {
     Reply reply;
-    if (ReplyReader::read_error_without_id(object, reply)) {
+    if (ReplyReader::read_pushed(object, reply)) {
+      take_pushed(std::move(reply));
+    } else if (reply = {}; ReplyReader::read_error_without_id(object, reply)) {
       take_error_without_id(std::move(reply));
     } else {
       count_garbage();
@@ -122,6 +124,14 @@ inline void Supervisor::take_reply(std::uint64_t id, Reply&& reply) {
     in_flight_.remove(*pending);
   }
   call(done, std::move(reply));
+}
+
+inline void Supervisor::take_pushed(Reply&& reply) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    ++in_flight_.counters.pushed;
+  }
+  if (options_.on_forecast) call(options_.on_forecast, std::move(reply));
 }
 
 inline void Supervisor::take_error_without_id(Reply&& reply) {

@@ -1,9 +1,23 @@
-// The engine's thread from one process to the next: start, death, restart, end.
+// From one process to the next: start, death, restart, end. All but close() runs in the engine's thread.
 #pragma once
 
 #include "supervisor.h"
 
 namespace vinocast::detail {
+
+inline void Supervisor::close() {
+  if (!at_home()) return;
+  if (in_engine_thread()) {
+    throw std::logic_error("vinocast: close() was called from a callback");
+  }
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    close_requested_ = true;
+  }
+  wake();
+  const std::lock_guard<std::mutex> lock(close_mutex_);
+  if (thread_.joinable()) thread_.join();
+}
 
 inline void Supervisor::start() {
   std::vector<std::string> arguments{"stdio"};
@@ -46,6 +60,7 @@ inline void Supervisor::take_pong(const simdjson::dom::object& object) {
   const std::string message = "vinocast " + info.version + " is ready, process " + std::to_string(info.pid);
   stage_timer_ = Time::max();
   ready_since_ = Clock::now();
+  max_request_bytes_ = info.max_request_bytes;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     service_ = std::move(info);

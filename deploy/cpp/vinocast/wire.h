@@ -1,4 +1,4 @@
-// Requests to JSON lines, JSON lines to replies: docs/protocol.md in C++.
+// Requests to JSON lines: docs/protocol.md in C++. The other way is in reply_reader.h.
 #pragma once
 
 #include <charconv>
@@ -23,6 +23,16 @@ template <typename Integer>
 void append_integer(std::string& out, Integer value) {
   char digits[24];
   out.append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
+}
+
+/// Digits that read back as the same number; null for what is not finite.
+inline void append_number(std::string& out, double value) {
+  char digits[32];
+  if (is_finite(value)) {
+    out.append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
+  } else {
+    out += "null";
+  }
 }
 
 inline void append_string(std::string& out, std::string_view text) {
@@ -87,40 +97,67 @@ inline void append_base64(std::string& out, const void* data, std::size_t size) 
   }
 }
 
+/// Of what opens a request's line.
+constexpr std::size_t longest_head = 48;
+
 /// Opens a request's line; one of the append_body functions completes it.
-inline std::size_t write_head(char (&to)[48], std::uint64_t id) {
+inline std::size_t write_head(char (&to)[longest_head], std::uint64_t id) {
   constexpr std::string_view key = "{\"request_id\":";
   std::memcpy(to, key.data(), key.size());
   return static_cast<std::size_t>(std::to_chars(to + key.size(), to + sizeof to, id).ptr - to);
 }
 
-inline void append_common(std::string& out, const std::string& model, const std::optional<std::int64_t>& timestamp_ms) {
-  if (!model.empty()) {
-    out += ",\"model\":";
-    append_string(out, model);
+inline void append_model(std::string& out, const std::string& model) {
+  if (model.empty()) return;
+  out += ",\"model\":";
+  append_string(out, model);
+}
+
+inline void append_timestamp(std::string& out, const std::optional<std::int64_t>& timestamp_ms) {
+  if (!timestamp_ms) return;
+  out += ",\"timestamp_ms\":";
+  append_integer(out, *timestamp_ms);
+}
+
+/// [a,b,…], each element as `append` writes it.
+template <typename Elements, typename Append>
+void append_array(std::string& out, const Elements& elements, Append&& append) {
+  char separator = '[';
+  for (const auto& element : elements) {
+    out += separator;
+    append(element);
+    separator = ',';
   }
-  if (timestamp_ms) {
-    out += ",\"timestamp_ms\":";
-    append_integer(out, *timestamp_ms);
+  if (separator == '[') out += separator;
+  out += ']';
+}
+
+/// What is wanted of a forecast, of a ForecastRequest or a BarForecast: its model, targets, steps and so on.
+template <typename Terms>
+void append_terms(std::string& out, const Terms& terms) {
+  append_model(out, terms.model);
+  if (!terms.targets.empty()) {
+    out += ",\"targets\":";
+    append_array(out, terms.targets, [&](const std::string& target) { append_string(out, target); });
   }
+  if (!terms.quantile_levels.empty()) {
+    out += ",\"quantile_levels\":";
+    append_array(out, terms.quantile_levels, [&](double level) { append_number(out, level); });
+  }
+  if (terms.prediction_length > 0) {
+    out += ",\"prediction_length\":";
+    append_integer(out, terms.prediction_length);
+  }
+  if (terms.interpolate) out += ",\"missing\":\"interpolate\"";
 }
 
 /// Everything of a forecast's line behind its id.
 inline void append_body(std::string& out, const ForecastRequest& request, Encoding encoding,
                         std::chrono::milliseconds timeout) {
-  append_common(out, request.model, request.timestamp_ms);
+  append_timestamp(out, request.timestamp_ms);
   out += ",\"deadline_ms\":";
   append_integer(out, timeout.count());
-  if (!request.targets.empty()) {
-    out += ",\"targets\":";
-    char separator = '[';
-    for (const std::string& target : request.targets) {
-      out += separator;
-      append_string(out, target);
-      separator = ',';
-    }
-    out += ']';
-  }
+  append_terms(out, request);
   if (!request.stream.empty()) {
     out += ",\"stream\":";
     append_string(out, request.stream);
@@ -145,7 +182,8 @@ inline void append_body(std::string& out, const ForecastRequest& request, Encodi
 /// Everything of an observation's line behind its id. Rows have one form on the wire.
 inline void append_body(std::string& out, const ObserveRequest& request, Encoding, std::chrono::milliseconds) {
   out += ",\"op\":\"observe\"";
-  append_common(out, request.model, request.timestamp_ms);
+  append_model(out, request.model);
+  append_timestamp(out, request.timestamp_ms);
   out += ",\"stream\":";
   append_string(out, request.stream);
   out += ",\"values\":";
@@ -161,142 +199,17 @@ inline const char* not_utf8(const ObserveRequest& request) {
   return !is_utf8(request.stream) ? "stream" : !is_utf8(request.model) ? "model" : nullptr;
 }
 
-inline const char* not_utf8(const ForecastRequest& request) {
-  if (!is_utf8(request.stream)) return "stream";
-  if (!is_utf8(request.model)) return "model";
-  for (const std::string& target : request.targets) {
+template <typename Terms>
+const char* terms_not_utf8(const Terms& terms) {
+  if (!is_utf8(terms.model)) return "model";
+  for (const std::string& target : terms.targets) {
     if (!is_utf8(target)) return "targets";
   }
   return nullptr;
 }
 
-/// Reads replies, of which it passes over the fields that it does not know; keeps its memory between them.
-class ReplyReader {
- public:
-  /// Parses a line; false when it is no JSON object. The object lives until the next call.
-  bool parse(const Line& line, simdjson::dom::object& object) {
-    return parser_.parse(line.data, line.size, false).get(object) == simdjson::SUCCESS;
-  }
-
-  /// Whether an object names a request of ours.
-  static bool read_id(const simdjson::dom::object& object, std::uint64_t& id) {
-    return object["request_id"].get(id) == simdjson::SUCCESS;
-  }
-
-  /// Fills in the error of a reply to a line of which the service could not read the id; false when it is none.
-  static bool read_error_without_id(const simdjson::dom::object& object, Reply& reply) {
-    simdjson::dom::element id;
-    return object["request_id"].get(id) == simdjson::SUCCESS && id.is_null() && read(object, reply) &&
-           reply.outcome == Outcome::service_error;
-  }
-
-  /// Fills in a reply; false when the object is none, with what was read so far in it.
-  static bool read(const simdjson::dom::object& object, Reply& reply) {
-    bool success = false;
-    bool known = false;
-    for (const auto field : object) {
-      bool good = true;
-      if (field.key == "predictions") {
-        good = read_predictions(field.value, reply);
-      } else if (field.key == "inference_time_ms") {
-        good = field.value.get(reply.inference_ms) == simdjson::SUCCESS;
-      } else if (field.key == "queue_time_ms") {
-        good = field.value.get(reply.queue_ms) == simdjson::SUCCESS;
-      } else if (field.key == "model") {
-        good = read_string(field.value, reply.model);
-      } else if (field.key == "rows") {
-        good = read_size(field.value, reply.rows);
-      } else if (field.key == "missing") {
-        good = read_size(field.value, reply.missing);
-      } else if (field.key == "error") {
-        good = read_error(field.value, reply.error);
-      } else if (field.key == "success") {
-        known = good = field.value.get(success) == simdjson::SUCCESS;
-      }
-      if (!good) return false;
-    }
-    reply.outcome = success ? Outcome::answered : Outcome::service_error;
-    // The service's own deadline is the one this side has set.
-    if (reply.error.code == "deadline_exceeded") reply.outcome = Outcome::timed_out;
-    return known;
-  }
-
-  /// Fills in what a ping says; false when the object is no reply to one.
-  static bool read(const simdjson::dom::object& object, ServiceInfo& info) {
-    if (object["ready"].get(info.ready) != simdjson::SUCCESS) return false;
-    read_string(object["version"], info.version);
-    read_string(object["default_model"], info.default_model);
-    read_string(object["profile"], info.profile);
-    simdjson::dom::array models;
-    if (object["models"].get(models) != simdjson::SUCCESS) return false;
-    for (const simdjson::dom::element entry : models) {
-      ModelInfo model;
-      read_string(entry["name"], model.name);
-      read_string(entry["state"], model.state);
-      read_string(entry["error"], model.error);
-      read_size(entry["context"], model.context);
-      read_size(entry["horizon"], model.horizon);
-      simdjson::dom::array channels;
-      if (entry["channels"].get(channels) == simdjson::SUCCESS) {
-        for (const simdjson::dom::element channel : channels) read_string(channel, model.channels.emplace_back());
-      }
-      info.models.push_back(std::move(model));
-    }
-    return true;
-  }
-
- private:
-  // Each of these takes an element, or the result of looking one up: both have get().
-
-  // The doubles that the parser yields become the floats that the service wrote: it writes the shortest digits that
-  // tell a float from its neighbours.
-  template <typename Element>
-  static bool read_predictions(const Element& element, Reply& reply) {
-    simdjson::dom::array rows;
-    if (element.get(rows) != simdjson::SUCCESS) return false;
-    for (const simdjson::dom::element row : rows) {
-      simdjson::dom::array values;
-      if (row.get(values) != simdjson::SUCCESS) return false;
-      if (reply.horizon++ == 0) {
-        reply.targets = values.size();
-        reply.predictions.reserve(rows.size() * values.size());
-      }
-      for (const simdjson::dom::element value : values) {
-        double number = 0;
-        if (value.get(number) != simdjson::SUCCESS) return false;
-        reply.predictions.push_back(to_float(number));
-      }
-      if (reply.predictions.size() != reply.horizon * reply.targets) return false;
-    }
-    return true;
-  }
-
-  template <typename Element>
-  static bool read_error(const Element& element, Error& error) {
-    simdjson::dom::object object;
-    if (element.get(object) != simdjson::SUCCESS) return false;
-    read_string(object["message"], error.message);
-    read_string(object["field"], error.field);
-    return read_string(object["code"], error.code) && object["retryable"].get(error.retryable) == simdjson::SUCCESS;
-  }
-
-  template <typename Element>
-  static bool read_string(const Element& element, std::string& to) {
-    std::string_view text;
-    if (element.get(text) != simdjson::SUCCESS) return false;
-    to.assign(text);
-    return true;
-  }
-
-  template <typename Element>
-  static bool read_size(const Element& element, std::size_t& to) {
-    std::uint64_t number = 0;
-    if (element.get(number) != simdjson::SUCCESS) return false;
-    to = static_cast<std::size_t>(number);
-    return true;
-  }
-
-  simdjson::dom::parser parser_;
-};
+inline const char* not_utf8(const ForecastRequest& request) {
+  return !is_utf8(request.stream) ? "stream" : terms_not_utf8(request);
+}
 
 }  // namespace vinocast::detail
