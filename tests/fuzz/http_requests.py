@@ -186,6 +186,8 @@ def _body(rng: random.Random, host: str, number: int) -> Sent:
 def _whole(
     host: str, op: str, stream: str, text: bytes, *, good: bool = False, chunks: random.Random | None = None
 ) -> Sent:
+    if op == "bars":
+        text = text or b"{}"  # which may lack a body
     behind = {"observe": "observations"}.get(op, op)
     path = f"/streams/{quote(stream, safe='')}/{behind}" if stream else f"/{op}"
     head = f"{'GET' if op == 'bars' else 'POST'} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
