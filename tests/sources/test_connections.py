@@ -184,17 +184,18 @@ def test_an_address_that_is_none_is_refused() -> None:
 
 @pytest.mark.slow
 def test_what_waits_is_bounded_and_a_connection_is_not_given_up_for_a_reader_that_is_slow() -> None:
+    patient = Patience(silence=3.0, stable=1000.0, longest=0.05)
     trades = make_trades("AAA-USD", 400)
     wide = [{**message, "more": "x" * 100_000} for message in exchange_messages(trades)]
 
     async def go() -> None:
         async with FeedServer(wide) as server:
             inbox = Inbox()
-            connections = Connections(server.url, FEEDS["exchange"].subscriptions(["AAA-USD"], 60), inbox, QUICK)
+            connections = Connections(server.url, FEEDS["exchange"].subscriptions(["AAA-USD"], 60), inbox, patient)
             keeping = asyncio.create_task(connections.keep())
             while inbox.room.is_set():
                 await asyncio.sleep(0.01)
-            await asyncio.sleep(2 * QUICK.silence)
+            await asyncio.sleep(2 * patient.silence)
             sizes: list[int] = []
             while sum(sizes) < 100_000 * len(wide):
                 batch = await asyncio.wait_for(inbox.take(), 30)

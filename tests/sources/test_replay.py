@@ -122,7 +122,7 @@ def hours(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_candles_are_forecast_bar_by_bar_and_scored(run_vinocast: RunVinocast, hours: Path, tmp_path: Path) -> None:
     picture = tmp_path / "hours.html"
-    lines, last, said = replayed(run_vinocast, hours, "--plot", picture, "--targets", "close,volume")
+    lines, last, said = replayed(run_vinocast, hours, "--plot", picture, "--targets", "close,log_volume")
     # The last one is still open.
     assert [line["bar"][0] for line in lines] == [START + HOUR * place for place in range(599)]
     assert [line["success"] for line in lines] == [place >= 544 for place in range(599)]
@@ -130,7 +130,7 @@ def test_candles_are_forecast_bar_by_bar_and_scored(run_vinocast: RunVinocast, h
     assert {line["stream"] for line in lines} == {"BTCUSD@1h"}
     assert last["report"]["forecasts"] == 55
     assert last["report"]["refused"] == {"not_enough_history": 544}
-    assert [score["target"] for score in last["scores"]] == ["close", "volume"]
+    assert [score["target"] for score in last["scores"]] == ["close", "log_volume"]
     score = last["scores"][0]
     made = {line["bar"][0]: line for line in lines if line["success"]}
     closes = {line["bar"][0]: line["bar"][4] for line in lines}
