@@ -172,6 +172,7 @@ def _forecast_windows(
 
     def prepare(window: NDArray[np.float32], path: str) -> ForecastJob:
         job = ForecastJob(ticket, model, window, targets, names, steps, request.deadline, time.monotonic())
+        job.known = targets
         if request.beyond_a_window:
             _add_terms(plane, request, job, path)
         return job
