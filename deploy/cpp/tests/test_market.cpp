@@ -10,7 +10,7 @@ using namespace vinocast;
 namespace {
 
 constexpr std::int64_t begin_s = 1'772'600'400;
-constexpr const char* stream = "BTC-USD@1m";
+constexpr const char* minutes = "BTC-USD@1m";
 
 Options market_options(const char* bars = "1m") {
   Options options = harness::options();
@@ -29,7 +29,7 @@ std::string match(int id, int second, const std::string& price, const std::strin
 /// Candles of the `count` minutes before the begin.
 HistoryRequest history_of(std::size_t count) {
   HistoryRequest history;
-  history.stream = stream;
+  history.stream = minutes;
   for (std::size_t i = 0; i < count; ++i) {
     const double price = 100 + static_cast<double>((i * i) % 17) + static_cast<double>(i % 5) / 4;
     history.bars.push_back({begin_s - static_cast<std::int64_t>(60 * (count - i)), price, price + 2, price - 2,
@@ -70,7 +70,7 @@ TEST_CASE("messages become bars, and a reply names those that close") {
   Reply reply = engine.feed(match(2, 61, "8"));
   REQUIRE_MESSAGE(reply.ok(), reply.error.message);
   REQUIRE(reply.closed.size() == 1);
-  CHECK(reply.closed[0].stream == stream);
+  CHECK(reply.closed[0].stream == minutes);
   CHECK(text_of(reply.closed[0].bar) == "0 7 7 7 7 0.5 incomplete");
   CHECK(reply.counts.seen == 1);
 
@@ -89,13 +89,13 @@ TEST_CASE("messages become bars, and a reply names those that close") {
   CHECK(reply.counts.refused == 1);
   CHECK(reply.counts.errors == 1);
   CHECK(reply.counts.ignored == 1);
-  CHECK(texts_of(bars_of(engine, stream)) ==
+  CHECK(texts_of(bars_of(engine, minutes)) ==
         std::vector<std::string>{"0 7 7 7 7 0.5 incomplete", "60 8 9.5 8 9.5 1 complete",
                                  "120 9.5 9.5 9.5 9.5 0 filled", "180 9.5 9.5 9.5 9.5 0 filled",
                                  "240 10 10 10 10 0.5 open"});
   CHECK(texts_of(bars_of(engine, "ETH-USD@1m")) == std::vector<std::string>{"60 3 3 3 3 0.5 incomplete"});
   BarsRequest last;
-  last.stream = stream;
+  last.stream = minutes;
   last.last = 2;
   reply = engine.bars(last);
   CHECK(texts_of(reply.bars) == std::vector<std::string>{"180 9.5 9.5 9.5 9.5 0 filled", "240 10 10 10 10 0.5 open"});
@@ -117,7 +117,7 @@ TEST_CASE("a message that is none is refused with a code, and the feed goes on")
     CHECK(reply.error.field.substr(0, 7) == "message");
   }
   CHECK(engine.feed(match(2, 1, "8")).ok());
-  CHECK(texts_of(bars_of(engine, stream)).back() == "0 7 8 7 8 1 incomplete");
+  CHECK(texts_of(bars_of(engine, minutes)).back() == "0 7 8 7 8 1 incomplete");
   CHECK(engine.counters().garbage_lines == 0);
   BarsRequest unknown;
   unknown.stream = "XXX-USD@1m";
@@ -156,13 +156,13 @@ TEST_CASE("each bar that closes has its forecast pushed, with a band, and it is 
     REQUIRE_MESSAGE(reply.ok(), reply.error.message);
     std::map<std::string, int> by_stream;
     for (const ClosedBar& bar : reply.closed) ++by_stream[bar.stream];
-    CHECK(by_stream[stream] == 1);
+    CHECK(by_stream[minutes] == 1);
     CHECK(by_stream["ETH-USD@1m"] == (i > 0 ? 1 : 0));
     closed += reply.closed.size();
     REQUIRE(harness::eventually([&] { return heard() == closed; }));
 
     ForecastRequest asked;
-    asked.stream = stream;
+    asked.stream = minutes;
     asked.targets = wanted.targets;
     asked.quantile_levels = wanted.quantile_levels;
     asked.prediction_length = 5;
@@ -171,7 +171,7 @@ TEST_CASE("each bar that closes has its forecast pushed, with a band, and it is 
     const std::lock_guard<std::mutex> lock(mutex);
     for (std::size_t back = 1; back <= reply.closed.size(); ++back) {
       const Reply& forecast = pushed[pushed.size() - back];
-      if (forecast.stream != stream) {
+      if (forecast.stream != minutes) {
         CHECK(forecast.error.code == "not_enough_history");
         continue;
       }
@@ -189,7 +189,7 @@ TEST_CASE("each bar that closes has its forecast pushed, with a band, and it is 
     }
   }
   CHECK(engine.counters().pushed == closed);
-  CHECK(engine.forecast(stream).predictions.size() > 10);
+  CHECK(engine.forecast(minutes).predictions.size() > 10);
 }
 
 TEST_CASE("after the service has died its streams are gone, and come back with their history") {
@@ -197,18 +197,18 @@ TEST_CASE("after the service has died its streams are gone, and come back with t
   InferenceEngine engine(options);
   REQUIRE(engine.history(history_of(700)).ok());
   REQUIRE(engine.feed(match(1, 0, "100")).ok());
-  const Reply before = engine.forecast(stream);
+  const Reply before = engine.forecast(minutes);
   REQUIRE_MESSAGE(before.ok(), before.error.message);
   ::kill(engine.service().pid, SIGKILL);
   REQUIRE(harness::eventually([&] { return engine.counters().restarts == 1; }));
-  CHECK(engine.forecast(stream).error.code == "unknown_stream");
+  CHECK(engine.forecast(minutes).error.code == "unknown_stream");
   REQUIRE(engine.history(history_of(700)).ok());
   FeedRequest request;
   const std::string message = match(1, 0, "100");
   request.message = message;
   request.connected = true;
   REQUIRE(engine.feed(request).ok());
-  CHECK(engine.forecast(stream).predictions == before.predictions);
+  CHECK(engine.forecast(minutes).predictions == before.predictions);
 }
 
 TEST_CASE("the sequences of faults that the project keeps give the bars that they say") {
