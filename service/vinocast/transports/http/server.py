@@ -105,6 +105,9 @@ class Server(uvicorn.Server):
         self._grpc: GrpcServer | None = None
         self._metrics = Metrics(
             {
+                ("ready", "How many processes would answer /readyz with 200."): lambda: plane.warm,
+                ("queue_rows_limit", "Series that may wait."): lambda: settings.queue_rows,
+                ("waiting_bytes_limit", "Bytes that all that waits may take."): lambda: plane.budget.most,
                 ("queued_rows", "Series that wait for their turn."): lambda: plane.lane.rows,
                 ("queued_requests", "Requests that wait for their turn."): lambda: plane.lane.computing,
                 ("waiting_bytes", "Bytes that all that waits takes of the budget."): lambda: plane.budget.taken,
