@@ -35,9 +35,14 @@ def models(tmp_path: Path) -> Path:
     return folder
 
 
+def hear_hangups() -> None:
+    """Whatever the tests themselves were started by, such as nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.fixture
 def service(models: Path) -> Iterator[HttpService]:
-    with HttpService("--models", models) as service:
+    with HttpService("--models", models, preexec_fn=hear_hangups) as service:
         wait_until(lambda: httpx.get(f"{service.url}/readyz").status_code == 200, "ready")
         yield service
 
@@ -119,7 +124,7 @@ def test_what_is_not_there_cannot_be_loaded(service: HttpService) -> None:
 
 @pytest.mark.slow
 def test_several_workers_look_again_on_sighup_of_their_parent(models: Path) -> None:
-    with HttpService("--models", models, "--workers", "2") as service:
+    with HttpService("--models", models, "--workers", "2", preexec_fn=hear_hangups) as service:
         wait_until(lambda: "is ready on http" in service.log, "all are ready")
         refused = httpx.post(f"{service.url}{LOAD}")
         assert (refused.status_code, "SIGHUP" in refused.json()["error"]) == (422, True)
@@ -137,12 +142,12 @@ def test_the_memory_of_models_that_were_replaced_is_given_back(tmp_path: Path) -
     with HttpService("--models", models) as service:
         wait_until(lambda: httpx.get(f"{service.url}/readyz").status_code == 200, "ready")
         resident: list[float] = []
-        for count in range(8):
+        for count in range(5):
             change_manifest(folder, version=f"again {count}")
             assert httpx.post(f"{service.url}/v2/repository/models/{folder.name}/load", timeout=60).status_code == 200
             assert f"version again {count}" in service.log
             resident.append(service.resident_mb)
-        assert resident[-1] - resident[2] < 10, resident
+        assert resident[-1] - resident[1] < 10, resident
 
 
 def test_the_command_reloads_what_it_names_and_says_what_is_wrong(
