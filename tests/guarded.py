@@ -12,6 +12,7 @@ from pathlib import Path
 import orjson
 import pytest
 from support import PATIENCE, ROOT, VINOCAST, Service, error_of, wait_until
+from vinocast.errors import ForbiddenError, MisdirectedError, UnauthorizedError
 from vinocast.ops import OPS
 
 TOKEN = "correct-horse_battery.staple~0123456789+/=="
@@ -23,6 +24,7 @@ ROUTES = [
 ]
 # Of other standards, which let a request leave out what its body is.
 OTHERS = [("POST", "/v1/timeseries/forecast"), ("GET", "/v1/timeseries/models"), ("POST", "/invocations")]
+CODES = {kind.status: kind.code for kind in (UnauthorizedError, ForbiddenError, MisdirectedError)}
 # Of the Open Inference Protocol, whose refusals have a form of their own.
 TENSORS = [
     ("GET", "/v2"),
@@ -49,8 +51,13 @@ class Reply:
 
     @property
     def outcome(self) -> str:
-        """The code of a refusal, else the status."""
-        return error_of(orjson.loads(self.body))[0] if self.status >= 400 else str(self.status)
+        """The code of a refusal, which the Open Inference Protocol tells by the status alone; else the status."""
+        if self.status < 400:
+            return str(self.status)
+        body = orjson.loads(self.body)
+        if set(body) == {"error"} and isinstance(body["error"], str):
+            return CODES[self.status]
+        return error_of(body)[0]
 
 
 def ask(
