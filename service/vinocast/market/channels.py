@@ -7,7 +7,8 @@ began, in the order of the bars, and a bar that is corrected is as if it had alw
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from math import isnan, nan
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -27,7 +28,7 @@ UNBIASED = (VOLATILITY_BARS / (VOLATILITY_BARS - 1)) ** 0.5
 # The newest closes, that a late trade may still correct at no cost.
 UNSETTLED = 4
 # A ratio of two closes, whatever they are, whose logarithm is finite.
-RATIOS = (np.finfo(np.float64).tiny, np.finfo(np.float64).max)
+RATIOS = (float(np.finfo(np.float64).tiny), float(np.finfo(np.float64).max))
 # Shared, as most streams have neither for most of the time.
 NO_CLOSES, NO_VALUES = np.empty(0), np.empty((0, 3), np.float32)
 
@@ -57,12 +58,15 @@ class Handles:
         A close that is NaN is none, and has a row of NaN, as the first WARM_UP have. The rows are the same, bit for
         bit, however the closes are parted among calls.
         """
+        if self._open is not None:
+            # One by one, since bars close one by one: numpy's calls would take longer than TA-Lib's.
+            return np.array([self._go_on(close, *self._open) for close in closes.tolist()]).reshape(-1, 3)
         rows = np.full((len(closes), 3), np.nan)
         there = ~np.isnan(closes)
         seen = closes[there]
         if not len(seen):
             return rows
-        rows[there] = self._begin(seen) if self._open is None else self._go_on(*self._open, seen)
+        rows[there] = self._begin(seen)
         self._last = float(seen[-1])
         return rows
 
@@ -85,15 +89,13 @@ class Handles:
         return rows[-len(seen) :]
 
     def _go_on(
-        self, rsi: stream.RSI, macd: stream.MACD, deviation: stream.STDDEV, seen: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        returns = _returns(np.concatenate(([self._last], seen[:-1])), seen)
-        return np.array(
-            [
-                (rsi.update(close), macd.update(close)[0], deviation.update(change) * UNBIASED)
-                for close, change in zip(seen.tolist(), returns.tolist(), strict=True)
-            ]
-        )
+        self, close: float, rsi: stream.RSI, macd: stream.MACD, deviation: stream.STDDEV
+    ) -> tuple[float, float, float]:
+        if isnan(close):
+            return nan, nan, nan
+        change = _returns(self._last, close)
+        self._last = close
+        return rsi.update(close), macd.update(close)[0], deviation.update(change) * UNBIASED
 
 
 class Indicators:
@@ -153,12 +155,13 @@ def window(
 
     Raises NotEnoughHistoryError where there are fewer bars behind the first WARM_UP; the message says how many fewer.
     """
-    known = np.flatnonzero(~np.isnan(indicators[:, 0]))
-    first = int(known[0]) if len(known) else len(closes)
+    unknown = np.isnan(indicators[:, 0])
+    known = not unknown.all()
+    first = int(unknown.argmin()) if known else len(closes)
     least = 1 if fewer else context
     if len(closes) - first < least:
         # Where none is known, what is missing begins with closes to warm up by.
-        begun = 0 if len(known) else WARM_UP - int(np.count_nonzero(~np.isnan(closes)))
+        begun = 0 if known else WARM_UP - int(np.count_nonzero(~np.isnan(closes)))
         missing = least - (len(closes) - first) + begun
         raise NotEnoughHistoryError(
             f"stream: expected {least} closed bars behind the {WARM_UP} that RSI, MACD and volatility begin with, "
@@ -177,12 +180,26 @@ def seven(
     indicators: NDArray[np.floating],
 ) -> NDArray[np.float32]:
     """Return the channels [n, 7] of bars [n], given RSI, MACD and volatility [n, 3] of their closes."""
-    columns = (closes, highs, lows, volumes, *indicators.T)
+    rows = np.empty((len(closes), len(CHANNELS)), np.float32)
     with np.errstate(over="ignore"):  # what is beyond float32 is infinite, and refused where it is forecast
-        return np.stack(columns, axis=1, dtype=np.float32, casting="same_kind")
+        for channel, values in enumerate((closes, highs, lows, volumes)):
+            rows[:, channel] = values
+        rows[:, -3:] = indicators
+    return rows
 
 
-def _returns(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np.float64]:
+@overload
+def _returns(before: float, after: float) -> float: ...
+
+
+@overload
+def _returns(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np.float64]: ...
+
+
+def _returns(before: Any, after: Any) -> Any:
+    """Return logarithmic returns, of one and of many the same, bit for bit."""
+    if isinstance(after, float):
+        least, most = RATIOS
+        return float(np.log(min(max(after / before, least), most)))
     with np.errstate(over="ignore", under="ignore"):
-        changes: NDArray[np.float64] = np.log(np.clip(after / before, *RATIOS))
-    return changes
+        return np.log(np.clip(after / before, *RATIOS))

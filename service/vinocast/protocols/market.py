@@ -24,7 +24,7 @@ MOST_CANDLES = 10_000
 # Bars that a stream keeps.
 MOST_BARS = 900
 TERMS = ("model", "targets", "prediction_length", "quantile_levels", "missing", "encoding_format")
-PLAIN, OPS_OF_FEED = frozenset(("op", "request_id", "message")), (None, "feed")
+PLAIN, OPS_OF_FEED = frozenset(("op", "request_id", "message", "on_bar")), (None, "feed")
 CANDLE = ("time", "low", "high", "open", "close", "volume")
 NAME = "a non-empty string of at most 256 characters, PRODUCT@BAR, such as BTC-USD@5m"
 RawMessage = Annotated[InstanceOf[object], WithJsonSchema({"type": "object"})]
@@ -92,15 +92,16 @@ class FeedRequest(OnBar):
 
     @classmethod
     def plain(cls, fields: Mapping[str, Any]) -> markets.Feed | None:
-        """Return what one message asks that comes with a ``request_id`` at most."""
-        message, request_id = fields.get("message"), fields.get("request_id")
+        """Return what one message asks that comes with a ``request_id`` and ``on_bar`` at most."""
+        message, request_id, on_bar = fields.get("message"), fields.get("request_id"), fields.get("on_bar")
         if (
             type(message) is dict
             and fields.keys() <= PLAIN
             and fields.get("op") in OPS_OF_FEED
+            and (on_bar is None or type(on_bar) is bool)
             and (type(request_id) is int or request_id is None or (type(request_id) is str and len(request_id) <= MOST))
         ):
-            return markets.Feed((message,), single=True)
+            return markets.Feed((message,), single=True, on_bar=requests.Forecast() if on_bar else None)
         return None
 
     def ask(self, text: bytes, received: float) -> markets.Feed:  # noqa: ARG002 - the base's signature
