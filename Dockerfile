@@ -46,6 +46,8 @@ ENV PATH=/opt/vinocast/bin:$PATH \
 # Both transports once: an image whose model does not come out right fails here. It also leaves the bytecode of the
 # standard library's modules that a start imports: the base has none, and nobody may write it later.
 RUN export PYTHONDONTWRITEBYTECODE= && echo '{"op": "ping"}' | vinocast stdio && python3 -c 'import vinocast.transports.http.server'
+# For --state: a volume that is mounted here becomes the user's.
+RUN install -d -o 10001 -g 10001 /state
 # A number, so that an orchestrator can see that it is not root.
 USER 10001:10001
 WORKDIR /tmp

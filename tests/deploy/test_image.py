@@ -115,6 +115,10 @@ def test_compose_confines_the_service() -> None:
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["tmpfs"][0].startswith("/tmp:")
     assert service["cpuset"]
+    state, _, folder = service["volumes"][0].partition(":")
+    assert state in compose["volumes"]
+    assert service["environment"]["VINOCAST_STATE"] == folder
+    assert ("RUN", f"install -d -o 10001 -g 10001 {folder}") in instructions()
     assert "cpus" not in service  # a quota: see docs/epyc.md
     assert service["mem_limit"] == service["memswap_limit"]
     assert service["restart"] == "unless-stopped"

@@ -36,15 +36,24 @@ def settings() -> dict[str, list[str]]:
     return read
 
 
+def drain_seconds() -> float:
+    return max(http.DRAIN_SECONDS, stdio.DRAIN_SECONDS)
+
+
 def test_unit_runs_the_service_as_its_page_says() -> None:
     unit = settings()
     assert unit["ExecStart"] == ["/opt/vinocast/bin/vinocast serve"]
     assert unit["Restart"] == ["on-failure"]
+    assert unit["Type"] == ["notify"]
+    assert float(unit["WatchdogSec"][0]) > drain_seconds()
+    assert "AF_UNIX" in unit["RestrictAddressFamilies"][0].split()
+    assert unit["ExecReload"] == ["kill -HUP $MAINPID"]
+    assert f"VINOCAST_STATE=%S/{unit['StateDirectory'][0]}" in unit["Environment"]
     assert unit["DynamicUser"] == ["yes"]
     assert unit["AllowedCPUs"]
     assert unit["MemoryMax"]
     assert "CPUQuota" not in unit  # see docs/epyc.md
-    drain = max(http.DRAIN_SECONDS, stdio.DRAIN_SECONDS)
+    drain = drain_seconds()
     assert drain < float(unit["TimeoutStopSec"][0]) <= drain + 2
 
 

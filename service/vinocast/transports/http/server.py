@@ -31,6 +31,7 @@ from vinocast.dataplane import DataPlane
 from vinocast.errors import SetupError, UnknownModelError
 from vinocast.monitoring.metrics import Metrics
 from vinocast.ops import OPS
+from vinocast.process import service_manager
 from vinocast.process.signals import on_end, on_hangup
 from vinocast.transports.http.accepting import Accepting
 from vinocast.transports.http.admission import Admission, most_connections
@@ -157,8 +158,15 @@ class Server(uvicorn.Server):
             await self._grpc.start()
         self.plane.start(self._wake)
         self._refresh()
+        if (seconds := service_manager.watchdog_seconds()) is not None:
+            self._calm_watchdog(seconds)
         if self.plane.state is not None:
             self._keep_state()
+
+    def _calm_watchdog(self, seconds: float) -> None:
+        """Have the service manager know, every so often, that the loop turns."""
+        service_manager.tell(service_manager.WATCHDOG)
+        self._loop.call_later(seconds, self._calm_watchdog, seconds)
 
     def _keep_state(self) -> None:
         """Have the streams kept whenever it is time to, as long as the loop turns."""
@@ -194,13 +202,15 @@ class Server(uvicorn.Server):
             self.announce()
 
     def announce(self) -> None:
-        """Say that the default model answers, where what is merely good to know is asked for."""
+        """Tell the service manager that the models answer, and say so where that is asked for."""
+        service_manager.tell(service_manager.READY)
         if log.isEnabledFor(logging.INFO):
             sys.stderr.write(welcome(self._accepting.listeners[0], commands(self.plane, self._settings)))
 
     async def shutdown(self, sockets: Any = None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Answer what has been accepted, and what still comes before its client can know of the end."""
         start = time.monotonic()
+        service_manager.tell(service_manager.STOPPING)
         self.plane.close()
         # In place: requests at hand have this list, and a connection ends with the next response on it.
         self.server_state.default_headers.append(CLOSE_HEADER)

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING
 
 from vinocast.errors import SetupError
 from vinocast.monitoring.metrics import forget_process
+from vinocast.process import service_manager
 from vinocast.process.signals import on_end, on_hangup
 from vinocast.transports.http.accepting import EXHAUSTED, EXHAUSTED_SECONDS, QUIET_SECONDS
 from vinocast.transports.http.drain import HANDSHAKE_SECONDS, accept_all, stop_handshakes
@@ -204,6 +205,8 @@ class _Supervisor:
 
     def _tick(self) -> None:
         """Ask each worker whether it turns, and kill the one that has not for too long."""
+        if service_manager.watchdog_seconds() is not None:
+            service_manager.tell(service_manager.WATCHDOG)
         for worker in self._turns:
             worker.ask()
             if worker.leaving and worker.silent >= PARTING_TICKS:
@@ -215,6 +218,7 @@ class _Supervisor:
     def end(self) -> None:
         """Accept what has connected and nothing more, and end the workers; raises SetupError when one was killed."""
         self._stopping = True
+        service_manager.tell(service_manager.STOPPING)
         self._hand_over_the_rest()
         for listener in self._listeners:
             listener.close()
@@ -289,6 +293,7 @@ class _Supervisor:
     def _work(self, seat: _Seat, channel: socket.socket, parents_end: socket.socket) -> None:
         """Be a worker. Signals are its own, and what the parent has open must end with the parent."""
         on_end(lambda *_: sys.exit(0))
+        service_manager.leave_to_parent()
         if self._stopping:  # by a signal that came before
             return
         signal.set_wakeup_fd(-1)
@@ -321,6 +326,7 @@ class _Supervisor:
         self._accept_or_not()
         if not (self._announced or self._stopping) and all(seat.worker and seat.worker.ready for seat in self._seats):
             self._announced = True
+            service_manager.tell(service_manager.READY)
             if log.isEnabledFor(logging.INFO):
                 sys.stderr.write(welcome(self._listeners[0], self._commands))
         return True
