@@ -43,7 +43,7 @@ def test_no_field_of_any_op_takes_a_million_of_anything_or_makes_an_error_of_eac
     op: Op, name: str, hostile: str
 ) -> None:
     value = HOSTILE[hostile]
-    good = {"op": op.name, "stream": "s", "values": [1]}
+    good = {"op": op.name, "stream": "s", "values": [1], "candles": [[0, 1, 1, 1, 1, 1]]}
     fields = {known: good[known] for known in op.request.model_fields if known in good} | {name: value}
     fault: InvalidRequestError | None = None
     begun = time.process_time()
