@@ -7,14 +7,17 @@ import os
 import signal
 import urllib.error
 import urllib.request
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
-from vinocast.cli.options import Command, read_token
+from vinocast.cli.options import Command, read_token, settings_options
 from vinocast.errors import SetupError, printable
+from vinocast.settings import HttpSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # A model may take so long to compile on a busy machine.
 PATIENCE = 300.0
@@ -23,11 +26,7 @@ PATIENCE = 300.0
 @click.command(cls=Command)
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @click.option("--url", default="http://127.0.0.1:8000", help="Where the service listens.")
-@click.option(
-    "--token-file",
-    type=click.Path(path_type=Path),
-    help="File with the token of the service; the variable VINOCAST_TOKEN may hold the token itself instead.",
-)
+@settings_options(HttpSettings, "token_file")
 @click.option(
     "--pid",
     type=click.IntRange(1),
