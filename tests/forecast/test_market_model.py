@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 from market_toys import CONTEXT, FLOOR, HORIZON, MARKET, OUTPUTS, answer, bars, make_market
 from support import RunVinocast, StdioService, change_manifest, error_of, rows
+from vinocast.engine.compile import Compiler
+from vinocast.engine.cpu import cpu_budget
+from vinocast.engine.tuned import TunedProfile
 from vinocast.errors import ModelRefusedError
+from vinocast.forecast.engine import ForecastEngine
 from vinocast.forecast.manifest import open_forecaster
 from vinocast.forecast.market import CHANNELS, Market, Normalization
 from vinocast.forecast.streams import Stream
@@ -71,6 +75,13 @@ def test_bands_of_a_stream_are_those_of_its_own_outcomes() -> None:
     assert expected.improve(quantiles, [0.5], points, scales, range(len(OUTPUTS))) == "stream"
     median = np.median(np.array(first[-50:]), axis=0)
     assert quantiles[0, 0] == pytest.approx(points[0] + median * scales, rel=1e-4)
+
+
+def test_under_a_tuned_profile_it_runs_as_it_is_without_a_warning(models: Path) -> None:
+    profile = TunedProfile("tuned", "as was measured", isa_cap=None, threads=1)
+    engine = ForecastEngine(open_forecaster(models / "toy"))
+    engine.load(Compiler(profile, cpu_budget()))
+    assert (engine.warnings, engine.precision) == ([], "f32")
 
 
 def test_outcomes_are_logarithms_with_a_floor_and_prices_as_they_are() -> None:

@@ -114,6 +114,8 @@ class ForecastEngine:
     def load(self, compiler: Compiler) -> None:
         """Verify the files, compile the main shape and pass the self-test; raises ModelRefusedError."""
         self.profile, self.served, files, warning = choose(compiler.profile, self.folder)
+        if self.manifest.market is not None:
+            warning = None  # that it was not tuned, which such a model never is
         if warning:
             log.warning("%s", warning)
         self._golden = golden_vectors(self.served, files, "inputs", "outputs")
