@@ -1,5 +1,6 @@
 # make serve   install the pinned runtime into .venv and start the HTTP service
-# make test    install what the tests need as well, and run all of them; TESTS=tests/room runs those of one room
+# make test    install what the tests need as well, and run all of them, two modules at a time (TEST_PROCESSES);
+#              TESTS=tests/room runs those of one room
 # make fast    the same without what takes long, some 80 s on two idle cores: for before each commit
 # make check   linters, type checker and the directions of imports (pyproject.toml, tool.importlinter)
 # make coverage   all tests, half as long again, and what of the package none of them reaches; TESTS as above
@@ -23,8 +24,11 @@ serve: $(VENV)/.runtime
 fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not slow" $(SLOW_ROOMS:%=--ignore=tests/%)
 
+# Most of a test is to wait for a process; a module of tests is one's own, as its services are shared.
+TEST_PROCESSES ?= 2
+
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(TESTS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
