@@ -30,6 +30,7 @@ NEEDS = [
     ("plot", "plotly", ["forecast", "never.csv", "--plot", "never.html"]),
     ("plot", "matplotlib", ["forecast", "never.csv", "--plot", "never.png"]),
     ("feed", "websockets", ["feed", "coinbase", "--product", "A"]),
+    ("top", "textual", ["top"]),
     ("grpc", "grpc", ["serve", "--grpc-port", "0"]),
     ("files", "pyarrow", ["forecast", "never.csv", "--output", "never.parquet"]),
 ]

@@ -30,6 +30,7 @@ COMMANDS = (
     "replay",
     "serve",
     "stdio",
+    "top",
     "train",
     "tune",
 )

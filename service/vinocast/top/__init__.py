@@ -1,0 +1,1 @@
+"""``vinocast top``: what a running service tells Prometheus, between two moments, in a terminal."""
