@@ -53,12 +53,17 @@ async def application(_scope: Scope, receive: ASGIReceiveCallable, send: ASGISen
     await send({"type": "http.response.body", "body": body})
 
 
+def _name(_: object) -> tuple[bytes, bytes]:
+    """Return the field of a response that names a request which was refused."""
+    return b"x-request-id", b"none"
+
+
 def serve(parser: str, listener: socket.socket) -> None:
     """Serve the application until the process is ended."""
     config = uvicorn.Config(
         application,
         loop="uvloop",
-        http=partial(Connection, Admission(1, IDLE_SECONDS))  # type: ignore[arg-type]  # it is called, and no more
+        http=partial(Connection, Admission(1, IDLE_SECONDS), _name)  # type: ignore[arg-type]  # it is called, and no more
         if parser == OURS
         else parser,  # a class by its name, MODULE:CLASS, as well
         ws="none",
