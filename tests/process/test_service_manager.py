@@ -110,6 +110,7 @@ def test_nobody_is_told_where_nobody_asks_and_a_manager_that_is_gone_ends_nothin
         ("soon", None, None),
         (None, None, None),
     ],
+    ids=lambda each: "ours" if each == str(os.getpid()) else None,  # the same in every process of the tests
 )
 def test_the_watchdog_is_told_twice_in_the_time_that_it_gives_this_process(
     monkeypatch: pytest.MonkeyPatch, given: str | None, pid: str | None, seconds: float | None
