@@ -117,7 +117,7 @@ class ScaleJob:
 
 def scale(plane: DataPlane, request: ScaleRequest, ticket: Ticket) -> None:
     model = plane.repository.find(SCALER, request.model)
-    plane.repository.demand(model)
+    plane.loader.demand(model)
     plane.lane.submit(ScaleJob(ticket, model, request.values, time.monotonic()))
 
 

@@ -13,6 +13,7 @@ from vinocast.engine.budget import BYTES_A_REQUEST, Budget, Claim
 from vinocast.engine.cpu import cpu_budget
 from vinocast.engine.lane import Lane
 from vinocast.engine.lifecycle import SERVICE_STEPS, Lifecycle, ServiceState
+from vinocast.engine.loader import Loader
 from vinocast.engine.repository import Repository
 from vinocast.engine.statistics import Statistics
 from vinocast.engine.ticket import PushTicket, Ticket
@@ -30,7 +31,7 @@ from vinocast.state import State
 
 if TYPE_CHECKING:
     from vinocast.engine.kinds import AnyServedModel
-    from vinocast.engine.repository import Reload
+    from vinocast.engine.reload import Reload
     from vinocast.engine.ticket import Done
     from vinocast.forecast.followed import Followed
     from vinocast.forecast.kind import ServedForecaster
@@ -108,6 +109,7 @@ class DataPlane:
         budget: the bytes of all that waits.
         lane: what waits; the transport steps it.
         lifecycle: how far the service has come.
+        loader: what loads the models.
         repository: the models.
         state: the folder in which streams outlast the service, if there is one.
         streams: the windows that it keeps.
@@ -126,6 +128,7 @@ class DataPlane:
     def __init__(self, settings: Settings, ops: dict[str, Op], *, keeps_streams: bool = True) -> None:
         self.profile = find_profile(settings.profile)
         self.repository = Repository(settings.models or bundled_models(), settings.default_model, KINDS)
+        self.loader = Loader(self.repository)
         self.streams = (
             Streams(
                 settings.max_streams,
@@ -172,16 +175,16 @@ class DataPlane:
                 self.lifecycle.become(ServiceState.READY)
             wake()
 
-        self.repository.load(self.profile, cpu_budget(), settled, strict=self._strict_profile, on_demand=on_demand)
+        self.loader.load(self.profile, cpu_budget(), settled, strict=self._strict_profile, on_demand=on_demand)
 
     def reload(self, name: str | None = None) -> Reload:
-        """Have the folder of models looked at again, while what is there serves on; see ``Repository.reload``."""
-        return self.repository.reload(name, self._wake)
+        """Have the folder of models looked at again, while what is there serves on; see ``Loader.reload``."""
+        return self.loader.reload(name, self._wake)
 
     def close(self) -> None:
         """Refuse new work and load no more models; what the lane holds is still to be stepped through."""
         self.lifecycle.become(ServiceState.DRAINING)
-        self.repository.close()
+        self.loader.close()
 
     def give_up_loading(self) -> None:
         """Have what waits for a model that still loads be refused, as the time to end has come."""

@@ -12,6 +12,7 @@ from support import copy_model, in_threads, wait_until
 from vinocast.engine.compile import CompiledShape
 from vinocast.engine.cpu import CpuBudget, cpu_budget
 from vinocast.engine.lifecycle import MODEL_STEPS, SERVICE_STEPS, Lifecycle, ModelState, ServiceState
+from vinocast.engine.loader import Loader
 from vinocast.engine.profiles import PROFILES
 from vinocast.engine.repository import Repository
 from vinocast.errors import ModelRefusedError, UnknownModelError
@@ -49,9 +50,10 @@ def test_a_model_is_let_go_and_loaded_again_beside_one_that_answers(models: Path
     copy_model(models, "first")
     copy_model(models, "second")
     repository = Repository(models, "first", KINDS)
+    loader = Loader(repository)
     first, second = (repository.find(FORECASTER, name) for name in ("first", "second"))
     assert state(second) is ModelState.REGISTERED
-    repository.load(PROFILES["native"], cpu_budget(), lambda _: None)
+    loader.load(PROFILES["native"], cpu_budget(), lambda _: None)
     wait_until(lambda: second.settled, "both models")
     # In a process in which another test has loaded OpenVINO under a cap, the profile is not in force.
     assert state(second) in {ModelState.READY, ModelState.DEGRADED}
@@ -63,27 +65,28 @@ def test_a_model_is_let_go_and_loaded_again_beside_one_that_answers(models: Path
     with pytest.raises(UnknownModelError, match="second is not served"):
         second.loaded()
     second.let_go()  # there is nothing to let go any more
-    repository.demand(second)
+    loader.demand(second)
     assert state(second) is not ModelState.REGISTERED
     first.loaded().forecast(window, range(7))
     wait_until(lambda: second.settled, "the second model again")
     after, _ = second.loaded().forecast(window, range(7))
     np.testing.assert_allclose(after, before, rtol=1e-5)
-    repository.close()
+    loader.close()
 
 
 def test_a_model_that_is_not_as_was_asked_for_is_degraded_with_the_reason(models: Path) -> None:
     copy_model(models)
     repository = Repository(models, None, KINDS)
+    loader = Loader(repository)
     model = repository.find(FORECASTER, None)
     # As many threads as no machine has are asked for, and fewer are there.
     greedy = replace(PROFILES["native"], threads=100_000)
-    repository.load(greedy, CpuBudget(frozenset(range(100_000)), None), lambda _: None)
+    loader.load(greedy, CpuBudget(frozenset(range(100_000)), None), lambda _: None)
     wait_until(lambda: model.settled, "the model")
     assert model.lifecycle.state is ModelState.DEGRADED
     assert "INFERENCE_NUM_THREADS" in (model.lifecycle.reason or "")
     assert model.refused is None
-    repository.close()
+    loader.close()
 
 
 def test_a_model_of_which_a_smaller_shape_fails_goes_on_with_what_it_has(
@@ -100,11 +103,12 @@ def test_a_model_of_which_a_smaller_shape_fails_goes_on_with_what_it_has(
 
     monkeypatch.setattr(ForecastEngine, "_self_test", fail_for_three)
     repository = Repository(models, "first", KINDS)
+    loader = Loader(repository)
     first, second = (repository.find(FORECASTER, name) for name in ("first", "second"))
-    repository.load(PROFILES["native"], cpu_budget(), lambda _: None)
+    loader.load(PROFILES["native"], cpu_budget(), lambda _: None)
     wait_until(lambda: second.engine and len(second.engine.compiled_counts) == 7, "all shapes of the second")
     assert state(first) is ModelState.DEGRADED
     assert (first.lifecycle.reason or "").endswith("the golden vectors do not come out")
     assert first.loaded().compiled_counts == [1, 2, 7]
     assert first.loaded().forecast(np.ones((512, 7), np.float32), range(3))[0].shape == (96, 3)
-    repository.close()
+    loader.close()

@@ -31,6 +31,7 @@ from support import (
 )
 from vinocast.data.bundled import bundled_models
 from vinocast.engine.cpu import cpu_budget
+from vinocast.engine.loader import Loader
 from vinocast.engine.manifest import find_models
 from vinocast.engine.profiles import PROFILES
 from vinocast.engine.repository import Repository
@@ -139,7 +140,7 @@ def test_a_damaged_model_is_refused_with_a_message_that_says_which(
 ) -> None:
     damage(copy_model(models))
     repository, settled = Repository(models, None, KINDS), Event()
-    repository.load(PROFILES["native"], cpu_budget(), lambda _: settled.set())
+    Loader(repository).load(PROFILES["native"], cpu_budget(), lambda _: settled.set())
     assert settled.wait(PATIENCE)
     assert repository.find(FORECASTER, None).engine is None
     assert named in str(repository.find(FORECASTER, None).refused)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import urllib.error
-import urllib.request
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -14,6 +12,7 @@ import click
 
 from vinocast.cli.options import Command, read_token, settings_options
 from vinocast.errors import SetupError, printable
+from vinocast.plain_http import RefusedError, ask
 from vinocast.settings import HttpSettings
 
 if TYPE_CHECKING:
@@ -45,24 +44,21 @@ def reload(models: tuple[str, ...], url: str, token_file: Path | None, pid: int 
             raise SetupError(f"--pid {pid}: {error.strerror}") from None
         return
     token = read_token(token_file)
-    names = models or [each["name"] for each in _ask(f"{url}/v2/repository/index", token)]
+    names = models or [each["name"] for each in _ask(url, "/v2/repository/index", token)]
     for name in names:
-        _ask(f"{url}/v2/repository/models/{quote(name, safe='')}/load", token)
+        _ask(url, f"/v2/repository/models/{quote(name, safe='')}/load", token)
         click.echo(f"{name}: served as its folder has it now")
 
 
-def _ask(url: str, token: bytes | None) -> Any:
-    """Return what a service answers to a POST of nothing; raises SetupError where it does not, or refuses."""
-    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token.decode()}"} if token else {})
+def _ask(url: str, path: str, token: bytes | None) -> Any:
+    """Return what a service answers to a POST without fields; raises SetupError where it does not, or refuses."""
     try:
-        request = urllib.request.Request(url, b"{}", headers)  # noqa: S310 - the user names the service
-        with urllib.request.urlopen(request, timeout=PATIENCE) as response:  # noqa: S310 - the same
-            return json.load(response)
-    except urllib.error.HTTPError as error:
+        return json.loads(ask(url, path, token, PATIENCE, b"{}"))
+    except RefusedError as error:
         try:
-            said = json.load(error)["error"]
+            said = str(json.loads(error.body)["error"])
         except (ValueError, LookupError, TypeError):
-            said = f"it answers {error.code}"
-        raise SetupError(f"{url}: {printable(str(said))}") from None
-    except (OSError, ValueError) as error:
-        raise SetupError(f"{url}: no service answers ({printable(str(error))}); name it with --url") from None
+            raise error from None
+        raise SetupError(f"{printable(url)}: {printable(said)}") from None
+    except ValueError:
+        raise SetupError(f"{printable(url)}: what answers is no Vinocast; name one with --url") from None

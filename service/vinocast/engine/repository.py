@@ -1,28 +1,20 @@
-"""The models of a service: which there are, which is the default, and the thread that loads them."""
+"""The models of a service: which there are, and which is the default."""
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import logging
-import threading
-import time
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from vinocast.engine.kinds import Engine, Kind, ServedModel
 from vinocast.engine.lifecycle import ModelState
 from vinocast.engine.manifest import Manifest, find_models, read_manifest
-from vinocast.errors import ModelRefusedError, SetupError, UnknownModelError, in_one_line, quote
-from vinocast.process.native import NativeThread
+from vinocast.errors import ModelRefusedError, SetupError, UnknownModelError, quote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from vinocast.engine.compile import Compiler
-    from vinocast.engine.cpu import CpuBudget
     from vinocast.engine.kinds import AnyKind, AnyServedModel
-    from vinocast.engine.profiles import Profile
 
 M = TypeVar("M", bound=Manifest)
 E = TypeVar("E", bound=Engine)
@@ -69,43 +61,23 @@ def choose_general(lead: AnyKind, names: Collection[str], wanted: str | None, de
     return lead.general if wanted is None and lead.general is not None and lead.general in names else default
 
 
-class Reload:
-    """What comes of looking at the folder of models again.
-
-    Attributes:
-        found: the folders that are looked at, by name.
-        changed: the names of models that are served as their folders have them now, and were not before.
-        refused: what folders have now that cannot be served, by name; what was served before still is.
-        failed: what has ended it before its end, if anything has.
-        done: whether all that was found has been looked at.
-    """
-
-    def __init__(self, found: Mapping[str, Path]) -> None:
-        self.found = found
-        self.changed: list[str] = []
-        self.refused: dict[str, ModelRefusedError] = {}
-        self.failed: list[str] = []
-        self.done = False
-
-
 class Repository:
-    """Finds the models of a folder at once and loads them in a thread, the default model first.
+    """The models of a folder, which are found at once, and loaded by a ``Loader``.
 
     The first of the kinds leads: the default is one of its models. Raises SetupError when the folder has no model of
-    it, or none of the default's name.
+    it, or none of the default's name. A thread may put a model into its place while another looks for it.
 
     Attributes:
+        root: the folder.
+        kinds: of the models, by name.
         default: the name of the default model.
         general: the name of the default for what no model need know.
         models: every model in the order of loading: the default, those of other kinds, the others of the leading kind.
     """
 
     def __init__(self, root: Path, default: str | None, kinds: Mapping[str, AnyKind]) -> None:
-        self._root = root
-        self._kinds = kinds
-        self._closing = threading.Event()
-        self._loader: threading.Thread | None = None
-        self._compiler: Compiler | None = None
+        self.root = root
+        self.kinds = kinds
         # Folders whose manifest cannot be read: no more is known of them.
         self._unreadable: dict[str, ModelRefusedError] = {}
         self._lead = next(iter(kinds.values()))
@@ -174,6 +146,10 @@ class Repository:
             raise UnknownModelError(f"model: no {kind.noun} is served here", "model")
         raise UnknownModelError(f"model: expected one of {', '.join(sorted(models))}, got {quote(name)}", "model")
 
+    def get(self, name: str) -> AnyServedModel | None:
+        """Return the model of a name, if there is one."""
+        return self._by_name.get(name)
+
     def named(self, name: str, version: str | None = None) -> AnyServedModel:
         """Return a model of any kind by its name and, where that matters, its version; raises UnknownModelError."""
         model = self._by_name.get(name)
@@ -190,163 +166,19 @@ class Repository:
             )
         return model
 
-    def load(
-        self,
-        profile: Profile,
-        budget: CpuBudget,
-        settled: Callable[[AnyServedModel], object],
-        *,
-        strict: bool = False,
-        on_demand: bool = False,
-    ) -> None:
-        """Start loading in the background; ``settled`` is called in that thread after each model.
-
-        With ``strict`` a model is refused in which something else is in force than the profile asks for. With
-        ``on_demand`` the models of some kinds are loaded when :meth:`demand` first asks for them.
-        """
-        self._start = (profile, budget, strict, settled)
-        self._load_behind([model for model in self.models if not (on_demand and model.kind.on_demand)])
-
-    def demand(self, model: AnyServedModel) -> None:
-        """Have a model loaded that is not yet, beside those that serve; for the thread that called :meth:`load`."""
-        if model.lifecycle.state is ModelState.REGISTERED:
-            self._load_behind([model])
-
-    def reload(self, name: str | None, ended: Callable[[], object]) -> Reload:
-        """Look at the folder again, beside those that serve: what has changed in it is loaded, and takes its place.
-
-        What waits for the old one is computed by it, and what comes after by the new one. Where the new one fails the
-        old one stays, degraded, and says why. What the folder has no longer stays as well.
-
-        Args:
-            name: of the only model that is looked at; None for all.
-            ended: is called in the thread that loads, once all have been looked at.
-
-        Returns what comes of it, which is complete then. Raises UnknownModelError for what is not in the folder.
-        """
-        try:
-            found = find_models(self._root)
-        except SetupError as error:
-            raise UnknownModelError(f"model: {in_one_line(error)}", "model") from None
-        if name is not None and name not in found:
-            raise UnknownModelError(f"model: expected one of {', '.join(found)}, got {quote(name)}", "model")
-        reload = Reload({each: path for each, path in found.items() if name in (None, each)})
-        self._loader = NativeThread(target=self._reload, args=(reload, self._loader, ended), name="loader")
-        self._loader.start()
-        return reload
-
-    def close(self) -> None:
-        """Stop loading after the shape at hand."""
-        self._closing.set()
-
-    def _load_behind(self, models: list[AnyServedModel]) -> None:
-        """Load models in a thread that begins when the one before it has ended."""
-        for model in models:
-            model.expect()
-        # close() makes it end soon, unless the shape at hand never ends.
-        self._loader = NativeThread(target=self._load, args=(models, self._loader), name="loader")
-        self._loader.start()
-
-    def _load(self, models: list[AnyServedModel], before: threading.Thread | None) -> None:
-        if before:
-            before.join()
-        profile, budget, strict, settled = self._start
-        try:
-            # Importing openvino takes as long as compiling a model, so it happens beside the transport's own start.
-            from vinocast.engine.compile import Compiler  # noqa: PLC0415
-
-            if self._compiler is None:
-                self._compiler = Compiler(profile, budget, strict=strict)
-            for model in models:
-                if self._closing.is_set():
-                    return
-                self._load_one(model, self._compiler)
-                settled(model)
-            for model in models:
-                model.load_rest(self._compiler, self._closing.is_set)
-            # What is here now stays. To look through it for garbage, which the numbers of JSON windows make Python do
-            # every few hundred requests, would stop the service for 40 ms each time.
-            gc.collect()
-            gc.freeze()
-            # The allocator keeps what compiling has freed, 5 MB, unless it is asked to give it back.
-            ctypes.CDLL(None).malloc_trim(0)
-        except Exception as error:
-            # Whatever it is, nobody may wait for it for ever.
-            log.exception("loading failed")
-            for model in models:
-                if model.refuse(error):
-                    settled(model)
-
-    def _reload(self, reload: Reload, before: threading.Thread | None, ended: Callable[[], object]) -> None:
-        if before:
-            before.join()
-        try:
-            for name, path in reload.found.items():
-                if self._closing.is_set():
-                    break
-                self._reload_one(reload, name, path)
-            if not (reload.changed or reload.refused):
-                log.info("no folder of a model has changed")
-            # Of the old ones nothing is left but what still waits for them.
-            gc.collect()
-            ctypes.CDLL(None).malloc_trim(0)
-        except Exception as error:
-            log.exception("to look for new models has failed")
-            reload.failed.append(in_one_line(error))
-        finally:
-            reload.done = True
-            ended()
-
-    def _reload_one(self, reload: Reload, name: str, path: Path) -> None:
-        """Load what a folder holds now, and have it take the place of what it held before, if that is another."""
-        old, compiler = self._by_name.get(name), self._compiler
-        try:
-            folder = read_manifest(path, {kind.name: kind.manifest for kind in self._kinds.values()})
-        except ModelRefusedError as error:
-            self._stay(reload, name, error)
-            return
-        as_it_was = old is not None and old.manifest == folder.manifest
-        if as_it_was and old is not None and old.lifecycle.state not in (ModelState.REFUSED, ModelState.DEGRADED):
-            return
-        if old is not None and old.kind.name != folder.manifest.kind:
-            self._stay(reload, name, ModelRefusedError(f"{path}: it was a {old.kind.noun}, and is another kind now"))
-            return
-        model = ServedModel(self._kinds[folder.manifest.kind], folder)
-        model.expect()
-        if compiler is None:  # nothing has been loaded: this cannot be tried
-            raise SetupError("no model of the service has been loaded yet")
-        self._load_one(model, compiler)
-        model.load_rest(compiler, self._closing.is_set)
-        if model.refused is not None:
-            self._stay(reload, name, ModelRefusedError(model.refused, model.reason))
-            return
+    def put(self, model: AnyServedModel) -> None:
+        """Have a model that has loaded take the place of the one of its name, if there is one, in one step."""
+        old = self._by_name.get(model.name)
         # Whoever looks sees the old one or the new one: each of these is one step.
-        self._unreadable = {each: error for each, error in self._unreadable.items() if each != name}
+        self._unreadable = {name: error for name, error in self._unreadable.items() if name != model.name}
         self.models = [model if each is old else each for each in self.models] + ([] if old else [model])
-        self._by_name = {**self._by_name, name: model}
-        reload.changed.append(name)
-        log.info("model %s is served as its folder has it now, version %s", name, folder.manifest.version)
+        self._by_name = {**self._by_name, model.name: model}
 
-    def _stay(self, reload: Reload, name: str, error: ModelRefusedError) -> None:
-        """Go on with what was served, and say why."""
-        reload.refused[name] = error
+    def stay(self, name: str, error: ModelRefusedError) -> None:
+        """Go on with what is served by a name, if anything is, and say why what its folder has now is not."""
         old = self._by_name.get(name)
         if old is None:
             self._unreadable = {**self._unreadable, name: error}
         else:
             old.lifecycle.become(ModelState.DEGRADED, f"what its folder has now is refused: {error.reason}")
         log.error("model %s stays as it was: what its folder has now is refused: %s", name, error)
-
-    def _load_one(self, model: AnyServedModel, compiler: Compiler) -> None:
-        start = time.monotonic()
-        try:
-            model.load(compiler)
-        except ModelRefusedError as error:
-            model.refuse(error)
-            log.error("model %s is refused: %s", model.name, error)
-        except Exception as error:
-            # Whatever it is, it is this model's fault alone, and nobody may wait for it for ever.
-            model.refuse(error)
-            log.exception("model %s is refused", model.name)
-        else:
-            log.info("model %s is ready after %.0f ms", model.name, (time.monotonic() - start) * 1e3)

@@ -25,7 +25,7 @@ MOST_REPLIED_LABELS = REPLY_BYTES // LABEL_BYTES
 def glyphs(plane: DataPlane, request: requests.Glyphs, ticket: Ticket) -> None:
     """Put glyphs into the lane; raises RequestError where they are refused."""
     model = plane.repository.find(GLYPHS, request.model)
-    plane.repository.demand(model)
+    plane.loader.demand(model)
     check_loaded(model, ticket)
     source = request.grids or request.rasters
     if source is None:

@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 from vinocast import __version__
 from vinocast.dataplane import Op, Route
 from vinocast.engine.lifecycle import ModelState
-from vinocast.errors import InternalError, InvalidRequestError, NotReadyError
+from vinocast.errors import InvalidRequestError, NotReadyError
+from vinocast.handlers.waiting import Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from vinocast.dataplane import DataPlane, Ticket
-    from vinocast.engine.lane import Job
     from vinocast.engine.manifest import TensorSpec
-    from vinocast.engine.repository import Reload
-    from vinocast.errors import RequestError
 
 SERVER: Final = {"name": "vinocast", "version": __version__, "extensions": ["binary_tensor_data", "model_repository"]}
 PLATFORM = "openvino"
@@ -75,47 +71,22 @@ def index(plane: DataPlane, *, ready: bool = False) -> list[dict[str, str]]:
     return [model for model in models if model["state"] == "READY"] if ready else models
 
 
-class _ReloadJob:
-    """Who waits for the end of a reload, in the lane."""
-
-    rows = 0
-    deadline = None
-
-    def __init__(self, ticket: Ticket) -> None:
-        self.reload: Reload | None = None
-        self._ticket = ticket
-
-    def runnable(self) -> bool:
-        return self.reload is not None and self.reload.done
-
-    def joins(self, first: Job, rows: int) -> bool:  # noqa: ARG002 - the signature of a job
-        return False
-
-    def run(self, together: Sequence[Job]) -> None:  # noqa: ARG002 - the signature of a job
-        reload = self.reload
-        if reload is None or reload.failed:
-            self._ticket.fail(InternalError.logged(RuntimeError("; ".join(reload.failed if reload else ()))))
-        elif reload.refused:
-            name, error = next(iter(reload.refused.items()))
-            self._ticket.refuse(
-                InvalidRequestError(f"model: what the folder of {name} has now is refused: {error.reason}", "model")
-            )
-        else:
-            self._ticket.succeed({"changed": reload.changed})
-
-    def fail(self, error: RequestError) -> None:
-        self._ticket.refuse(error)
-
-
 def repository_load(plane: DataPlane, name: str, ticket: Ticket) -> None:
     """Have a model served as its folder has it now, and answer once it is, or why it stays as it was."""
     if plane.market is None:  # which several processes do not keep either
         raise InvalidRequestError(
             "model: expected a service of one process: where several share a port, send SIGHUP to their parent", "model"
         )
-    job = _ReloadJob(ticket)
-    job.reload = plane.reload(name)
-    plane.lane.submit(job)
+    reload = plane.reload(name)
+
+    def answer() -> dict[str, Any]:
+        if reload.failed is not None:
+            raise RuntimeError(reload.failed)
+        for each, error in reload.refused.items():
+            raise InvalidRequestError(f"model: what the folder of {each} has now is refused: {error.reason}", "model")
+        return {"changed": reload.changed}
+
+    plane.lane.submit(Waiting(ticket, lambda: reload.done, answer))
 
 
 LOAD: Final = Op(

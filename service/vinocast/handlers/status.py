@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from vinocast import __version__
 from vinocast.engine.lifecycle import ModelState
+from vinocast.handlers.waiting import Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from vinocast.dataplane import DataPlane
     from vinocast.engine.kinds import AnyServedModel
-    from vinocast.engine.lane import Job
     from vinocast.engine.ticket import Ticket
-    from vinocast.errors import RequestError
 
 # What ping calls the states of a model.
 STATES = {
@@ -29,7 +26,7 @@ STATES = {
 
 def ping(plane: DataPlane, _request: object, ticket: Ticket) -> None:
     """Say what is served, once the default model has settled."""
-    job = _PingJob(plane, ticket)
+    job = Waiting(ticket, lambda: plane.settled, lambda: pong(plane, whole=True))
     if job.runnable():
         job.run([job])
     else:
@@ -66,34 +63,6 @@ def pong(plane: DataPlane, *, whole: bool = False) -> dict[str, Any]:
         "models": [_described(model, refused.get(model.name)) for model in plane.repository.models],
         "max_waiting_bytes": plane.budget.most,
     }
-
-
-class _PingJob:
-    """A ping that waits in the lane until the default model has settled."""
-
-    rows = 0
-    deadline = None
-
-    def __init__(self, plane: DataPlane, ticket: Ticket) -> None:
-        self._plane = plane
-        self._ticket = ticket
-
-    def runnable(self) -> bool:
-        return self._plane.settled
-
-    def joins(self, first: Job, rows: int) -> bool:  # noqa: ARG002 - the signature of a job
-        return False
-
-    def run(self, together: Sequence[Job]) -> None:  # noqa: ARG002 - the signature of a job
-        try:
-            answer = pong(self._plane, whole=True)
-        except Exception as error:  # noqa: BLE001 - one request must not end the service
-            self._ticket.fail(error)
-        else:
-            self._ticket.succeed(answer)
-
-    def fail(self, error: RequestError) -> None:
-        self._ticket.refuse(error)
 
 
 def _described(model: AnyServedModel, refused: str | None) -> dict[str, Any]:

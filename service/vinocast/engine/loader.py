@@ -1,0 +1,159 @@
+"""What loads the models of a service: one thread after another, beside the one that serves."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from vinocast.engine.lifecycle import ModelState
+from vinocast.engine.reload import Reload
+from vinocast.errors import ModelRefusedError, SetupError, in_one_line
+from vinocast.process.memory import trim
+from vinocast.process.native import NativeThread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from vinocast.engine.compile import Compiler
+    from vinocast.engine.cpu import CpuBudget
+    from vinocast.engine.kinds import AnyServedModel
+    from vinocast.engine.profiles import Profile
+    from vinocast.engine.repository import Repository
+
+log = logging.getLogger(__name__)
+
+
+class Loader:
+    """Loads the models of a repository. Its methods are for one thread, and return at once."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._compiler: Compiler | None = None
+
+    def load(
+        self,
+        profile: Profile,
+        budget: CpuBudget,
+        settled: Callable[[AnyServedModel], object],
+        *,
+        strict: bool = False,
+        on_demand: bool = False,
+    ) -> None:
+        """Load the models; ``settled`` is called in the thread that does after each.
+
+        With ``strict`` a model is refused in which something else is in force than the profile asks for. With
+        ``on_demand`` the models of some kinds are loaded when :meth:`demand` first asks for them.
+        """
+        self._start = (profile, budget, strict, settled)
+        self._load([model for model in self._repository.models if not (on_demand and model.kind.on_demand)])
+
+    def demand(self, model: AnyServedModel) -> None:
+        """Have a model loaded that is not yet."""
+        if model.lifecycle.state is ModelState.REGISTERED:
+            self._load([model])
+
+    def reload(self, name: str | None, ended: Callable[[], object]) -> Reload:
+        """Look at the folder again: what has changed in it is loaded, and takes its place.
+
+        What waits for the old one is computed by it, and what comes after by the new one. Where the new one fails the
+        old one stays, degraded, and says why. What the folder has no longer stays as well.
+
+        Args:
+            name: of the only model that is looked at; None for all.
+            ended: is called in the thread that loads, once all have been looked at.
+
+        Returns what comes of it, which is complete then. Raises UnknownModelError for what is not in the folder.
+        """
+        reload = Reload(self._repository, name)
+        self._behind(lambda: self._reload_all(reload, ended))
+        return reload
+
+    def close(self) -> None:
+        """Stop loading after the shape at hand."""
+        self._closing.set()
+
+    def _behind(self, work: Callable[[], None]) -> None:
+        """Work in a thread that begins when the one before it has ended."""
+        before = self._thread
+
+        def run() -> None:
+            if before is not None:
+                before.join()
+            work()
+
+        # close() makes it end soon, unless the shape at hand never ends.
+        self._thread = NativeThread(target=run, name="loader")
+        self._thread.start()
+
+    def _load(self, models: Sequence[AnyServedModel]) -> None:
+        for model in models:
+            model.expect()
+        self._behind(lambda: self._load_all(models))
+
+    def _load_all(self, models: Sequence[AnyServedModel]) -> None:
+        profile, budget, strict, settled = self._start
+        try:
+            # Importing openvino takes as long as compiling a model, so it happens beside the transport's own start.
+            from vinocast.engine.compile import Compiler  # noqa: PLC0415
+
+            if self._compiler is None:
+                self._compiler = Compiler(profile, budget, strict=strict)
+            for model in models:
+                if self._closing.is_set():
+                    return
+                _load_one(model, self._compiler)
+                settled(model)
+            for model in models:
+                model.load_rest(self._compiler, self._closing.is_set)
+            # What is here now stays. To look through it for garbage, which the numbers of JSON windows make Python do
+            # every few hundred requests, would stop the service for 40 ms each time.
+            gc.collect()
+            gc.freeze()
+            # The allocator keeps what compiling has freed, 5 MB, unless it is asked to give it back.
+            trim()
+        except Exception as error:
+            # Whatever it is, nobody may wait for it for ever.
+            log.exception("loading failed")
+            for model in models:
+                if model.refuse(error):
+                    settled(model)
+
+    def _reload_all(self, reload: Reload, ended: Callable[[], object]) -> None:
+        try:
+            reload.run(self._load_whole, self._closing.is_set)
+            # Of the old ones nothing is left but what still waits for them.
+            gc.collect()
+            trim()
+        except Exception as error:
+            log.exception("to look for new models has failed")
+            reload.failed = in_one_line(error)
+        finally:
+            reload.done = True
+            ended()
+
+    def _load_whole(self, model: AnyServedModel) -> None:
+        """Load a model with all of its shapes, before anything asks for it."""
+        if self._compiler is None:  # nothing has been loaded: this cannot be tried
+            raise SetupError("no model of the service has been loaded yet")
+        _load_one(model, self._compiler)
+        model.load_rest(self._compiler, self._closing.is_set)
+
+
+def _load_one(model: AnyServedModel, compiler: Compiler) -> None:
+    start = time.monotonic()
+    try:
+        model.load(compiler)
+    except ModelRefusedError as error:
+        model.refuse(error)
+        log.error("model %s is refused: %s", model.name, error)
+    except Exception as error:
+        # Whatever it is, it is this model's fault alone, and nobody may wait for it for ever.
+        model.refuse(error)
+        log.exception("model %s is refused", model.name)
+    else:
+        log.info("model %s is ready after %.0f ms", model.name, (time.monotonic() - start) * 1e3)
