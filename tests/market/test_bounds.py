@@ -20,6 +20,7 @@ from market_support import (
     told,
 )
 from vinocast.errors import OverloadedError, StaleTimestampError, TimestampAheadError, UnknownStreamError
+from vinocast.market.feed import MOST_CLOSED, Fed
 from vinocast.market.ring import KEPT
 from vinocast.market.trade_ids import MOST_HOLES
 
@@ -34,6 +35,30 @@ def test_the_newest_bars_are_kept() -> None:
     assert (stream.rows, len(stream.closed), len(fed.closed)) == (KEPT, KEPT, KEPT)
     assert [bar[3] for bar in told(stream)] == list(range(2000 - KEPT, 2001))
     assert [each.bar.close for each in fed.closed] == list(range(2000 - KEPT, 2000))
+
+
+def test_no_more_bars_are_made_of_what_closes_at_once_than_a_reply_may_hold() -> None:
+    def fed_to(products: int) -> tuple[Fed, int]:
+        """Return what came of 899 bars each that close with one request, and what that took of memory."""
+        market = market_of("1m")
+        market.feed([match(1, 0, product=f"P{number}-USD") for number in range(products)])
+        tracemalloc.start()
+        try:
+            fed = market.feed([match(2, 60 * 899, "11", product=f"P{number}-USD") for number in range(products)])
+            return fed, tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    _, memory = fed_to(120)
+    fed, of_more = fed_to(200)
+    assert (len(fed.closed), fed.more, fed.counts) == (MOST_CLOSED, 200 * 899 - MOST_CLOSED, {"seen": 200, "used": 200})
+    assert of_more < 1.1 * memory
+    every = range(START, START + 60 * 899, 60)
+    assert fed.starts == {f"P{number}-USD@1m": every for number in range(200)}
+    whole, part = divmod(MOST_CLOSED, 899)
+    told = [*every] * whole + [*every[:part]]
+    assert [each.bar.start for each in fed.closed] == told
+    assert [each.stream for each in fed.closed[::899]] == [f"P{number}-USD@1m" for number in range(whole + 1)]
 
 
 @pytest.mark.parametrize("minutes", [899, 900, 901, 902, 5000, 90_000])

@@ -92,6 +92,29 @@ def test_candles_push_as_trades_do_and_what_is_too_much_is_told() -> None:
         assert service.finish() == ([], 0)
 
 
+def test_more_bars_than_a_reply_holds_are_counted_and_those_of_followed_streams_forecast() -> None:
+    def of_each(trade_id: int, seconds: float) -> list[Any]:
+        return [match(trade_id, seconds, 5, product=f"P{number}-USD") for number in range(200)]
+
+    with StdioService() as service:
+        assert service.ask(feed(*of_each(1, NOON)))["closed"] == []
+        reply = service.ask(feed(*of_each(2, NOON + 899 * 300), targets=["close"], prediction_length=1))
+        assert len(reply["closed"]) == 100_000
+        assert reply["warnings"] == ['closed: 79800 more bars have closed than are listed here; op "bars" has them']
+        replies, code = service.finish()
+        assert code == 0
+        starts: dict[str, list[int]] = {}
+        lost = {}
+        for push in replies:
+            if push["newest_timestamp_ms"] is None:
+                lost[push["stream"]] = int(push["error"]["message"].split()[1])
+            else:
+                starts.setdefault(push["stream"], []).append(push["newest_timestamp_ms"] // 1000)
+        every = range(NOON, NOON + 899 * 300, 300)
+        assert starts == {"P0-USD@5m": list(every), "P1-USD@5m": list(every[:101])}
+        assert lost == {"P1-USD@5m": 798, **{f"P{number}-USD@5m": 899 for number in range(2, 200)}}
+
+
 def test_pushes_that_nobody_reads_pause_the_service_and_none_is_lost() -> None:
     with filled("--max-unread-reply-bytes", "100000") as service:
         for number in range(200):

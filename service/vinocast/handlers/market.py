@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from vinocast.engine.budget import BYTES_A_REQUEST
@@ -19,12 +18,9 @@ if TYPE_CHECKING:
     from vinocast.engine.ticket import Ticket
     from vinocast.handlers.bars import ClosedBars
     from vinocast.market.feed import Fed as FedMarket
-    from vinocast.markets import ClosedBar
 
 # They are gone through in one piece, in which nothing else is answered: some 0.1 s.
 MOST_MESSAGES = MOST_CANDLES = 10_000
-# Of a reply, 110 bytes each.
-MOST_CLOSED = 100_000
 # Of a request: to take the window of one, some 0.1 ms.
 MOST_PUSHES = 1000
 
@@ -66,30 +62,23 @@ def _answer(
     plane: DataPlane, on_bar: requests.Forecast | None, fed: FedMarket, warnings: Sequence[str], ticket: Ticket
 ) -> None:
     """Answer what came of messages or candles; behind that, push what is to be forecast of the bars that closed."""
-    closed = fed.closed
-    if not closed:
-        ticket.succeed(Fed((), fed.counts, warnings))
-        return
-    if len(closed) > MOST_CLOSED:
-        more = len(closed) - MOST_CLOSED
-        warnings = [*warnings, f'closed: {more} more bars have closed than are listed here; op "bars" has them']
-    ticket.succeed(Fed(closed[:MOST_CLOSED], fed.counts, warnings))
-    left = MOST_PUSHES
-    for name, group in groupby(closed, _stream_of):
-        followed = plane.followed.get(name)
-        if on_bar is None and followed is None:
-            continue
-        starts = [bar.start for _, bar in group]
-        held = find_bars(plane, name)
-        if followed is not None:
-            held.tell(followed, starts[0])
+    if fed.more:
+        warnings = [*warnings, f'closed: {fed.more} more bars have closed than are listed here; op "bars" has them']
+    ticket.succeed(Fed(fed.closed, fed.counts, warnings))
+    left = 0 if on_bar is None else MOST_PUSHES
+    for name, starts in fed.starts.items():
+        followed, forecast_now = plane.followed.get(name), starts[:left]
+        left -= len(forecast_now)
+        if followed is not None or forecast_now:
+            held = find_bars(plane, name)
+            if followed is not None:
+                held.tell(followed, starts[0])
         if on_bar is not None:
-            for start in starts[:left]:
+            for start in forecast_now:
                 _push(plane, on_bar, held.up_to(start))
-            if len(starts) > left:
-                told = f"stream: {len(starts) - left} bars more have closed than are forecast with one request"
-                plane.push_ticket(name, None).refuse(OverloadedError(told, "stream"))
-            left = max(0, left - len(starts))
+            if len(starts) > len(forecast_now):
+                told = f"{len(starts) - len(forecast_now)} bars more have closed than are forecast with one request"
+                plane.push_ticket(name, None).refuse(OverloadedError(f"stream: {told}", "stream"))
 
 
 def _push(plane: DataPlane, wanted: requests.Forecast, held: ClosedBars) -> None:
@@ -107,7 +96,3 @@ def _within(path: str, error: RequestError) -> RequestError:
     if error.field is None:
         return type(error)(f"{path}: {error.message}", path)
     return type(error)(f"{path}.{error.message}", f"{path}.{error.field}")
-
-
-def _stream_of(closed: ClosedBar) -> str:
-    return closed.stream

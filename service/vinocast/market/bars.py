@@ -221,10 +221,17 @@ class MarketStream:
             bars.append(Bar(start, *self._numbers(), state))
         return bars[-last:] if last > 0 else []
 
-    def closed_bars(self, since: int) -> list[Bar]:
-        """Return the closed bars from a bucket on, as far as they are kept."""
-        self._closed.settle()
-        return [self._bar(bucket) for bucket in range(max(self._closed.oldest, since), self._closed.newest)]
+    def closed_starts(self, since: int) -> range:
+        """Return the starts of the closed bars from a bucket on, in seconds, as far as they are kept."""
+        closed, seconds = self._closed, self.seconds
+        return range(max(closed.oldest, since) * seconds, closed.newest * seconds, seconds)
+
+    def closed_bars(self, since: int, most: int = KEPT) -> list[Bar]:
+        """Return the closed bars from a bucket on, as far as they are kept, and so many of them at most."""
+        starts = self.closed_starts(since)[:most]
+        if starts:
+            self._closed.settle()
+        return [self._bar(start // self.seconds) for start in starts]
 
     def _bar(self, bucket: int) -> Bar:
         ring, start = self._closed.ring, bucket * self.seconds

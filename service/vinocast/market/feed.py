@@ -23,7 +23,7 @@ from vinocast.market.product import Product
 from vinocast.markets import ClosedBar
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -39,6 +39,8 @@ STEPS_AHEAD = 100_000
 CONNECT = {"connect": True}
 # Of refused messages that are told one by one.
 MOST_REFUSED = 16
+# Of a reply, 110 bytes each.
+MOST_CLOSED = 100_000
 
 
 class Fed(NamedTuple):
@@ -46,15 +48,22 @@ class Fed(NamedTuple):
 
     Attributes:
         closed: the bars that closed, as they are after the last message, stream by stream, oldest first; of each stream
-            at most those that are kept.
+            at most those that are kept, and of all the first MOST_CLOSED.
         counts: what was counted on the way, by name, without zeros; ``missed_trades`` is below 0 where more of them
             came after all than went missing.
         refused: the first messages that were refused, by their index, and why.
+        starts: of all the bars that closed and are kept, in seconds since 1970, by the names of their streams.
     """
 
     closed: list[ClosedBar]
     counts: dict[str, int]
-    refused: Sequence[tuple[int, RequestError]] = ()
+    refused: Sequence[tuple[int, RequestError]]
+    starts: Mapping[str, range]
+
+    @property
+    def more(self) -> int:
+        """How many bars have closed beside those in ``closed``."""
+        return sum(map(len, self.starts.values())) - len(self.closed)
 
 
 class Market:
@@ -164,7 +173,7 @@ class Market:
         rows = candles_of(candles)
         before = self.counts.values()
         if not rows:
-            return Fed([], {})
+            return Fed([], {}, (), {})
         product = self._products.get(product_name) or self._new(product_name, len(self._products))
         self._products[product_name] = product
         product.take_candles(next(each for each in product.streams if each.name == name), rows)
@@ -257,13 +266,17 @@ class Market:
     def _fed(
         self, products: Sequence[Product], before: tuple[int, ...], refused: Sequence[tuple[int, RequestError]] = ()
     ) -> Fed:
-        closed = []
+        closed: list[ClosedBar] = []
+        starts: dict[str, range] = {}
         for product in products:
             for stream in product.streams:
                 if stream.closed_since >= 0:
-                    closed += [ClosedBar(stream.name, bar) for bar in stream.closed_bars(stream.closed_since)]
+                    name, since = stream.name, stream.closed_since
+                    starts[name] = stream.closed_starts(since)
+                    room = MOST_CLOSED - len(closed)
+                    closed += [ClosedBar(name, bar) for bar in stream.closed_bars(since, room)]
                     stream.closed_since = -1
-        return Fed(closed, self.counts.told(before), refused)
+        return Fed(closed, self.counts.told(before), refused, starts)
 
     def dump(self) -> Iterator[dict[str, Any]]:
         """Yield the state as records of plain values and arrays: one of all products, then one of each.
