@@ -6,17 +6,23 @@
 # make coverage   all tests, half as long again, and what of the package none of them reaches; TESTS as above
 # make fuzz    the fuzzers of tests/fuzz for minutes: FUZZ_LINES, FUZZ_REQUESTS and FUZZ_SECONDS say how long
 # make wheel   build the wheel, bundled models included
+# make sbom    list what the runtime is made of, with hashes, as CycloneDX: dist/vinocast-VERSION.cdx.json
+# make licences   fail where the licence of what the runtime, or the extras and the tests, are made of is not allowed
+# make audit   ask for advisories against every pin, and fail where there is one; PIP_AUDIT_OSV_URL is whom to ask
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# The tools of sbom, licences and audit look at what is installed, and so are not beside it.
+SUPPLY := .venv-supply
+DIST := dist
 
 # Rooms whose tests need torch, a C++ compiler or minutes. Elsewhere such a test, or a whole module by its pytestmark, is
 # marked pytest.mark.slow (pyproject.toml says when); what has no mark is run by both.
 SLOW_ROOMS := deploy export scripts training measure/tune
 
-.PHONY: serve fast test check coverage fuzz wheel venv
+.PHONY: serve fast test check coverage fuzz wheel sbom licences audit venv
 
 serve: $(VENV)/.runtime
 	$(BIN)/vinocast serve
@@ -27,7 +33,7 @@ fast: $(VENV)/.dev
 # Most of a test is to wait for a process; a module of tests is one's own, as its services are shared.
 TEST_PROCESSES ?= 2
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev $(SUPPLY)/.tools
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(TESTS)
 
 check: $(VENV)/.dev
@@ -54,7 +60,47 @@ fuzz: $(VENV)/.fuzz
 	$(FUZZ) requests --count $(FUZZ_REQUESTS)
 
 wheel: $(VENV)/.runtime
-	$(PIP) wheel --no-deps --wheel-dir dist .
+	$(PIP) wheel --no-deps --wheel-dir $(DIST) .
+
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' service/vinocast/__init__.py)
+
+# The version is not in pyproject.toml, and a lock file does not say who needs whom, of which the tool warns.
+sbom: $(SUPPLY)/.tools
+	@mkdir -p $(DIST)
+	@sed 's/^dynamic = .*/version = "$(VERSION)"/' pyproject.toml > $(SUPPLY)/pyproject.toml
+	$(SUPPLY)/bin/python -W ignore::UserWarning -m cyclonedx_py requirements requirements/runtime.txt \
+	  --pyproject $(SUPPLY)/pyproject.toml --output-reproducible --output-file $(DIST)/vinocast-$(VERSION).cdx.json
+
+# Files of licences, one a line, as the packages name them.
+LICENCES := requirements/licences
+# These name none: their files of a licence were read, and are BSD-2-Clause and MIT. A new version must be read anew.
+LICENCE_READ := ta-lib:0.8.2 pysimdjson:7.0.2
+
+licences: $(VENV)/.dev $(SUPPLY)/.tools
+	@check() { \
+	  echo "$$1:"; shift; \
+	  $(SUPPLY)/bin/pip-licenses --python $(BIN)/python --with-system --ignore-packages $(LICENCE_READ) \
+	    --allow-only "$$(cat "$$@" | grep -v '^\#' | paste -sd ';')" --packages $$names; }; \
+	names() { sed -nE 's/^([A-Za-z0-9._-]+)==.*/\1/p' "$$@" | sort -u; }; \
+	names="$$(names requirements/runtime.txt)" && check "the runtime" $(LICENCES)/runtime.txt && \
+	names="$$(names requirements/convert.txt requirements/dev.txt)" && \
+	check "the extras and the tests" $(LICENCES)/runtime.txt $(LICENCES)/extras.txt && \
+	echo "read by hand: $(LICENCE_READ)"
+
+# Each pin once, whichever Python it is for; a name that has several is in as many files, as pip-audit takes one of each.
+PINS := $(SUPPLY)/pins
+audit: export PIP_AUDIT_VULNERABILITY_SERVICE ?= osv
+audit: $(SUPPLY)/.tools
+	@rm -rf $(PINS) && mkdir $(PINS)
+	@sed -nE 's/^([A-Za-z0-9._-]+==[^ ;\]+).*/\1/p' requirements/*.txt | sort -u | tee $(PINS)/all | \
+	  awk -F== '{ file = "$(PINS)/" ++seen[$$1] ".txt"; print > file }'
+	@found=0; for pins in $(PINS)/*.txt; do \
+	  $(SUPPLY)/bin/pip-audit --requirement $$pins --no-deps --disable-pip --strict --progress-spinner off \
+	    --cache-dir $(PINS)/cache 2> $(PINS)/log || { \
+	    found=1; grep '^Found ' $(PINS)/log >&2 || { \
+	      echo "nothing is known of the pins, as no advisories were to be had ($$(tail -n 1 $(PINS)/log)):" \
+	        "PIP_AUDIT_OSV_URL names a mirror of OSV, PIP_AUDIT_VULNERABILITY_SERVICE=pypi another service" >&2; exit 2; }; }; \
+	done; [ $$found = 0 ] && echo "$$(wc -l < $(PINS)/all) pins were asked for: no advisory is known"
 
 # A Python with pip in $(VENV). Debian's python3 has no ensurepip without python3-venv, and leaves a folder without pip
 # behind where it is asked for one: what has no pip is made anew.
@@ -82,6 +128,12 @@ $(VENV)/.dev: $(VENV)/.runtime requirements/convert.txt requirements/dev.txt
 	@echo "installing torch and what the tests need into $(VENV), a few minutes ..."
 	$(PIP) install torch==2.13.0
 	$(PIP) install --no-deps -r requirements/convert.txt -r requirements/dev.txt
+	touch $@
+
+$(SUPPLY)/.tools: requirements/supply.txt
+	@$(MAKE) --no-print-directory venv VENV=$(SUPPLY)
+	@echo "installing the tools of sbom, licences and audit into $(SUPPLY), some 10 s ..."
+	$(PIP:$(BIN)/%=$(SUPPLY)/bin/%) install --no-deps -r requirements/supply.txt
 	touch $@
 
 $(VENV)/.fuzz: $(VENV)/.dev requirements/fuzz.txt
