@@ -25,6 +25,10 @@ COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 DASHBOARD = orjson.loads((GRAFANA / "dashboards" / "vinocast.json").read_bytes())
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 NAME = re.compile(r"\b(?:vinocast|process)_[a-z_]+\b")
+# Whether of a selector or of an aggregation.
+LABEL = re.compile(r'(\w+)\s*(?:=~?|!=|!~)\s*"')
+LABELS = re.compile(r"\bby \(([^)]*)\)")
+ALERT_TESTS = ROOT / "tests" / "deploy" / "alerts_test.yml"
 (WINDOW,) = random_windows(1)
 
 
@@ -48,14 +52,35 @@ def test_promtool_finds_no_fault_in_the_configuration_and_its_rules() -> None:
     assert f"{len(alerts())} rules found" in done.stdout
 
 
-def test_rules_and_dashboard_ask_for_metrics_that_a_service_has() -> None:
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool")
+def test_each_alert_fires_on_the_series_that_it_is_for_and_on_no_others() -> None:
+    tested = [
+        each["alertname"]
+        for group in yaml.safe_load(ALERT_TESTS.read_text())["tests"]
+        for each in group["alert_rule_test"]
+        if each.get("exp_alerts")
+    ]
+    assert sorted(tested) == sorted(rule["alert"] for rule in alerts())
+    done = subprocess.run(["promtool", "test", "rules", ALERT_TESTS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_rules_and_dashboard_ask_for_metrics_and_labels_that_a_service_has() -> None:
     with HttpService() as service:
         assert httpx.post(f"{service.url}/forecast", json=packed(WINDOW)).status_code == 200
         page = httpx.get(f"{service.url}/metrics").text
-    there = {sample.name for family in text_string_to_metric_families(page) for sample in family.samples}
+    samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
+    labels: dict[str, set[str]] = {}
+    for sample in samples:
+        labels.setdefault(sample.name, {"job", "instance"}).update(sample.labels)
     asked = {name for question in questions() for name in NAME.findall(question)}
     assert len(asked) > 10
-    assert asked - there == set()
+    assert asked - labels.keys() == set()
+    for question in questions():
+        wanted = {*LABEL.findall(question), *re.findall(r"\w+", " ".join(LABELS.findall(question)))}
+        names = NAME.findall(question)
+        assert names or "up{" in question
+        assert not names or wanted <= set.intersection(*(labels[name] for name in names)), question
 
 
 def test_every_alert_has_a_heading_that_says_what_to_do_and_every_heading_an_alert() -> None:
@@ -107,23 +132,50 @@ def test_grafana_is_given_prometheus_and_the_dashboard_where_compose_has_them() 
     assert {panel["datasource"]["uid"] for panel in DASHBOARD["panels"]} == {source["uid"]}
 
 
+needs_prometheus = pytest.mark.skipif(shutil.which("prometheus") is None, reason="needs prometheus")
+
+
+def configured(folder: Path, port: int, **job: object) -> Path:
+    """Write our configuration into a folder, quicker and of a service on the loopback; return the folder."""
+    config = yaml.safe_load(CONFIG.read_text())
+    config["global"] = dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), "1s")
+    config["rule_files"] = [str(RULES)]
+    (scraped,) = config["scrape_configs"]
+    scraped.update({"static_configs": [{"targets": [f"127.0.0.1:{port}"]}], **job})
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    return folder
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("prometheus") is None, reason="needs prometheus")
+@needs_prometheus
 def test_prometheus_scrapes_a_service_and_evaluates_the_rules_and_the_dashboard(tmp_path: Path) -> None:
     with HttpService(env={"VINOCAST_TOKEN": "sixteen-characters"}) as service:
         bearer = {"Authorization": "Bearer sixteen-characters"}
         for _ in range(3):
             assert httpx.post(f"{service.url}/forecast", json=packed(WINDOW), headers=bearer).status_code == 200
         (tmp_path / "token").write_text("sixteen-characters\n")
-        config = yaml.safe_load(CONFIG.read_text())
-        config["global"] = dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), "1s")
-        config["rule_files"] = [str(RULES)]
-        (job,) = config["scrape_configs"]
-        job["static_configs"] = [{"targets": [f"127.0.0.1:{service.port}"]}]
-        job["authorization"] = {"credentials_file": str(tmp_path / "token")}
-        (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
-        with Prometheus(tmp_path) as url:
+        access = {"credentials_file": str(tmp_path / "token")}
+        with Prometheus(configured(tmp_path, service.port, authorization=access)) as url:
             check(url)
+
+
+@pytest.mark.slow
+@needs_prometheus
+def test_an_alert_fires_in_prometheus_while_a_service_refuses_a_model(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(ROOT / "models" / "patchtst-etth1", models / "whole")
+    shutil.copytree(models / "whole", models / "damaged")
+    with (models / "damaged" / "model.bin").open("r+b") as weights:
+        weights.write(b"damaged")
+    with (
+        HttpService("--models", models, "--default-model", "whole") as service,
+        Prometheus(configured(tmp_path, service.port)) as url,
+    ):
+        firing = 'ALERTS{alertstate="firing", alertname="VinocastModelRefused"}'
+        wait_until(lambda: bool(ask(url, firing)), "the alert fires")
+        assert [found["metric"]["model"] for found in ask(url, firing)] == ["damaged"]
+        (alert,) = httpx.get(f"{url}/api/v1/alerts").json()["data"]["alerts"]
+        assert alert["annotations"]["summary"] == f"127.0.0.1:{service.port} does not serve the model damaged."
 
 
 class Prometheus:
@@ -165,19 +217,22 @@ class Prometheus:
         return found[1] if found else ""
 
 
-def check(url: str) -> None:
-    def ask(expression: str) -> list[dict[str, Any]]:
-        reply = httpx.get(f"{url}/api/v1/query", params={"query": expression}).json()
-        assert reply["status"] == "success", (expression, reply)
-        results: list[dict[str, Any]] = reply["data"]["result"]
-        return results
+def ask(url: str, expression: str) -> list[dict[str, Any]]:
+    reply = httpx.get(f"{url}/api/v1/query", params={"query": expression}).json()
+    assert reply["status"] == "success", (expression, reply)
+    results: list[dict[str, Any]] = reply["data"]["result"]
+    return results
 
+
+def check(url: str) -> None:
     def counted() -> bool:
-        found = ask('sum(vinocast_requests_total{job="vinocast", op="forecast", code=""})')
+        found = ask(url, 'sum(vinocast_requests_total{job="vinocast", op="forecast", code=""})')
         return bool(found) and found[0]["value"][1] == "3"
 
     wait_until(counted, "Prometheus has our counter")
-    assert ask("up")[0]["value"][1] == "1"
+    assert ask(url, "up")[0]["value"][1] == "1"
+    (target,) = httpx.get(f"{url}/api/v1/targets").json()["data"]["activeTargets"]
+    assert (target["health"], target["lastError"], target["labels"]["job"]) == ("up", "", "vinocast")
 
     def evaluated() -> bool:
         (group,) = httpx.get(f"{url}/api/v1/rules").json()["data"]["groups"]
@@ -187,7 +242,11 @@ def check(url: str) -> None:
         return set(health.values()) == {"ok"}
 
     wait_until(evaluated, "every rule is evaluated")
-    for panel in DASHBOARD["panels"]:
-        for target in panel["targets"]:
-            ask(target["expr"].replace("$__rate_interval", "1m").replace("$instance", ".*"))
-    assert ask('ALERTS{alertstate="firing"}') == []
+    # A rate needs a second scrape.
+    drawn = [
+        target["expr"].replace("$__rate_interval", "1m").replace("$instance", ".*")
+        for panel in DASHBOARD["panels"]
+        for target in panel["targets"]
+    ]
+    wait_until(lambda: all(ask(url, expression) for expression in drawn), "every panel has something to draw")
+    assert ask(url, 'ALERTS{alertstate="firing"}') == []
