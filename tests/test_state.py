@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -180,6 +181,19 @@ def test_a_file_of_something_else_is_put_aside_whole(
     assert streams.describe() == []
     assert "are refused" in caplog.text
     kept.close()
+
+
+def test_what_cannot_be_read_is_put_aside_and_not_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "streams").mkdir()
+    (tmp_path / "streams" / "a backup").touch()
+    streams = new_streams()
+    kept = run(tmp_path, streams)
+    assert f"the user {os.geteuid()} cannot read them: Is a directory" in caplog.text
+    observe(streams, "b", 0, 1)
+    kept.close()
+    assert (tmp_path / "streams.refused" / "a backup").exists()
+    run(tmp_path, streams).close()
+    assert [each["stream"] for each in streams.describe()] == ["b"]
 
 
 def test_a_folder_is_one_services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,8 +101,6 @@ class State:
             count = sum(self._keepers[of].load(group) for of, group in groupby(records, itemgetter("of")))
         except FileNotFoundError:
             return
-        except OSError as error:
-            log.error("%s: the streams of before cannot be read: %s", self._path, error.strerror)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the service starts without
             for keeper in self._keepers.values():
                 keeper.load(())
@@ -111,13 +109,15 @@ class State:
             log.info("%s: %d streams are as they were at %s", self._path, count, saved)
 
     def _refuse(self, error: Exception) -> None:
-        """Put a file aside that is not one of ours, and say why."""
+        """Put a file aside that is not one of ours or cannot be read, which the next would replace, and say why."""
         aside = self._path.with_name("streams.refused")
         try:
             self._path.replace(aside)
         except OSError:
             aside = self._path
-        reason = error if isinstance(error, ValueError) else repr(error)
+        reason: object = error if isinstance(error, ValueError) else repr(error)
+        if isinstance(error, OSError):
+            reason = f"the user {os.geteuid()} cannot read them: {error.strerror}"
         log.error("%s: the streams of before are refused, and none are kept of them: %s", aside, reason)
 
     def due(self, now: float) -> Snapshot | None:
