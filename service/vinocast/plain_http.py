@@ -48,7 +48,7 @@ def ask(url: str, path: str, token: bytes | None, patience: float, body: bytes |
         with error:
             raise RefusedError(address, error.code, error.read(MOST_BYTES)) from None
     except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = printable(str(error))
+        reason = printable(str(error.reason if isinstance(error, urllib.error.URLError) else error))
         raise SetupError(f"{printable(url)}: no service answers ({reason}); name it with --url") from None
 
 

@@ -75,7 +75,7 @@ def test_what_is_no_service_is_told_in_a_sentence(run_vinocast: RunVinocast) -> 
     nobody = run_vinocast("top", "--once", "--url", url)
     assert (other.returncode, nobody.returncode) == (1, 1)
     assert other.stderr == f"vinocast: {url}/metrics answers 404: so it is no Vinocast, or none for us\n"
-    assert nobody.stderr.startswith(f"vinocast: {url}: no service answers (")
+    assert nobody.stderr.startswith(f"vinocast: {url}: no service answers ([Errno 111] Connection refused)")
     assert run_vinocast("top", "--url", url).stderr.startswith("vinocast: this is no terminal: --once ")
 
 
