@@ -15,7 +15,7 @@ RUN pip --python /opt/vinocast/bin/python install --no-cache-dir --no-compile --
 COPY . .
 RUN pip --python /opt/vinocast/bin/python install --no-cache-dir --no-compile --no-deps .
 
-# What a service that reads IRs and runs them on a CPU never loads goes, two fifths of the whole. Of OpenVINO's
+# What a service that reads IRs and runs them on a CPU never loads goes, a third of the whole. Of OpenVINO's
 # libraries the list says what stays: the core, the CPU plugin, the IR reader, and TBB with what it binds threads by.
 # Without its package OpenVINO's telemetry is a stub that sends nothing; `import openvino` alone would reach for it.
 # Bytecode is made afterwards, for what is left, and is never compared with its source again: nothing changes in an image.
@@ -26,7 +26,7 @@ RUN cd /opt/vinocast/lib/python3.11/site-packages && \
     find openvino/frontend -mindepth 1 -type d -prune -exec rm -r {} + && \
     find . -type d -name tests -prune -exec rm -r {} + && \
     find /opt/vinocast/bin -type f ! -name vinocast -delete && \
-    find . -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -name '*.a' \) -delete && \
+    find . -type f \( -name '*.py[ix]' -o -name '*.px[di]' -o -name '*.[cha]' -o -name '*.cpp' \) -delete && \
     python3 -m compileall -q --invalidation-mode unchecked-hash .
 
 
