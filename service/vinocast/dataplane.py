@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from vinocast.data.bundled import bundled_models
@@ -19,6 +20,7 @@ from vinocast.engine.statistics import Statistics
 from vinocast.engine.ticket import PushTicket, Ticket
 from vinocast.engine.tuned import find_profile
 from vinocast.errors import RequestError, ShuttingDownError
+from vinocast.extras import install_line
 from vinocast.forecast.kind import FORECASTER
 from vinocast.forecast.manifest import ForecasterManifest
 from vinocast.forecast.streams import NoStreams, Streams
@@ -144,6 +146,13 @@ class DataPlane:
             if keeps_streams
             else None
         )
+        # Only looked for: it is imported with the first forecast of a market.
+        if self.market is not None and find_spec("talib") is None:
+            log.warning(
+                "TA-Lib is not installed: market streams have bars, but their forecasts are refused as not_found; "
+                "install it and start again: %s",
+                install_line(),
+            )
         self.state: State | None = None
         if settings.state is not None and self.market is not None:
             keepers: dict[str, Keeper] = {"streams": self.streams, "market": self.market}

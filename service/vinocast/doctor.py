@@ -18,7 +18,9 @@ from vinocast.engine.profiles import Profile, overridden_caps
 from vinocast.engine.repository import choose_default, choose_general
 from vinocast.engine.tuned import find_profile
 from vinocast.errors import ModelRefusedError, SetupError
+from vinocast.extras import install_line
 from vinocast.kinds import KINDS, open_model
+from vinocast.market.channels import find_fault
 from vinocast.transports.http.guard import is_local, open_door
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ def examine(settings: HttpSettings) -> Iterator[Finding]:
     profile, budget = find_profile(settings.profile), cpu.cpu_budget()
     yield from _machine(budget)
     yield from _versions()
+    yield _market()
     yield from _environment(profile)
     yield _access(settings)
     yield from _profile(profile, budget)
@@ -91,8 +94,20 @@ def _versions() -> Iterator[Finding]:
         try:
             found.append(f"{name} {version(name)}")
         except PackageNotFoundError:
-            yield Finding("FAIL", "versions", f"{name} is not installed: run 'make serve' or 'pip install vinocast'")
+            yield Finding("FAIL", "versions", f"{name} is not installed: {install_line()}")
     yield Finding("", "versions", f"vinocast {__version__}, Python {platform.python_version()}, {', '.join(found)}")
+
+
+def _market() -> Finding:
+    """Whether market streams can be forecast."""
+    fault = find_fault()
+    if fault is not None:
+        return Finding(
+            "FAIL", "market", f"no forecasts of market streams: TA-Lib cannot be imported ({fault}): {install_line()}"
+        )
+    import talib  # noqa: PLC0415 - see find_fault
+
+    return Finding("ok", "market", f"market streams are forecast, with TA-Lib {talib.__version__}")
 
 
 def _environment(profile: Profile) -> Iterator[Finding]:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 COLUMNS = name_columns(channels.CHANNELS)
 # Of the numbers of a bar.
 CLOSE = 3
+NO_INDICATORS = (
+    "stream: its forecast takes TA-Lib, which the service cannot import; 'vinocast doctor' there says how to install it"
+)
 
 
 class ClosedBars:
@@ -158,14 +161,16 @@ def find_market(plane: DataPlane) -> Market:
 
 
 def find_bars(plane: DataPlane, name: str) -> ClosedBars:
-    """Return the closed bars of a stream; raises UnknownStreamError."""
+    """Return the closed bars of a stream; raises UnknownStreamError, and NotFoundError where none has indicators."""
     if plane.market is None:
         raise UnknownStreamError(NO_STREAMS, "stream")
     return closed_bars(plane, plane.market.find(name))
 
 
 def closed_bars(plane: DataPlane, stream: MarketStream) -> ClosedBars:
-    """Return the closed bars of a stream as they are now."""
+    """Return the closed bars of a stream as they are now; raises NotFoundError where no stream has indicators."""
+    if channels.find_fault() is not None:
+        raise NotFoundError(NO_INDICATORS, "stream")
     closed = stream.closed
     indicators = stream.indicators.values(closed[:, CLOSE])
     return ClosedBars(plane, stream, stream.since // stream.seconds, closed, indicators)

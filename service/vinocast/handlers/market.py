@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vinocast.engine.budget import BYTES_A_REQUEST
-from vinocast.errors import OverloadedError, PayloadTooLargeError, RequestError
+from vinocast.errors import InternalError, OverloadedError, PayloadTooLargeError, RequestError
 from vinocast.handlers.bars import find_bars, find_market
 from vinocast.handlers.forecast import forecast
 from vinocast.markets import Fed, HeldBars
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vinocast import markets, requests
     from vinocast.dataplane import DataPlane
     from vinocast.engine.ticket import Ticket
+    from vinocast.forecast.followed import Followed
     from vinocast.handlers.bars import ClosedBars
     from vinocast.market.feed import Fed as FedMarket
 
@@ -70,23 +71,37 @@ def _answer(
         followed, forecast_now = plane.followed.get(name), starts[:left]
         left -= len(forecast_now)
         if followed is not None or forecast_now:
-            held = find_bars(plane, name)
-            if followed is not None:
-                held.tell(followed, starts[0])
+            held = _find(plane, name, followed, starts[0])
         if on_bar is not None:
             for start in forecast_now:
-                _push(plane, on_bar, held.up_to(start))
+                _push(plane, on_bar, name, start, held)
             if len(starts) > len(forecast_now):
                 told = f"{len(starts) - len(forecast_now)} bars more have closed than are forecast with one request"
                 plane.push_ticket(name, None).refuse(OverloadedError(f"stream: {told}", "stream"))
 
 
-def _push(plane: DataPlane, wanted: requests.Forecast, held: ClosedBars) -> None:
-    """Have a forecast be pushed, or why there is none."""
-    ticket = plane.push_ticket(held.name, held.newest_ms, in_base64=wanted.in_base64)
+def _find(plane: DataPlane, name: str, followed: Followed | None, start: int) -> ClosedBars | RequestError:
+    """Return the bars of a stream, and have those from a start on be outcomes; else why its bars cannot be forecast.
+
+    The request has been answered: what goes wrong here is of its pushes alone.
+    """
     try:
+        held = find_bars(plane, name)
+        if followed is not None:
+            held.tell(followed, start)
+    except Exception as error:  # noqa: BLE001 - as above
+        return error if isinstance(error, RequestError) else InternalError.logged(error)
+    return held
+
+
+def _push(plane: DataPlane, wanted: requests.Forecast, name: str, start: int, held: ClosedBars | RequestError) -> None:
+    """Have a forecast of the bars up to a start be pushed, or why there is none."""
+    ticket = plane.push_ticket(name, start * 1000, in_base64=wanted.in_base64)
+    try:
+        if isinstance(held, RequestError):
+            raise held
         ticket.claim.hold(BYTES_A_REQUEST)
-        forecast(plane, wanted, ticket, held)
+        forecast(plane, wanted, ticket, held.up_to(start))
     except Exception as error:  # noqa: BLE001 - one push must not end the service
         ticket.fail(error)
 

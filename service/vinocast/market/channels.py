@@ -7,12 +7,13 @@ began, in the order of the bars, and a bar that is corrected is as if it had alw
 
 from __future__ import annotations
 
+import functools
 from math import isnan, nan
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from vinocast.errors import NotEnoughHistoryError
+from vinocast.errors import NotEnoughHistoryError, in_one_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,6 +32,20 @@ UNSETTLED = 4
 RATIOS = (float(np.finfo(np.float64).tiny), float(np.finfo(np.float64).max))
 # Shared, as most streams have neither for most of the time.
 NO_CLOSES, NO_VALUES = np.empty(0), np.empty((0, 3), np.float32)
+
+
+@functools.cache
+def find_fault() -> str | None:
+    """Return why TA-Lib cannot be imported, without which nothing has indicators; None where it can.
+
+    The same for as long as the process lives: indicators that begin late would be others.
+    """
+    try:
+        # Where pandas or polars is installed, TA-Lib imports it, which takes most of a second; itself, 7 ms.
+        from talib import stream  # noqa: F401, PLC0415 - a service without market streams starts without
+    except ImportError as error:
+        return in_one_line(error)
+    return None
 
 
 class Handles:
@@ -55,8 +70,8 @@ class Handles:
     def fill(self, closes: NDArray[np.float64]) -> NDArray[np.float64]:
         """Go on by closes [n]; return RSI, MACD and volatility at each, [n, 3].
 
-        A close that is NaN is none, and has a row of NaN, as the first WARM_UP have. The rows are the same, bit for
-        bit, however the closes are parted among calls.
+        A close that is NaN is none, and has a row of NaN, as the first WARM_UP have, and all without TA-Lib. The rows
+        are the same, bit for bit, however the closes are parted among calls.
         """
         if self._open is not None:
             # One by one, since bars close one by one: numpy's calls would take longer than TA-Lib's.
@@ -72,8 +87,9 @@ class Handles:
 
     def _begin(self, seen: NDArray[np.float64]) -> NDArray[np.float64]:
         """Open the handles as soon as there are closes enough."""
-        # Where pandas or polars is installed, TA-Lib imports it, which takes most of a second; itself, 7 ms.
-        from talib import stream  # noqa: PLC0415 - a service without market streams starts without
+        if find_fault() is not None:
+            return np.full((len(seen), 3), np.nan)
+        from talib import stream  # noqa: PLC0415 - see find_fault
 
         closes = np.concatenate((self._first, seen))
         if len(closes) <= WARM_UP:

@@ -14,7 +14,8 @@ from vinocast.data.tables.candles import read_candles
 from vinocast.data.times.days import SECOND
 from vinocast.data.times.moment import read_moment
 from vinocast.errors import SetupError, shown
-from vinocast.market.channels import WARM_UP, Indicators, seven
+from vinocast.extras import install_line
+from vinocast.market.channels import WARM_UP, Indicators, find_fault, seven
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,8 +93,10 @@ def read_market(
     are those that a market stream has, and the rows before they are known are dropped.
 
     Raises:
-        SetupError: the file is no table of candles, or has too few for a division.
+        SetupError: the file is no table of candles, or has too few for a division, or there is no TA-Lib.
     """
+    if (fault := find_fault()) is not None:
+        raise SetupError(f"TA-Lib cannot be imported ({fault}): {install_line()}")
     table = read_candles(path)
     filling = _filling(table.rows)
     notes = list(table.notes)
