@@ -3,10 +3,12 @@ wrong arguments, and what exchanges have really sent."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import orjson
@@ -73,7 +75,7 @@ def test_every_line_is_accounted_for(build: Path, tmp_path: Path) -> None:
         in printed
     )
     assert "no forecast: stream: expected 512 closed bars" in printed
-    assert [row[:4] for row in rows(printed)] == [["2026-03-04T05:00:00Z", "BTC-USD", "incomplete", "7"]]
+    assert [row[:4] for row in rows(printed)] == [["2026-03-04T05:00:00Z", "BTC-USD@1m", "incomplete", "7"]]
     counted = (
         "BTC-USD@1m: 0 complete, 0 filled, 1 incomplete, 0 missing, 0 forecast; used 3; duplicates 1; missed_trades 2"
     )
@@ -143,13 +145,80 @@ def test_a_line_comes_as_its_bar_closes_also_after_the_service_has_died(build: P
     assert "18 seen" in rest
 
 
+# Stands in for a service whose pushes come late, by halves, or not at all; each message says how.
+ODD_SERVICE = f"""#!{sys.executable}
+import json, os, sys
+def put(**fields):
+    print(json.dumps(fields), flush=True)
+def push(start, **fields):
+    put(op="forecast", stream="A@1m", newest_timestamp_ms=start and 1000 * start, **fields)
+def forecast(start):
+    push(start, predictions=[[start]], channels=["close"], success=True)
+def refuse(start):
+    push(start, success=False, error=dict(code="internal", message=f"refused {{start}}", field=None, retryable=False))
+for line in sys.stdin:
+    asked = json.loads(line)
+    number, message = asked["request_id"], asked.get("message", {{}})
+    if asked.get("op") == "ping":
+        put(request_id=number, version="odd", ready=True, default_model="m", profile="p", models=[])
+        continue
+    closed = [dict(stream="A@1m", bar=[start, 1, 1, 1, 1, 1, "complete"]) for start in message.get("closed", [])]
+    put(request_id=number, success=True, closed=closed, counts=dict(seen=1), bars=[])
+    for start in message.get("pushed", []):
+        forecast(start) if start is not None and start > 0 else refuse(start and -start)
+    if message.get("once") and not os.path.exists(message["once"]):
+        open(message["once"], "w").close()
+        sys.exit(1)
+"""
+
+
+def test_a_bar_is_waited_for_no_longer_than_until_it_is_certain_that_no_forecast_comes(
+    build: Path, tmp_path: Path
+) -> None:
+    service = tmp_path / "service"
+    service.write_text(ODD_SERVICE)
+    service.chmod(0o755)
+    messages: list[dict[str, object]] = [
+        {"closed": [60, 120, 180], "pushed": [-180, 60, 120]},  # an error before the forecasts of earlier bars
+        {"closed": [240, 300, 360], "pushed": [None, 240]},  # an error for all that is left
+        {"closed": [420, 480], "pushed": [480]},
+        {"closed": [540], "once": str(tmp_path / "once")},
+        {"closed": [600], "pushed": [600]},
+    ]
+    capture = tmp_path / "capture.jsonl"
+    capture.write_text("".join(json.dumps(message) + "\n" for message in messages))
+    printed = run(build / "stream_processor", capture, "--bars", "1m", VINOCAST_PROGRAM=str(service))
+    refused = re.findall(r"1970-01-01T00:(\d\d):00Z A@1m +complete +1 no forecast: (.*)", printed)
+    assert refused == [
+        ("03", "refused 180"),
+        ("05", "refused None"),
+        ("06", "refused None"),
+        ("07", "it was lost: that of a later bar has come"),
+        ("09", "the service has ended before it came"),
+    ]
+    forecast = [int(row[0][14:16]) for row in rows(printed) if row[4] != "no"]
+    assert forecast == [1, 2, 4, 8, 10]
+
+
+def test_bars_of_several_lengths_are_those_of_each_by_itself(build: Path, tmp_path: Path) -> None:
+    history = history_csv(tmp_path / "history.csv", 2000)
+    capture = tmp_path / "capture.jsonl"
+    capture.write_text("\n".join(match(number, 20 * number, 100 + number) for number in range(1, 46)))
+    command: list[str | Path] = [build / "stream_processor", capture, "--history", f"BTC-USD={history}"]
+    both = rows(run(*command, "--bars", "1m,3m"))
+    for bar, count in (("1m", 15), ("3m", 5)):
+        alone = rows(run(*command, "--bar", bar))
+        assert [row[:8] for row in both if row[1] == f"BTC-USD@{bar}"] == [row[:8] for row in alone]
+        assert [row[2] for row in alone][1:] == ["incomplete"] + ["complete"] * (count - 1)
+
+
 def test_a_history_that_does_not_fit_is_refused(build: Path, tmp_path: Path) -> None:
     capture = tmp_path / "capture.jsonl"
     capture.write_text(match(1, 5))
     hourly = history_csv(tmp_path / "hourly.csv", 10, 3600)
     command: list[str | Path] = [build / "stream_processor", capture, "--history"]
     printed = run(*command, f"BTC-USD={hourly}", expected=1)
-    assert f"{hourly}: its candles are 3600 s long, the bars of --bar 300 s" in printed
+    assert f"{hourly}: its candles of 3600 s make none of the bars of --bars 5m" in printed
     other = tmp_path / "other.csv"
     other.write_text("timestamp,a,b\n1,2,3\n")
     assert f"{other}, line 1: expected a header of candles" in run(*command, f"BTC-USD={other}", expected=1)
@@ -160,7 +229,7 @@ def test_it_says_what_it_takes(build: Path, tmp_path: Path) -> None:
     program = build / "stream_processor"
     for option in ("--help", "-h"):
         printed = run(program, option)
-        for word in ("--history", "--bar ", "--product", "--target", "--band", "--program", "--models", "--model "):
+        for word in ("--history", "--bars ", "--product", "--target", "--band", "--program", "--models", "--model "):
             assert word in printed
         assert "Exit code" in printed
     assert "--help" in run(program, expected=1)
@@ -169,8 +238,8 @@ def test_it_says_what_it_takes(build: Path, tmp_path: Path) -> None:
     for arguments, said in (
         (("--taget", "close"), "no such option: --taget"),
         (("--target",), "--target: expected a value"),
-        (("--bar", "5"), "--bar: expected a number with s, m or h, such as 5m, got '5'"),
-        (("--bar", "0m"), "got '0m'"),
+        (("--bars", "5"), "--bars: expected a number with s, m or h, such as 5m, got '5'"),
+        (("--bar", "1m,0m"), "got '0m'"),
         (("--band", "1"), "--band: expected a share between 0 and 1, got '1'"),
         (("--history", "file.csv"), "--history: expected PRODUCT=FILE, got 'file.csv'"),
         (("more.jsonl",), f"two captures: {capture}, more.jsonl"),
@@ -198,6 +267,6 @@ def test_real_candles_of_hours_are_a_history(build: Path, tmp_path: Path) -> Non
     printed = run(build / "stream_processor", capture, "--bar", "1h", "--history", candles)
     assert re.search(r"^BTC-USD: 201\d\d candles from ", printed, re.MULTILINE)
     newest, after = rows(printed)
-    assert newest[:2] + newest[3:4] == ["2019-10-17T09:00:00Z", "BTC-USD", "8035.88"]
-    assert after[:4] == ["2019-10-17T10:00:00Z", "BTC-USD", "incomplete", "8040"]
+    assert newest[:2] + newest[3:4] == ["2019-10-17T09:00:00Z", "BTC-USD@1h", "8035.88"]
+    assert after[:4] == ["2019-10-17T10:00:00Z", "BTC-USD@1h", "incomplete", "8040"]
     assert float(after[4]) == pytest.approx(8040, rel=0.05)

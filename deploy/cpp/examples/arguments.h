@@ -5,9 +5,11 @@
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include "candles_csv.h"
 #include "vinocast/floats.h"
 #include "vinocast/options.h"
 
@@ -19,12 +21,12 @@ Feeds raw messages of Coinbase's Exchange or Advanced Trade feed to a service th
 bar that closes, with the forecast of the next one, its band and its age. At the end it says what became of each message.
 
   CAPTURE                 a file of raw messages, one per line, or - for standard input
-  --history PRODUCT=FILE  candles of a product from before the capture, of the same length as the bars: a CSV, as
-                          CryptoDataDownload publishes them, with open, high, low, close, a volume and a time (unix,
-                          date, time or timestamp, or the first column) in its header, in any case and any order. Times
-                          as 2026-11-25T03:57:27Z, as 2019-10-17 09-AM, or in seconds or milliseconds since 1970; rows
-                          in any order. Once for each product
-  --bar LENGTH            how long a bar is, a number with s, m or h (5m)
+  --history PRODUCT=FILE  candles of a product from before the capture, for its bars of their length or of a multiple of
+                          it: a CSV, as CryptoDataDownload publishes them, with open, high, low, close, a volume and a
+                          time (unix, date, time or timestamp, or the first column) in its header, in any case and any
+                          order. Times as 2026-11-25T03:57:27Z, as 2019-10-17 09-AM, or in seconds or milliseconds since
+                          1970; rows in any order. May be repeated, also for one product
+  --bars A,B,...          how long bars are, each a number with s, m or h (5m); --bar is the same
   --product NAME          a product to take from the messages; once for each (all that appear)
   --target CHANNEL        what is forecast (close)
   --band SHARE            of outcomes that the band is to hold (0.8)
@@ -41,8 +43,7 @@ struct Arguments {
   std::string capture{};
   std::vector<std::pair<std::string, std::string>> histories{};  // product, file
   std::vector<std::string> products{};
-  std::string bar = "5m";
-  std::int64_t bar_s = 300;
+  std::vector<std::string> bars{"5m"};
   std::string target = "close";
   double band = 0.8;
   std::string model{};
@@ -50,14 +51,13 @@ struct Arguments {
 };
 
 /// Reads a number with s, m or h as seconds; throws std::runtime_error for anything else.
-inline std::int64_t bar_seconds(const std::string& text) {
+inline std::int64_t bar_seconds(std::string_view text) {
   std::int64_t number = 0;
-  const std::size_t unit = std::string("smh").find(text.empty() ? ' ' : text.back());
+  const std::size_t unit = std::string_view("smh").find(text.empty() ? ' ' : text.back());
   constexpr std::int64_t seconds[] = {1, 60, 3600};
-  if (unit == std::string::npos || text[0] == '0' ||
-      !vinocast::read_number(std::string_view(text).substr(0, text.size() - 1), number) || number < 1 ||
-      number > 1'000'000) {
-    throw std::runtime_error("--bar: expected a number with s, m or h, such as 5m, got '" + text + "'");
+  if (unit == std::string::npos || text[0] == '0' || !vinocast::read_number(text.substr(0, text.size() - 1), number) ||
+      number < 1 || number > 1'000'000) {
+    throw std::runtime_error("--bars: expected a number with s, m or h, such as 5m, got '" + std::string(text) + "'");
   }
   return number * seconds[unit];
 }
@@ -85,9 +85,9 @@ inline Arguments read_arguments(int count, char** texts) {
         throw std::runtime_error("--history: expected PRODUCT=FILE, got '" + value + "'");
       }
       arguments.histories.emplace_back(value.substr(0, equals), value.substr(equals + 1));
-    } else if (option == "--bar") {
-      arguments.bar = value;
-      arguments.bar_s = bar_seconds(value);
+    } else if (option == "--bars" || option == "--bar") {
+      arguments.bars = cells_of(value);
+      for (const std::string& bar : arguments.bars) bar_seconds(bar);
     } else if (option == "--product") {
       arguments.products.push_back(value);
     } else if (option == "--target") {

@@ -118,16 +118,14 @@ inline std::vector<vinocast::Bar> read_candles(const std::string& path) {
   return bars;
 }
 
-/// Throws unless the candles of a file are `bar_s` seconds long, as far as two of them stand next to each other.
-inline void check_length(const std::vector<vinocast::Bar>& bars, std::int64_t bar_s, const std::string& path) {
+/// How many seconds long candles are, as far as two of them stand next to each other; 0 for fewer than two.
+inline std::int64_t length_of(const std::vector<vinocast::Bar>& bars) {
   std::int64_t step_s = 0;
   for (std::size_t i = 1; i < bars.size(); ++i) {
     const std::int64_t step = bars[i].start_s - bars[i - 1].start_s;
     if (step_s == 0 || step < step_s) step_s = step;
   }
-  if (step_s == 0 || step_s == bar_s) return;
-  throw std::runtime_error(path + ": its candles are " + std::to_string(step_s) + " s long, the bars of --bar " +
-                           std::to_string(bar_s) + " s");
+  return step_s;
 }
 
 }  // namespace market

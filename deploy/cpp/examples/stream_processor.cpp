@@ -12,6 +12,7 @@
 #include <fstream>
 #include <iostream>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <set>
 #include <stdexcept>
@@ -21,7 +22,7 @@
 #include <vector>
 
 #include "arguments.h"
-#include "candles_csv.h"
+#include "history.h"
 #include "pushed.h"
 #include "times.h"
 #include "vinocast/inference_engine.h"
@@ -48,13 +49,29 @@ class Processor {
     wanted.prediction_length = 1;
     wanted.interpolate = true;
     wanted.model = arguments.model;
-    for (const std::string& product : arguments.products) streams_[name_of(product)];
+    for (const std::string& product : arguments.products) {
+      for (const std::string& bar : arguments.bars) streams_[product + "@" + bar];
+    }
   }
 
-  /// Gives a stream the candles from before the messages.
-  void give_history(const std::string& product, const std::vector<Bar>& candles) {
-    for (const Bar& bar : candles) keep(name_of(product), bar);
-    send_bars(name_of(product));
+  /// Gives the streams of a product the candles from before the messages, where these make their bars. Throws
+  /// std::runtime_error where they make none.
+  void give_history(const std::string& product, const std::vector<Bar>& candles, const std::string& path) {
+    const std::int64_t length_s = market::length_of(candles);
+    bool given = false;
+    for (const std::string& bar : arguments_.bars) {
+      const std::int64_t bar_s = market::bar_seconds(bar);
+      if (length_s > 0 && bar_s % length_s != 0) continue;
+      const std::string name = product + "@" + bar;
+      const market::Given made = market::give_candles(engine_, name, bar_s, candles, length_s > 0 ? length_s : bar_s);
+      for (const Bar& each : made.bars) keep(name, each);
+      streams_[name].given += made.used;
+      given = true;
+    }
+    if (!given) {
+      throw std::runtime_error(path + ": its candles of " + std::to_string(length_s) +
+                               " s make none of the bars of --bars " + joined(arguments_.bars));
+    }
   }
 
   /// Feeds one message, and prints what came of it.
@@ -75,8 +92,9 @@ class Processor {
     counts_ += reply.counts;
     used_ += reply.counts.used;
     const auto time_ms = reply.closed.empty() ? std::nullopt : market::time_of(message);
+    const unsigned given_up = mailbox_.given_up();
     for (const ClosedBar& closed : reply.closed) {
-      const std::optional<market::Pushed> pushed = mailbox_.take(closed.stream, closed.bar.start_s, engine_timeout);
+      const market::Pushed pushed = mailbox_.take(closed.stream, closed.bar.start_s, engine_timeout, given_up);
       keep(closed.stream, closed.bar);
       Stream& stream = streams_[closed.stream];
       // A service that has been given its bars again closes the newest of them again.
@@ -85,10 +103,11 @@ class Processor {
       ++stream.closed[static_cast<std::size_t>(closed.bar.state)];
       print(closed, pushed, time_ms, start);
     }
+    if (!reply.closed.empty()) mailbox_.end_request();
   }
 
   static void print_head() {
-    std::printf("%-20s %-12s %-10s %14s %14s %14s %14s %9s %11s\n", "bar", "product", "state", "close", "forecast",
+    std::printf("%-20s %-16s %-10s %14s %14s %14s %14s %9s %11s\n", "bar", "stream", "state", "close", "forecast",
                 "from", "to", "age s", "latency ms");
   }
 
@@ -100,7 +119,7 @@ class Processor {
         "%llu missed, %llu unanswered\n",
         lines_, blank_, number(all.seen), number(all.seen - all.ignored - all.errors - all.refused - unanswered_),
         number(all.ignored), number(all.errors), number(all.refused), number(all.missed_messages), number(unanswered_));
-    std::uint64_t in_streams = 0;
+    std::map<std::string, std::uint64_t> in_streams;  // by product, as each trade is in bars of every length
     for (const auto& [name, stream] : streams_) {
       vinocast::BarsRequest request;
       request.stream = name;
@@ -117,11 +136,15 @@ class Processor {
           std::printf("; %s %llu", std::string(count).c_str(), number(reply.counts.*member));
       }
       std::printf("\n");
-      in_streams += reply.counts.used;
+      std::uint64_t& used = in_streams[name.substr(0, name.rfind('@'))];
+      used = std::max(used, reply.counts.used - std::min(reply.counts.used, stream.given));
     }
-    if (engine_.counters().restarts == 0 && used_ > in_streams) {
+    const std::uint64_t all_in_streams =
+        std::accumulate(in_streams.begin(), in_streams.end(), std::uint64_t{0},
+                        [](std::uint64_t sum, const auto& one) { return sum + one.second; });
+    if (engine_.counters().restarts == 0 && used_ > all_in_streams) {
       std::printf("%llu trades or candles are of streams of which no bar has closed; --product has them named\n",
-                  number(used_ - in_streams));
+                  number(used_ - all_in_streams));
     }
     engine_.close();
     return std::any_of(streams_.begin(), streams_.end(), [](const auto& one) { return one.second.forecast > 0; })
@@ -135,6 +158,7 @@ class Processor {
     std::optional<std::int64_t> newest_s{};  // of those that were printed
     std::uint64_t closed[5] = {};            // by state
     std::uint64_t forecast = 0;
+    std::uint64_t given = 0;  // of the trades and candles that it has used: those that were no messages
   };
 
   static unsigned long long number(std::uint64_t value) { return value; }
@@ -142,36 +166,30 @@ class Processor {
   vinocast::Options options_of(const Arguments& arguments) {
     vinocast::Options options = arguments.options;
     options.timeout = engine_timeout;
-    options.arguments.insert(options.arguments.end(), {"--bars", arguments.bar});
-    std::string products;
-    for (const std::string& product : arguments.products) products += (products.empty() ? "" : ",") + product;
-    if (!products.empty()) options.arguments.insert(options.arguments.end(), {"--products", products});
+    options.arguments.insert(options.arguments.end(), {"--bars", joined(arguments.bars)});
+    if (!arguments.products.empty()) {
+      options.arguments.insert(options.arguments.end(), {"--products", joined(arguments.products)});
+    }
     options.on_forecast = [this](Reply&& forecast) { mailbox_.put(std::move(forecast)); };
     options.on_event = [this](const vinocast::Event& event) {
       std::fprintf(stderr, "%s\n", event.message.c_str());
-      if (event.kind == vinocast::Event::Kind::died) bars_are_gone_ = true;
+      if (event.kind != vinocast::Event::Kind::died) return;
+      bars_are_gone_ = true;
+      mailbox_.give_up();
     };
     return options;
   }
 
-  std::string name_of(const std::string& product) const { return product + "@" + arguments_.bar; }
-
-  void keep(const std::string& name, const Bar& bar) {
-    constexpr std::size_t kept_by_the_service = 900;
-    std::map<std::int64_t, Bar>& bars = streams_[name].bars;
-    bars.insert_or_assign(bar.start_s, bar);
-    if (bars.size() > kept_by_the_service) bars.erase(bars.begin());
+  static std::string joined(const std::vector<std::string>& texts) {
+    std::string all;
+    for (const std::string& text : texts) all += (all.empty() ? "" : ",") + text;
+    return all;
   }
 
-  /// Gives a stream of the service the bars that are kept here.
-  void send_bars(const std::string& name) {
-    vinocast::HistoryRequest history;
-    history.stream = name;
-    for (const auto& [start, bar] : streams_[name].bars) history.bars.push_back(bar);
-    if (history.bars.empty()) return;
-    const Reply reply = engine_.history(history);
-    if (!reply.ok()) throw std::runtime_error("history of " + name + ": " + reply.error.message);
-    used_ += reply.counts.used;
+  void keep(const std::string& name, const Bar& bar) {
+    std::map<std::int64_t, Bar>& bars = streams_[name].bars;
+    bars.insert_or_assign(bar.start_s, bar);
+    if (bars.size() > market::kept_bars) bars.erase(bars.begin());
   }
 
   /// Feeds a message, again where the service has died with it.
@@ -179,7 +197,11 @@ class Processor {
     request_.message = message;
     for (;;) {
       if (bars_are_gone_.exchange(false)) {
-        for (const auto& [name, stream] : streams_) send_bars(name);
+        for (auto& [name, stream] : streams_) {
+          std::vector<Bar> bars;
+          for (const auto& [start, bar] : stream.bars) bars.push_back(bar);
+          stream.given += market::send_bars(engine_, name, bars);
+        }
         request_.connected = true;
       }
       Reply reply = engine_.feed(request_);
@@ -190,18 +212,15 @@ class Processor {
     }
   }
 
-  void print(const ClosedBar& closed, const std::optional<market::Pushed>& pushed, std::optional<std::int64_t> time_ms,
+  void print(const ClosedBar& closed, const market::Pushed& pushed, std::optional<std::int64_t> time_ms,
              Clock::time_point start) {
-    std::printf("%-20s %-12s %-10s %14.8g ", market::time_text(closed.bar.start_s).c_str(),
-                closed.stream.substr(0, closed.stream.rfind('@')).c_str(), to_string(closed.bar.state),
-                closed.bar.close);
-    if (!pushed) {
-      std::printf("no forecast came within %lld s\n", static_cast<long long>(engine_timeout.count() / 1000));
-    } else if (!pushed->forecast.ok()) {
-      std::printf("no forecast: %s\n", pushed->forecast.error.message.c_str());
+    std::printf("%-20s %-16s %-10s %14.8g ", market::time_text(closed.bar.start_s).c_str(), closed.stream.c_str(),
+                to_string(closed.bar.state), closed.bar.close);
+    if (!pushed.forecast.ok()) {
+      std::printf("no forecast: %s\n", pushed.forecast.error.message.c_str());
     } else {
       ++streams_[closed.stream].forecast;
-      const Reply& forecast = pushed->forecast;
+      const Reply& forecast = pushed.forecast;
       for (const std::string& warning : forecast.warnings) {
         const std::string text = closed.stream + ": " + warning;
         if (warnings_.insert(text).second) std::fprintf(stderr, "%s\n", text.c_str());
@@ -210,8 +229,9 @@ class Processor {
       for (const vinocast::Quantile& quantile : forecast.quantiles) {
         std::printf(" %14.8g", static_cast<double>(quantile.values.at(0)));
       }
-      const std::int64_t end_ms = (closed.bar.start_s + arguments_.bar_s) * 1000;
-      const std::chrono::duration<double, std::milli> latency = pushed->came - start;
+      const std::string_view length = std::string_view(closed.stream).substr(closed.stream.rfind('@') + 1);
+      const std::int64_t end_ms = (closed.bar.start_s + market::bar_seconds(length)) * 1000;
+      const std::chrono::duration<double, std::milli> latency = pushed.came - start;
       if (time_ms) {
         std::printf(" %9.3f", static_cast<double>(*time_ms - end_ms) / 1000);
       } else {
@@ -234,7 +254,7 @@ class Processor {
   std::size_t lines_ = 0;
   std::size_t blank_ = 0;
   std::uint64_t unanswered_ = 0;
-  std::uint64_t used_ = 0;            // trades and candles
+  std::uint64_t used_ = 0;            // trades and candles of messages
   vinocast::InferenceEngine engine_;  // the last: what its thread uses is there before it
 };
 
@@ -244,14 +264,15 @@ int run(const Arguments& arguments) {
     file.open(arguments.capture);
     if (!file) throw std::runtime_error("cannot read " + arguments.capture);
   }
-  std::vector<std::pair<std::string, std::vector<Bar>>> histories;
+  std::vector<std::vector<Bar>> histories;
   for (const auto& [product, path] : arguments.histories) {
-    const std::vector<Bar>& candles = histories.emplace_back(product, market::read_candles(path)).second;
-    market::check_length(candles, arguments.bar_s, path);
+    const std::vector<Bar>& candles = histories.emplace_back(market::read_candles(path));
     std::printf("%s: %zu candles from %s\n", product.c_str(), candles.size(), path.c_str());
   }
   Processor processor(arguments);
-  for (const auto& [product, candles] : histories) processor.give_history(product, candles);
+  for (std::size_t i = 0; i < histories.size(); ++i) {
+    processor.give_history(arguments.histories[i].first, histories[i], arguments.histories[i].second);
+  }
   Processor::print_head();
   std::istream& input = arguments.capture == "-" ? std::cin : file;
   for (std::string message; std::getline(input, message);) processor.take(message);

@@ -62,9 +62,8 @@ TEST_CASE("rows are put in the order of time, and the first of a time is kept") 
   REQUIRE(bars.size() == 2);
   CHECK(bars[0].start_s == 300);
   CHECK(bars[1].open == 2);
-  market::check_length(bars, 300, "a.csv");
-  CHECK_THROWS_WITH(market::check_length(bars, 60, "a.csv"),
-                    "a.csv: its candles are 300 s long, the bars of --bar 60 s");
+  CHECK(market::length_of(bars) == 300);
+  CHECK(market::length_of({bars[0]}) == 0);
 }
 
 TEST_CASE("a refusal names the line, the column and what was expected") {
