@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import os
 import re
 import signal
 import subprocess
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import orjson
 import pytest
 from markets import START, Trade, advanced_messages, bars_of, exchange_match, exchange_messages, make_trades
-from support import ROOT, SHARED_DATA, VINOCAST, RunVinocast
+from support import ROOT, SHARED_DATA, VINOCAST, HttpService, RunVinocast
 
 COINBASE = SHARED_DATA / "coinbase"
 HOUR = 3600
@@ -152,6 +157,84 @@ def test_candles_are_forecast_bar_by_bar_and_scored(run_vinocast: RunVinocast, h
 
 
 @pytest.mark.slow
+def test_a_bar_that_is_missing_costs_no_forecast_but_those_of_windows_with_it(
+    run_vinocast: RunVinocast, hours: Path, tmp_path: Path
+) -> None:
+    """Its error comes while the forecasts of the bars before it are still computed."""
+    path = tmp_path / "BTCUSD_1h.csv"
+    *head, rest = hours.read_text().split("\n", 2)
+    rows = rest.splitlines()
+    path.write_text("\n".join([*head, *rows[:5], *rows[6:]]) + "\n")
+    lines, last, _ = replayed(run_vinocast, path)
+    assert [line["success"] for line in lines] == [544 <= place < 594 for place in range(599)]
+    assert last["report"]["refused"] == {"not_enough_history": 544, "invalid_value": 5}
+    assert "left" not in last["report"]["source"]
+
+
+def test_where_no_bar_could_be_forecast_the_exit_code_and_a_sentence_say_it(
+    run_vinocast: RunVinocast, tmp_path: Path
+) -> None:
+    candles = write_candles(tmp_path / "BTCUSD_1h.csv", 30)
+    done = run_vinocast("replay", "--json", candles, "--model", "none")
+    *lines, last = map(orjson.loads, done.stdout.splitlines())
+    assert {line["error"]["code"] for line in lines} == {"unknown_model"}
+    assert (done.returncode, last["report"]["refused"]) == (1, {"unknown_model": 29})
+    assert "no bar was forecast: unknown_model, 29 times, the last time model: expected one of " in done.stderr
+    (tmp_path / "talib.py").write_text("raise ModuleNotFoundError(\"No module named 'talib'\", name='talib')\n")
+    done = run_vinocast("replay", candles, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 1
+    assert "no bar was forecast: not_found, 29 times, the last time stream: its forecast takes TA-Lib" in done.stderr
+    assert "candles 30" in done.stderr
+
+
+class Deaf(BaseHTTPRequestHandler):
+    """Stands before a service, and has its events come to nobody."""
+
+    service: str
+
+    def do_GET(self) -> None:
+        if self.path != "/events":
+            self._answer(httpx.get(self.service + self.path))
+            return
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(b": nothing\n\n")
+                time.sleep(0.2)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer(httpx.post(self.service + self.path, content=body, headers={"Content-Type": "application/json"}))
+
+    def _answer(self, response: httpx.Response) -> None:
+        self.send_response(response.status_code)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(response.content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.slow
+def test_it_ends_where_forecasts_are_lost_and_tells_what_is_left(run_vinocast: RunVinocast, tmp_path: Path) -> None:
+    candles = write_candles(tmp_path / "BTCUSD_1h.csv", 250)
+    with HttpService("--bars", "1h") as service, ThreadingHTTPServer(("127.0.0.1", 0), Deaf) as proxy:
+        Deaf.service = service.url
+        proxy.daemon_threads = True
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        done = run_vinocast("replay", "--json", candles, "--url", f"http://127.0.0.1:{proxy.server_port}")
+        proxy.shutdown()
+    *lines, last = map(orjson.loads, done.stdout.splitlines())
+    assert {line["success"] for line in lines} == {False}
+    report = last["report"]
+    assert (report["refused"], report["source"]) == ({"lost": 99}, {"candles": 100, "left": 150})
+    assert done.returncode == 1
+    assert f"99 forecasts have not come within 30 s, with 150 candles of {candles} left" in done.stderr
+
+
+@pytest.mark.slow
 def test_candles_of_another_length_are_folded_and_others_are_refused(
     run_vinocast: RunVinocast, hours: Path, tmp_path: Path
 ) -> None:
@@ -184,7 +267,7 @@ def test_history_comes_first_so_that_the_first_bar_of_a_capture_is_forecast(
 
 
 @pytest.mark.slow
-def test_a_replay_takes_as_long_as_is_asked_and_ends_with_a_report_when_it_is_told_to(tmp_path: Path) -> None:
+def test_a_replay_takes_as_long_as_is_asked_and_tells_what_is_left_when_it_is_interrupted(tmp_path: Path) -> None:
     path = write_capture(tmp_path / "capture.jsonl", exchange_messages(make_trades("AAA-USD", 600)))
     begun = time.monotonic()
     command = [str(VINOCAST), "replay", str(path), "--bar", "30s", "--speed", "30", "--json"]
@@ -198,9 +281,13 @@ def test_a_replay_takes_as_long_as_is_asked_and_ends_with_a_report_when_it_is_to
         process.send_signal(signal.SIGINT)
         *lines, last = process.stdout.read().splitlines()
         assert len(lines) < 10
-        assert 60 < orjson.loads(last)["report"]["counts"]["seen"] < 1000
-        assert b"Traceback" not in process.stderr.read()
-        assert process.wait() == 0
+        report, said = orjson.loads(last)["report"], process.stderr.read().decode()
+        assert process.wait() == 1
+    seen, left = report["counts"]["seen"], report["source"]["left_bytes"]
+    assert 60 < seen < 1000
+    assert path.read_bytes()[:-left].count(b"\n") == seen
+    assert said.endswith(f"vinocast: interrupted, with {left} bytes of {path} left\n")
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ class Mailbox {
     return pushed;
   }
 
-  static constexpr std::chrono::seconds grace{1};
+  static constexpr std::chrono::seconds grace{5};
   static constexpr std::int64_t of_the_rest = std::numeric_limits<std::int64_t>::min();
 
   std::mutex mutex_;

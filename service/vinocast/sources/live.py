@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vinocast.errors import SetupError
 from vinocast.process.signals import on_end
 from vinocast.sources import report
 from vinocast.sources.backfill import Backfill
@@ -48,7 +49,8 @@ class Asked:
 def run(asked: Asked, service: Service, terms: OnBarTerms, *, reconnects: bool) -> None:
     """Feed a service until a signal ends it, then tell what was met.
 
-    Raises SetupError for an address that is none, RequestError where the service refuses what it is fed, and
+    Raises SetupError for an address that is none, and at its end where bars have closed and none could be forecast for
+    another reason than too few bars before; RequestError where the service refuses what it is fed, and
     ServiceUnreachableError where it has gone and is not to be waited for.
     """
     asyncio.run(_run(asked, service, terms, reconnects=reconnects))
@@ -108,6 +110,8 @@ async def _run(asked: Asked, service: Service, terms: OnBarTerms, *, reconnects:
     else:
         click.echo(report.to_text(told), err=True)
     sys.stdout.flush()
+    if (fault := lines.fault()) is not None:
+        raise SetupError(fault)
 
 
 async def first_of(*tasks: asyncio.Future[Any]) -> None:

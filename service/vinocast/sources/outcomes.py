@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from vinocast.markets import Bar
-    from vinocast.sources.session import Told
+    from vinocast.sources.pairing import Told
 
 # Of each stream: forecasts that are scored, and drawn.
 MOST_KEPT, MOST_DRAWN = 50_000, 2_000

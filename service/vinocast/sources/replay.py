@@ -25,6 +25,7 @@ from vinocast.sources.capture import is_capture, read_capture, time_of
 from vinocast.sources.coinbase import products_of
 from vinocast.sources.inbox import MOST_BATCH_BYTES, MOST_BATCH_MESSAGES, Batch
 from vinocast.sources.outcomes import Outcomes
+from vinocast.sources.pairing import PUSH_SECONDS
 from vinocast.sources.session import Session
 from vinocast.sources.telling import Lines, logged
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from vinocast.client.market import OnBarTerms
     from vinocast.data.tables.candles import CandleTable
     from vinocast.progress import Progress
-    from vinocast.sources.session import Told
+    from vinocast.sources.pairing import Told
 
 DEFAULT_BAR = BarLength("5m", 300)
 # Candles that are handed in at once: a stream keeps 900 bars, and a forecast of the first takes 545 before it.
@@ -104,7 +105,8 @@ def read_source(asked: Asked) -> Source:
 def run(source: Source, service: Service, terms: OnBarTerms, *, reconnects: bool) -> None:
     """Replay a file, then tell what was met and write the picture.
 
-    Raises SetupError for a file that cannot be read, RequestError where the service refuses what it is fed, and
+    Raises SetupError for a file that cannot be read, or was not replayed to its end, or of which no bar could be
+    forecast for another reason than too few bars before; RequestError where the service refuses what it is fed, and
     ServiceUnreachableError where it has gone.
     """
     with logged():
@@ -114,8 +116,6 @@ def run(source: Source, service: Service, terms: OnBarTerms, *, reconnects: bool
 async def _run(source: Source, service: Service, terms: OnBarTerms, *, reconnects: bool) -> None:
     asked, bar = source.asked, source.bar
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    on_end(lambda *_: loop.call_soon_threadsafe(stop.set))
     for table in filter(None, (source.history, source.table)):
         for note in table.notes:
             click.echo(f"{table.source}: {note}", err=True)
@@ -127,6 +127,13 @@ async def _run(source: Source, service: Service, terms: OnBarTerms, *, reconnect
         outcomes.take(told)
 
     async with Session(service, terms, tell, reconnects=reconnects) as session:
+        loop = asyncio.get_running_loop()
+
+        def end() -> None:
+            stop.set()
+            session.give_up()
+
+        on_end(lambda *_: loop.call_soon_threadsafe(end))
         replay = _Replay(source, session, _Clock(asked.speed, stop))
         await replay.run()
         streams = [bar.stream(product) for product in replay.products]
@@ -136,12 +143,15 @@ async def _run(source: Source, service: Service, terms: OnBarTerms, *, reconnect
         click.echo(report.to_json(told, scores), nl=False)
     else:
         click.echo(report.to_text(told, scores), err=True)
-    if asked.plot is not None:
-        if not (drawn := outcomes.panels()):
-            raise SetupError(f"--plot {asked.plot}: there is no forecast to draw")
+    sys.stdout.flush()
+    drawn = outcomes.panels() if asked.plot is not None else []
+    if asked.plot is not None and drawn:
         with whole_file(asked.plot) as part:
             part.write_bytes(pictures.to_file(asked.plot, f"{asked.file.name}: forecasts of the next bar", drawn))
-    sys.stdout.flush()
+    if (fault := replay.fault() or lines.fault()) is not None:
+        raise SetupError(fault)
+    if asked.plot is not None and not drawn:
+        raise SetupError(f"--plot {asked.plot}: there is no forecast to draw")
 
 
 class _Clock:
@@ -174,24 +184,45 @@ class _Clock:
 
 
 class _Replay:
-    """Hands a file in, part by part; each part waits for the forecasts of the one before."""
+    """Hands a file in, part by part; each part waits for the forecasts of the one before.
+
+    It ends early where a signal has come, and where forecasts do not: what is left would be lost as well.
+    """
 
     def __init__(self, source: Source, session: Session, clock: _Clock) -> None:
         self._source, self._session, self._clock = source, session, clock
+        self._lost = 0
         self.products: set[str] = set() if source.product is None else {source.product}
-        self.counts = {"lines": 0, "no_json": 0, "candles": 0}
+        self.counts = {"lines": 0, "no_json": 0, "candles": 0, "left": 0, "left_bytes": 0}
+
+    @property
+    def _ended(self) -> bool:
+        return bool(self._clock.stopped or self._lost)
+
+    def fault(self) -> str | None:
+        """Say why the file was not replayed to its end; None where it was, and nothing was lost."""
+        name, left = shown(self._source.asked.file), self.counts["left"]
+        rest = f"{left} candles" if self._source.table is not None else f"{self.counts['left_bytes']} bytes"
+        if self._lost:
+            return (
+                f"{self._lost} forecasts have not come within {PUSH_SECONDS:g} s, with {rest} of {name} left: "
+                "look at the log of the service, and replay again"
+            )
+        return f"interrupted, with {rest} of {name} left" if self._clock.stopped else None
 
     async def run(self) -> None:
         source = self._source
         if source.history is not None:
             await self._candles(source.history, forecasts=False)
         if source.table is not None:
-            await self._candles(source.table, forecasts=True)
+            self.counts["left"] = await self._candles(source.table, forecasts=True)
         else:
-            with progress(source.asked.file.stat().st_size, source.asked.file.name) as bar:
-                await self._messages(bar)
+            size = source.asked.file.stat().st_size
+            with progress(size, source.asked.file.name) as bar:
+                self.counts["left_bytes"] = await self._messages(bar, size)
 
-    async def _candles(self, table: CandleTable, *, forecasts: bool) -> None:
+    async def _candles(self, table: CandleTable, *, forecasts: bool) -> int:
+        """Hand in candles; return how many are left."""
         source = self._source
         rows = fold(table.rows, table.seconds, source.bar.seconds)
         stream = source.bar.stream(source.product or "")
@@ -201,38 +232,44 @@ class _Replay:
                 part = rows[place : place + at_once]
                 if forecasts and (pause := self._clock.wait_for(part[0, 0])) > 0:
                     await self._clock.sleep(pause)
-                if self._clock.stopped:
-                    return
+                if self._ended:
+                    return len(rows) - place
                 await self._session.candles(stream, np.ascontiguousarray(part), forecasts=forecasts)
-                await self._session.settle()
+                self._lost += await self._session.settle()
                 self.counts["candles"] += len(part)
                 bar.update(len(part))
+        return 0
 
-    async def _messages(self, bar: Progress) -> None:
-        batch, read = Batch(connected=True), 0
+    async def _messages(self, bar: Progress, size: int) -> int:
+        """Hand in messages; return how many bytes of the file are left."""
+        batch, told, taken = Batch(connected=True), 0, 0
         for line in read_capture(self._source.asked.file):
-            if self._clock.stopped:
-                break
             begins = line.message == CONNECT
             pause = self._clock.wait_for(time_of(line.message)) if self._source.asked.speed else 0.0
             if begins or pause > 0 or len(batch.messages) >= MOST_BATCH_MESSAGES or batch.size >= MOST_BATCH_BYTES:
                 await self._feed(batch)
                 batch = Batch(connected=begins or (batch.connected and not batch.messages))
-                bar.update(line.read - read)
-                read = line.read
+                bar.update(taken - told)
+                told = taken
             if pause > 0:
                 await self._clock.sleep(pause)
+            if self._ended:
+                await self._feed(batch)
+                return size - taken
+            taken = line.read
             if begins:
                 continue
             self._count(line.message)
             batch.messages.append(line.message)
             batch.size += line.size if line.message is not None else 0
         await self._feed(batch)
+        bar.update(size - told)
+        return 0
 
     async def _feed(self, batch: Batch) -> None:
         if batch.messages:
             await self._session.feed(batch)
-            await self._session.settle()
+            self._lost += await self._session.settle()
 
     def _count(self, message: Any) -> None:
         self.counts["lines"] += 1

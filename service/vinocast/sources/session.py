@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections import Counter, deque
+from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import tenacity
 
 from vinocast.errors import ServiceUnreachableError, UnknownStreamError
+from vinocast.sources.pairing import PUSH_SECONDS, Pairing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,41 +22,22 @@ if TYPE_CHECKING:
 
     from vinocast.client.faces import Service
     from vinocast.client.market import Event, Events, OnBarTerms
-    from vinocast.errors import RequestError
-    from vinocast.markets import Bar, ClosedBar, Fed, HeldBars
-    from vinocast.results import Forecast
+    from vinocast.markets import ClosedBar, Fed, HeldBars
     from vinocast.sources.inbox import Batch
+    from vinocast.sources.pairing import Told
 
 T = TypeVar("T")
 
-# Of each stream: bars whose forecast has not come, and forecasts whose bar has not been told.
-MOST_UNPAIRED = 1024
 # Refused messages that are told of.
 MOST_WARNINGS = 10
-# Seconds: between two attempts to reach a service that has gone, at most; that forecasts may take to come.
-LONGEST_PAUSE, PUSH_SECONDS = 10.0, 30.0
+# Seconds, at most: between two attempts to reach a service that has gone; between two forecasts, where an error has
+# come of all bars behind them.
+LONGEST_PAUSE, REST_SECONDS = 10.0, 5.0
 
 # What stands for all that is no JSON object, so that the service counts it.
 NO_MESSAGE = "null"
 
 log = logging.getLogger("vinocast.feed")
-
-
-@dataclass(frozen=True)
-class Told:
-    """A bar that has closed, with the forecast from there, or why there is none.
-
-    Attributes:
-        stream: its name.
-        bar: as it was when the service told of it.
-        forecast: None where there is none.
-        error: why; None where there is a forecast, and where it was lost on its way.
-    """
-
-    stream: str
-    bar: Bar
-    forecast: Forecast | None
-    error: RequestError | None
 
 
 class Session:
@@ -76,8 +57,7 @@ class Session:
         With ``reconnects`` a service that is gone is waited for; else that is an error.
         """
         self._service, self._terms, self._tell, self._reconnects = service, terms, tell, reconnects
-        self._bars: dict[str, deque[Bar]] = {}
-        self._events: dict[str, deque[Event]] = {}
+        self._pairings: dict[str, Pairing] = {}
         self._paired = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._ended = threading.Event()
@@ -127,17 +107,23 @@ class Session:
         except UnknownStreamError:
             return None
 
-    async def settle(self, seconds: float = PUSH_SECONDS) -> None:
-        """Wait until the forecast of each bar that has closed is told; one that does not come for so long is lost."""
-        try:
-            while any(self._bars.values()):
-                self._paired.clear()
-                async with asyncio.timeout(seconds):
+    async def settle(self, seconds: float = PUSH_SECONDS) -> int:
+        """Wait until the forecast of each bar that has closed is told; return how many were lost.
+
+        Lost is what does not come for so long.
+        """
+        lost = 0
+        while waiting := [pairing for pairing in self._pairings.values() if pairing.waits]:
+            known = [pairing for pairing in waiting if pairing.rest is not None]
+            self._paired.clear()
+            try:
+                async with asyncio.timeout(REST_SECONDS if known else seconds):
                     await self._paired.wait()
-        except TimeoutError:
-            for stream, bars in self._bars.items():
-                while bars:
-                    self._say(Told(stream, bars.popleft(), None, None))
+            except TimeoutError:
+                for told in [told for pairing in known or waiting for told in pairing.give_up()]:
+                    lost += told.forecast is None and told.error is None
+                    self._say(told)
+        return lost
 
     async def _do(self, work: Callable[[], T]) -> T:
         """Do what waits for the service, and again where that has gone and may come back."""
@@ -173,31 +159,25 @@ class Session:
     def _hear(self, event: Event) -> None:
         if event.lost:
             log.warning("%d forecasts came faster than they were taken, and are lost", event.lost)
-        self._events.setdefault(event.stream, deque(maxlen=MOST_UNPAIRED)).append(event)
-        self._pair(event.stream)
+        pairing = self._pairing(event.stream)
+        pairing.push(event)
+        self._say_certain(pairing)
 
     def _take(self, closed: Sequence[ClosedBar]) -> None:
+        now = self._loop.time()
         for stream, bar in closed:
-            self._bars.setdefault(stream, deque(maxlen=MOST_UNPAIRED)).append(bar)
+            self._pairing(stream).close(bar, now)
         for stream in {stream for stream, _ in closed}:
-            self._pair(stream)
+            self._say_certain(self._pairing(stream))
 
-    def _pair(self, stream: str) -> None:
-        """Tell of the bars of a stream whose forecasts have come; both come in the order of the bars."""
-        bars, events = self._bars.get(stream, ()), self._events.get(stream, ())
-        while bars and events:
-            event, newest = events[0], events[0].newest_timestamp_ms
-            if newest is None:  # of all that is left of a request
-                events.popleft()
-                while bars:
-                    self._say(Told(stream, bars.popleft(), None, event.error))
-            elif newest < bars[0].start * 1000:  # of a bar that somebody else has closed
-                events.popleft()
-            elif newest > bars[0].start * 1000:
-                self._say(Told(stream, bars.popleft(), None, None))
-            else:
-                events.popleft()
-                self._say(Told(stream, bars.popleft(), event.forecast, event.error))
+    def _pairing(self, stream: str) -> Pairing:
+        if stream not in self._pairings:
+            self._pairings[stream] = Pairing(stream)
+        return self._pairings[stream]
+
+    def _say_certain(self, pairing: Pairing) -> None:
+        for told in pairing.certain(self._loop.time()):
+            self._say(told)
 
     def _say(self, told: Told) -> None:
         self.told += 1

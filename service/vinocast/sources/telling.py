@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
+from vinocast.errors import NotEnoughHistoryError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from vinocast.markets import Bar
     from vinocast.results import Forecast
-    from vinocast.sources.session import Told
+    from vinocast.sources.pairing import Told
 
+# Of a forecast that did not come.
+LOST, NOT_COME = "lost", "it has not come"
 # Of the line that lives, a second.
 REFRESHES = 2
 
@@ -36,6 +40,7 @@ class Lines:
     Attributes:
         forecasts: how many there were.
         refused: by code, the bars that had none.
+        reasons: of each of these codes the newest, in words.
         last: the bar that closed last, in words.
         echo: what prints a line.
     """
@@ -47,6 +52,7 @@ class Lines:
         self._warned: set[str] = set()
         self.forecasts = 0
         self.refused: dict[str, int] = {}
+        self.reasons: dict[str, str] = {}
         self.last = "no bar has closed yet"
         self.echo: Callable[[str], None] = click.echo
 
@@ -59,8 +65,9 @@ class Lines:
                 self._warned.add(warning)
                 log.warning("%s", warning)
         else:
-            code = told.error.code if told.error else "lost"
+            code = told.error.code if told.error else LOST
             self.refused[code] = self.refused.get(code, 0) + 1
+            self.reasons[code] = str(told.error or NOT_COME)
         if self._as_json:
             self.echo(to_json(told))
         elif not code or code != self._code.get(told.stream):
@@ -68,11 +75,26 @@ class Lines:
         self._code[told.stream] = code
         self.last = f"{told.stream} {moment(told.bar.start)} {_bar(told.bar)}"
 
+    def fault(self) -> str | None:
+        """Say what is wrong where bars have closed and none was forecast, and not for a lack of bars before.
+
+        What was lost while there were too few bars would have been an error of that kind.
+        """
+        young = {NotEnoughHistoryError.code}
+        found = sorted(set(self.refused) - young, key=lambda code: -self.refused[code])
+        if found == [LOST] and young & set(self.refused):
+            return None
+        if self.forecasts or not found:
+            return None
+        return (
+            f"no bar was forecast: {found[0]}, {self.refused[found[0]]} times, the last time {self.reasons[found[0]]}"
+        )
+
     def _text(self, told: Told) -> str:
         text = f"{moment(told.bar.start)} {told.stream} {_bar(told.bar)}"
         if told.forecast is not None:
             return f"{text} | {self._forecast(told.forecast)}"
-        return f"{text} | no forecast: {told.error or 'it has not come'}"
+        return f"{text} | no forecast: {told.error or NOT_COME}"
 
     def _forecast(self, forecast: Forecast) -> str:
         """Say the first step and the last of one target: the close, where it is among them."""
