@@ -6,17 +6,17 @@ from typing import Any
 
 import click
 
-from vinocast.cli.market import Bar, market_options, read_terms, read_where
+from vinocast.cli.market import bar_option, market_options, number_option, product_option, read_terms, read_where
 from vinocast.cli.options import Command, settings_options
 from vinocast.extras import missing_extra
 from vinocast.market.lengths import BarLength
-from vinocast.settings import FiniteRange, Settings
+from vinocast.settings import Settings
 from vinocast.sources.coinbase import CANDLES_URL, FEEDS
 
 
 @click.command(cls=Command, group="feed_")
-@click.option("--product", multiple=True, required=True, metavar="NAME", help="Such as BTC-USD; may be repeated.")
-@click.option("--bar", type=Bar(), default="5m", metavar="LENGTH", help="Length of a bar: a number with s, m or h.")
+@product_option("Such as BTC-USD; may be repeated.", several=True)
+@bar_option("Length of a bar: a number with s, m or h.", "5m")
 @click.option("--feed", type=click.Choice(list(FEEDS)), default="advanced-trade", help="Which of the two feeds.")
 @click.option("--websocket-url", metavar="URL", help="Address of the feed.  [default: that of --feed]")
 @click.option(
@@ -25,20 +25,11 @@ from vinocast.sources.coinbase import CANDLES_URL, FEEDS
     metavar="URL",
     help="Address of the endpoint of candles, which has the bars before.",
 )
-@click.option(
-    "--silence",
-    type=FiniteRange(0.1, 3600),
-    default=10.0,
-    metavar="SECONDS",
-    help="Connect again where no heartbeat has come for so long.",
-)
-@click.option(
-    "--longest-pause",
-    type=FiniteRange(0.1, 3600),
-    default=30.0,
-    metavar="SECONDS",
-    help="Between two attempts to connect: pauses double up to here, with jitter, while connections do not last.",
-)
+@number_option("--silence", 0.1, 3600, 10.0, "SECONDS", "Connect again where no heartbeat has come for so long.")
+@number_option(
+    "--longest-pause", 0.1, 3600, 30.0, "SECONDS",
+    "Between two attempts to connect: pauses double up to here, with jitter, while connections do not last.",
+)  # fmt: skip
 @market_options
 @settings_options(Settings, "state")
 def coinbase(product: tuple[str, ...], bar: BarLength, **options: Any) -> None:

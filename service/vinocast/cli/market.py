@@ -10,7 +10,7 @@ from click.core import ParameterSource
 from vinocast.cli.forecast import Levels, Names
 from vinocast.cli.options import read_token, settings_options
 from vinocast.market.lengths import BarLength
-from vinocast.settings import HttpSettings, Settings
+from vinocast.settings import FiniteRange, HttpSettings, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +34,24 @@ class Bar(click.ParamType[BarLength]):
             return BarLength.read(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+def bar_option(description: str, default: str | None = None) -> Callable[[F], F]:
+    """Declare ``--bar``."""
+    return click.option("--bar", type=Bar(), default=default, metavar="LENGTH", help=description)
+
+
+def product_option(description: str, *, several: bool = False) -> Callable[[F], F]:
+    """Declare ``--product``: one that may be left out, or several, one at least."""
+    return click.option("--product", metavar="NAME", multiple=several, required=several, help=description)
+
+
+def number_option(
+    name: str, least: float, most: float, default: float, unit: str, description: str
+) -> Callable[[F], F]:
+    """Declare an option that is a number between two others."""
+    kind = FiniteRange(least, most)
+    return click.option(name, type=kind, default=default, metavar=unit, help=description)
 
 
 def market_options(function: F) -> F:

@@ -7,24 +7,15 @@ from typing import Any
 
 import click
 
-from vinocast.cli.market import Bar, market_options, read_terms, read_where
+from vinocast.cli.market import bar_option, market_options, number_option, product_option, read_terms, read_where
 from vinocast.cli.options import Command, check_writable
-from vinocast.settings import FiniteRange
 
 
 @click.command(cls=Command)
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--product", metavar="NAME", help="Whose candles these are.  [default: as the file begins, or its only one]"
-)
-@click.option("--bar", type=Bar(), metavar="LENGTH", help="Length of a bar.  [default: 5m, or that of the candles]")
-@click.option(
-    "--speed",
-    type=FiniteRange(0, 1_000_000),
-    default=0.0,
-    metavar="FACTOR",
-    help="How many times as fast as it happened; 0: as fast as it goes.",
-)
+@product_option("Whose candles these are.  [default: as the file begins, or its only one]")
+@bar_option("Length of a bar.  [default: 5m, or that of the candles]")
+@number_option("--speed", 0, 1_000_000, 0.0, "FACTOR", "How many times as fast as it happened; 0: as fast as it goes.")
 @click.option(
     "--history", type=click.Path(path_type=Path), metavar="FILE", help="Candles of the time before, CSV or Parquet."
 )
