@@ -49,8 +49,10 @@ def make(target: str, *variables: str, **environment: str) -> subprocess.Complet
     """Run a target with the environment of these tests as it is, be it older than pyproject.toml."""
     installed = [option for stamp in (".runtime", ".dev") for option in ("--old-file", f"{sys.prefix}/{stamp}")]
     command = ["make", target, f"VENV={sys.prefix}", *installed, *variables]
+    # Not as a part of the make that has started the tests, with its options and in its words.
+    own = {name: value for name, value in os.environ.items() if name not in {"MAKELEVEL", "MAKEFLAGS", "MFLAGS"}}
     return subprocess.run(
-        command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=600, check=False
+        command, cwd=ROOT, env=own | environment, capture_output=True, text=True, timeout=600, check=False
     )
 
 
