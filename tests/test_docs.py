@@ -235,8 +235,15 @@ def test_doctor_has_its_findings_as_one_object_and_takes_only_what_it_uses(run_v
     assert "no folder of models nowhere" in last["text"]
     assert "name one with --models" in last["text"]
     options = {option for parameter in COMMANDS["doctor"].params for option in parameter.opts}
-    models = {"--models", "--default-model", "--profile", "--strict-profile", "--log-level", "--log-format", "--json"}
-    assert options == models | {"--host", "--token-file", "--insecure", "--allowed-hosts", "--allowed-origins"}
+    models = {"--models", "--default-model", "--profile", "--strict-profile", "--log-level", "--log-format", "--otel"}
+    assert options == models | {
+        "--json",
+        "--host",
+        "--token-file",
+        "--insecure",
+        "--allowed-hosts",
+        "--allowed-origins",
+    }
 
 
 @pytest.mark.slow

@@ -32,6 +32,8 @@ NEEDS = [
     ("feed", "websockets", ["feed", "coinbase", "--product", "A"]),
     ("top", "textual", ["top"]),
     ("grpc", "grpc", ["serve", "--grpc-port", "0"]),
+    ("otel", "opentelemetry.sdk", ["serve", "--otel"]),
+    ("otel", "opentelemetry.exporter.otlp", ["stdio", "--otel"]),
     ("files", "pyarrow", ["forecast", "never.csv", "--output", "never.parquet"]),
 ]
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from vinocast.forecast.followed import Followed
     from vinocast.forecast.kind import ServedForecaster
     from vinocast.monitoring.ended import Ended, Watch
+    from vinocast.monitoring.spans import Spans
     from vinocast.requests import Result
     from vinocast.settings import Settings
     from vinocast.state import Keeper
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 __all__ = ["Claim", "DataPlane", "Op", "Route", "Ticket"]
 # A tuple: to look into a set takes the hash of an enum, which is Python's own code.
 ACCEPTING = (ServiceState.STARTING, ServiceState.READY)
+# How long the last spans may take to be exported when the service ends.
+SPANS_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
@@ -169,6 +172,13 @@ class DataPlane:
         self.max_missing_share = settings.max_missing_share
         self.clients_left = 0
         self.watches: list[Watch] = [RequestLog(settings.slow_seconds)]
+        self._spans: Spans | None = None
+        if settings.otel:
+            # It takes 20 MB and a thread, and few ask for it.
+            from vinocast.monitoring.spans import Spans  # noqa: PLC0415
+
+            self._spans = Spans()
+            self.watches.append(self._spans)
         self.statistics = Statistics(op.name for op in ops.values() if op.computes)
         self._strict_profile = settings.strict_profile
 
@@ -208,9 +218,15 @@ class DataPlane:
             self.lane.submit_long(snapshot)
         return snapshot is not None
 
-    def stop(self) -> None:
-        """Say that what was accepted is answered, or given up: nothing is answered any more."""
+    def stop(self, seconds: float = SPANS_SECONDS) -> None:
+        """Say that what was accepted is answered, or given up: nothing is answered any more.
+
+        Waits so long, and no longer than usual, for the last spans to be taken.
+        """
         self.close()
+        if self._spans is not None:
+            self._spans.close(min(seconds, SPANS_SECONDS))
+            self._spans = None
         if self.state is not None:
             self.state.close()
         self.lifecycle.become(ServiceState.STOPPED)

@@ -18,7 +18,7 @@ from vinocast.engine.profiles import Profile, overridden_caps
 from vinocast.engine.repository import choose_default, choose_general
 from vinocast.engine.tuned import find_profile
 from vinocast.errors import ModelRefusedError, SetupError
-from vinocast.extras import install_line
+from vinocast.extras import install_line, missing_extra
 from vinocast.kinds import KINDS, open_model
 from vinocast.market.channels import find_fault
 from vinocast.transports.http.guard import is_local, open_door
@@ -63,6 +63,8 @@ def examine(settings: HttpSettings) -> Iterator[Finding]:
     yield _market()
     yield from _environment(profile)
     yield _access(settings)
+    if settings.otel:
+        yield _spans()
     yield from _profile(profile, budget)
     compiler = Compiler(profile, budget, strict=settings.strict_profile)
     yield Finding("", "plugin", f"element types {' '.join(compiler.capabilities())}")
@@ -134,6 +136,15 @@ def _access(settings: HttpSettings) -> Finding:
         f"pages of {', '.join(settings.allowed_origins)}" if settings.allowed_origins else "no pages but its own",
     ]
     return Finding("ok" if local or settings.token else "WARN", "access", "; ".join(filter(None, parts)))
+
+
+def _spans() -> Finding:
+    """Where the spans of ``--otel`` go."""
+    try:
+        from vinocast.monitoring.spans import destination  # noqa: PLC0415 - of an extra
+    except ModuleNotFoundError as error:
+        return Finding("FAIL", "otel", str(missing_extra("otel", error)))
+    return Finding("ok", "otel", f"a span of each request goes to {destination()}")
 
 
 def _profile(profile: Profile, budget: cpu.CpuBudget) -> Iterator[Finding]:

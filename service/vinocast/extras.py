@@ -10,7 +10,7 @@ from typing import Literal
 from vinocast import __version__
 from vinocast.errors import SetupError
 
-Extra = Literal["convert", "train", "bench", "files", "client", "feed", "frames", "grpc", "plot", "top"]
+Extra = Literal["convert", "train", "bench", "files", "client", "feed", "frames", "grpc", "otel", "plot", "top"]
 
 
 def missing_extra(extra: Extra, error: ModuleNotFoundError) -> SetupError:

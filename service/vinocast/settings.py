@@ -189,6 +189,11 @@ class Settings:
         "A request that takes as long, from its receipt to its reply, gets a line in the log; 0 for none.",
         type=FiniteRange(0, 86400),
     )
+    otel: bool = _setting(
+        False,
+        "Export a span of each request to OpenTelemetry, by OTLP over HTTP; its own variables, "
+        "OTEL_EXPORTER_OTLP_ENDPOINT and others, say where and how. Needs the extra 'otel'.",
+    )
 
 
 @dataclass(frozen=True)

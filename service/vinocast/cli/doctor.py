@@ -16,7 +16,7 @@ ACCESS = ("host", "token_file", "insecure", "allowed_hosts", "allowed_origins")
 
 @click.command(cls=Command, logs=True)
 @settings_options(
-    HttpSettings, "models", "default_model", "profile", "strict_profile", "log_level", "log_format", *ACCESS
+    HttpSettings, "models", "default_model", "profile", "strict_profile", "log_level", "log_format", "otel", *ACCESS
 )
 @click.option("--json", is_flag=True, help="Print one JSON object instead of lines.")
 def doctor(json: bool, **options: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from vinocast.cli.options import Command, read_token, settings_options
-from vinocast.cli.service import start_service
+from vinocast.cli.service import check_tracing, start_service
 from vinocast.errors import SetupError
 from vinocast.settings import HttpSettings
 
@@ -25,6 +25,7 @@ def serve(**options: Any) -> None:
     settings = HttpSettings(**options, token=read_token(options["token_file"]))
     if settings.grpc_port is not None:
         _check_grpc(settings)
+    check_tracing(settings)
     start_service(settings.log_level, settings.log_format)
     # The package that counts looks for it when it is imported, and it is of one service alone.
     os.environ.pop(FOLDER_VARIABLE, None)

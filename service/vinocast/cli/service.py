@@ -6,13 +6,32 @@ import logging
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from vinocast.cli.options import NOTICES
 
+if TYPE_CHECKING:
+    from vinocast.settings import Settings
+
+ENDPOINT_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 # The program's, whatever module of it speaks.
 log = logging.getLogger(__package__)
+
+
+def check_tracing(settings: Settings) -> None:
+    """Raise SetupError where spans are asked for and cannot be exported; say it where they are half asked for."""
+    if os.environ.get(ENDPOINT_VARIABLE) and not settings.otel:
+        # Not taken for a wish: a cluster may set it for whatever runs in it, whether or not the extra is installed.
+        click.get_current_context().meta[NOTICES].append(f"{ENDPOINT_VARIABLE} has no effect without --otel")
+    if settings.otel:
+        from vinocast.extras import missing_extra
+
+        try:
+            import vinocast.monitoring.spans  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise missing_extra("otel", error) from error
 
 
 def start_service(level: str, form: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from vinocast.cli.options import Command, settings_options
-from vinocast.cli.service import start_service
+from vinocast.cli.service import check_tracing, start_service
 from vinocast.settings import StdioSettings
 
 
@@ -26,6 +26,7 @@ def stdio(**options: Any) -> None:
     from vinocast.transports.reply_queue import take_stdout
 
     parent, settings = os.getppid(), StdioSettings(**options)
+    check_tracing(settings)
     start_service(settings.log_level, settings.log_format)
     replies = take_stdout()
     from vinocast.transports.stdio import serve_stdio

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-if TYPE_CHECKING:
-    import orjson
+import orjson
 
+if TYPE_CHECKING:
     from vinocast.errors import RequestError
 
 
@@ -52,6 +52,12 @@ class Ended:
     model: str = ""
     inference_seconds: float = 0.0
     queue_seconds: float = 0.0
+
+    def called(self) -> str | int | None:
+        """Return what the client calls it, as a text or a number of any size."""
+        given = self.request_id
+        # What is beyond 64 bits is repeated as it is written.
+        return int(orjson.dumps(given)) if isinstance(given, orjson.Fragment) else given
 
 
 Watch: TypeAlias = Callable[[Ended], None]

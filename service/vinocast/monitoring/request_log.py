@@ -6,8 +6,6 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-import orjson
-
 from vinocast.errors import quote
 
 if TYPE_CHECKING:
@@ -66,10 +64,8 @@ def _fields_of(ended: Ended) -> dict[str, str | int | float]:
         fields["code"] = ended.error.code
         if ended.error.field is not None:
             fields["field"] = quote(ended.error.field)
-    if ended.request_id is not None:
-        # What is beyond 64 bits is repeated as it is written.
-        given = ended.request_id
-        fields["request_id"] = quote(int(orjson.dumps(given)) if isinstance(given, orjson.Fragment) else given)
+    if (called := ended.called()) is not None:
+        fields["request_id"] = quote(called)
     if origin.http_id:
         fields["http_id"] = origin.http_id
     if origin.trace:

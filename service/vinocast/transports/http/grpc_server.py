@@ -25,13 +25,14 @@ from vinocast.errors import (
     UnauthorizedError,
 )
 from vinocast.handlers.models import SERVER, index, metadata, model_ready
-from vinocast.monitoring.ended import Origin
+from vinocast.monitoring.ended import Ended, Origin
 from vinocast.ops import OPS
 from vinocast.process.memory import trim
 from vinocast.protocols.open_inference.messages import SERVICE, message
 from vinocast.protocols.open_inference.over_grpc import GrpcInferProtocol, GrpcMessage
 from vinocast.transports.http.bodies import LARGE_BODY
 from vinocast.transports.http.guard import opens
+from vinocast.transports.http.tracing import TRACE, taken_trace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -142,12 +143,15 @@ class GrpcServer:
         reply = message(f"{name}Response")
 
         async def answer(request: Any, context: Any) -> Any:
+            received = time.monotonic()
             try:
                 if not is_open:
                     self._check_token(context)
                 return reply(**say(request))
             except RequestError as error:
                 self._plane.count_refusal(error)
+                seconds = time.monotonic() - received
+                self._plane.tell(Ended(self._origin(context, name), "", None, error, seconds))
                 return _refused(context, error, error.message)
 
         return grpc.unary_unary_rpc_method_handler(
@@ -194,7 +198,7 @@ class GrpcServer:
         """Return the reply to a request for inference, or what is said of its refusal, and why."""
         claim = Claim(self._plane.budget)
         try:
-            return await self._answer_within(claim, request, context, Origin(self._protocol.name, method))
+            return await self._answer_within(claim, request, context, self._origin(context, method))
         finally:
             claim.release()
             if len(request) > LARGE_MESSAGE:
@@ -247,6 +251,11 @@ class GrpcServer:
                 self._plane.let_go(ticket)
             self._plane.clients_left += 1
             raise
+
+    def _origin(self, context: Any, method: str) -> Origin:
+        """Return by which way a call came."""
+        given = dict(context.invocation_metadata() or ()).get(TRACE.decode(), "")
+        return Origin(self._protocol.name, method, trace=taken_trace(given.encode()))
 
     def _check_token(self, context: Any) -> None:
         """Raise UnauthorizedError for a call without the token, where there is one."""

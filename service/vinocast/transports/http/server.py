@@ -236,7 +236,7 @@ class Server(uvicorn.Server):
             await self._drained(time.monotonic() + LAST_SECONDS)
         if calls is not None:
             await calls
-        self.plane.stop()
+        self.plane.stop(max(LAST_SECONDS, start + DRAIN_SECONDS - time.monotonic()))
 
     @property
     def _connections(self) -> list[Connection]:

@@ -26,6 +26,11 @@ TAKEN_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 TAKEN_TRACE = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
+def taken_trace(given: bytes) -> str:
+    """Return a ``traceparent`` where it is one, else nothing."""
+    return given.decode() if TAKEN_TRACE.fullmatch(given) else ""
+
+
 class Tracing:
     """An application in front of all others, which names each request."""
 
@@ -40,7 +45,7 @@ class Tracing:
         given = dict.fromkeys((REQUEST_ID, TRACE), b"")
         given.update([field for field in scope["headers"] if field[0] in given])
         http_id = given[REQUEST_ID].decode() if TAKEN_ID.fullmatch(given[REQUEST_ID]) else next(self._own)
-        trace = given[TRACE].decode() if TAKEN_TRACE.fullmatch(given[TRACE]) else ""
+        trace = taken_trace(given[TRACE])
         exchange = scope["state"][KEY] = Exchange(http_id, trace)
         names = [(REQUEST_ID, http_id.encode()), *([(TRACE, trace.encode())] if trace else [])]
 
