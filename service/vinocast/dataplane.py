@@ -13,7 +13,7 @@ from vinocast.data.bundled import bundled_models
 from vinocast.engine.budget import BYTES_A_REQUEST, Budget, Claim
 from vinocast.engine.cpu import cpu_budget
 from vinocast.engine.lane import Lane
-from vinocast.engine.lifecycle import SERVICE_STEPS, Lifecycle, ServiceState
+from vinocast.engine.lifecycle import SERVICE_STEPS, Lifecycle, ModelState, ServiceState
 from vinocast.engine.loader import Loader
 from vinocast.engine.repository import Repository
 from vinocast.engine.statistics import Statistics
@@ -244,7 +244,7 @@ class DataPlane:
     @property
     def forecasters(self) -> list[str]:
         """The names of the forecasters that are served and forecast single series."""
-        served = (model for model in self.repository.models if model.refused is None)
+        served = (model for model in self.repository.answering if model.refused is None)
         return [
             model.name
             for model in served
@@ -275,12 +275,13 @@ class DataPlane:
     def warm(self) -> bool:
         """Whether the service is ready, and neither the general model nor one of another kind is still loading."""
         lead, general = self.default_model.kind, self.repository.general
-        others = (model for model in self.repository.models if model.kind is not lead or model.name == general)
+        others = (model for model in self.repository.answering if model.kind is not lead or model.name == general)
         return self.ready and all(model.settled for model in others)
 
     def states(self) -> dict[str, str]:
-        """Return the states of the models by their names."""
-        return {model.name: model.lifecycle.state.value for model in self.repository.models}
+        """Return the states of the models by NAME, or by NAME/VERSION."""
+        refused = dict.fromkeys(self.repository.refused, ModelState.REFUSED.value)
+        return refused | {model.label: model.lifecycle.state.value for model in self.repository.models}
 
     def serves(self, op: Op) -> bool:
         """Whether requests of an op can succeed here: there is a model for it, and what it keeps is kept."""

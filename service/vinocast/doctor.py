@@ -13,7 +13,7 @@ from vinocast import __version__
 from vinocast.data.bundled import bundled_models
 from vinocast.engine import cpu
 from vinocast.engine.compile import Compiler
-from vinocast.engine.manifest import find_models
+from vinocast.engine.folders import find_models
 from vinocast.engine.profiles import Profile, overridden_caps
 from vinocast.engine.repository import choose_default, choose_general
 from vinocast.engine.tuned import find_profile
@@ -160,10 +160,10 @@ def _models(root: Path, wanted: str | None, compiler: Compiler) -> Iterator[Find
         yield Finding("FAIL", "models", str(error))
         return
     lead = next(iter(KINDS.values()))
-    names = []
+    names: dict[str, None] = {}
     for name, path in folders.items():
         try:
-            folder = open_model(path)
+            folder = open_model(path, name)
             kind = KINDS[folder.manifest.kind]
             engine = kind.create(folder)
             engine.load(compiler)
@@ -172,14 +172,14 @@ def _models(root: Path, wanted: str | None, compiler: Compiler) -> Iterator[Find
             yield Finding("FAIL", name, str(error))
             continue
         if kind is lead:
-            names.append(name)
+            names[folder.name] = None
         what, *figures = engine.summary()
         yield Finding("ok", name, what)
         yield from _in_force(name, engine)
         for figure in figures:
             yield Finding("", name, figure)
     try:
-        default = choose_default(root, lead, names, wanted)
+        default = choose_default(root, lead, [*names], wanted)
     except SetupError as error:
         yield Finding("FAIL", "models", str(error))
         return

@@ -27,6 +27,9 @@ for _kind in (FORECASTER, GLYPHS):
     register(_kind)
 
 
-def open_model(path: Path) -> ModelFolder[Manifest]:
-    """Read the manifest of a model of any kind; raises ModelRefusedError that says what is wrong with it."""
-    return read_manifest(path, {kind.name: kind.manifest for kind in KINDS.values()})
+def open_model(path: Path, place: str | None = None) -> ModelFolder[Manifest]:
+    """Read the manifest of a model of any kind; raises ModelRefusedError that says what is wrong with it.
+
+    ``place`` is NAME or NAME/VERSION, where it was found among others.
+    """
+    return read_manifest(path, {kind.name: kind.manifest for kind in KINDS.values()}, place)

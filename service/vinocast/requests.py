@@ -5,7 +5,7 @@ A protocol makes the one of bytes, and bytes of the other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -240,14 +240,16 @@ class Computed(Result):
     """What a model has computed, and how long that took; times in seconds.
 
     Attributes:
-        model: its name.
+        model: its name, NAME/VERSION where it has several.
         inference_seconds: the infer() calls alone.
         queue_seconds: from the decoded request to its start.
+        version: of the model; empty where a reply does not say it.
     """
 
     model: str
     inference_seconds: float
     queue_seconds: float
+    version: str = field(default="", kw_only=True)
 
 
 @dataclass(slots=True)

@@ -47,7 +47,8 @@ from support import (
     wait_until,
 )
 from vinocast.engine import bounds
-from vinocast.engine.manifest import find_models, golden_vectors
+from vinocast.engine.folders import find_models
+from vinocast.engine.manifest import golden_vectors
 from vinocast.errors import ModelRefusedError, SetupError
 from vinocast.forecast.manifest import open_forecaster
 from vinocast.kinds import open_model

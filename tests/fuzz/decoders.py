@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import orjson
 from fuzz.oracle import ONLY_HTTP, NotJsonError, strict
-from vinocast.engine.manifest import MANIFEST_FILE, Manifest, read_manifest
+from vinocast.engine.folders import MANIFEST_FILE
+from vinocast.engine.manifest import Manifest, read_manifest
 from vinocast.errors import LineTooLongError, ModelRefusedError, RasterError, RequestError
 from vinocast.forecast.manifest import ForecasterManifest
 from vinocast.glyphs.manifest import GlyphsManifest

@@ -89,7 +89,8 @@ def channels_of(pong: Mapping[str, Any], model: str | None) -> Sequence[str]:
     """Return the channels of a model by what a ping has said; raises UnknownModelError."""
     name = model or pong["default_model"]
     for each in pong["models"]:
-        if each["name"] == name and "channels" in each:
+        known = (each["name"],) if each.get("default_version", True) else ()
+        if name in (*known, f"{each['name']}/{each.get('version')}") and "channels" in each:
             channels: Sequence[str] = each["channels"]
             return channels
     raise UnknownModelError(f"model: expected a forecaster that is served, got {quote(name)}", "model")

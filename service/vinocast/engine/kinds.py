@@ -81,6 +81,8 @@ class ServedModel(Generic[M_co, E_co]):
     Attributes:
         kind: what it is.
         folder: its folder, with its manifest.
+        name: what it is asked for by: NAME.
+        label: what it is asked for by whoever wants no other version: NAME/VERSION, or NAME where there is but one.
         engine: what computes it, from the moment at which it is ready.
         lifecycle: how far it has come.
         reason: why it is not served, where it is refused, for whoever asks over a network.
@@ -89,10 +91,14 @@ class ServedModel(Generic[M_co, E_co]):
     def __init__(self, kind: Kind[M_co, E_co], folder: ModelFolder[M_co]) -> None:
         self.kind = kind
         self.folder = folder
+        self.name, self.label = folder.name, folder.label
         self.engine: E_co | None = None
         self.lifecycle = Lifecycle(ModelState.REGISTERED, MODEL_STEPS)
         self.reason = UNTOLD
         self._given_up = False
+        # Why it is not all that was asked for: by its own fault, and as it answers in place of another.
+        self._faults: list[str] = []
+        self._stands_in: str | None = None
 
     @property
     def manifest(self) -> M_co:
@@ -100,9 +106,9 @@ class ServedModel(Generic[M_co, E_co]):
         return self.folder.manifest
 
     @property
-    def name(self) -> str:
-        """The name it is asked for by: that of its folder, also after the folder was renamed."""
-        return self.folder.path.name
+    def sound(self) -> bool:
+        """Whether it answers, and all is in force as was asked for."""
+        return self.engine is not None and not self._faults
 
     @property
     def settled(self) -> bool:
@@ -123,8 +129,8 @@ class ServedModel(Generic[M_co, E_co]):
         engine = self.kind.create(self.folder)
         engine.load(compiler)
         self.engine = engine
-        warnings = "; ".join(engine.warnings)
-        self.lifecycle.become(ModelState.DEGRADED if warnings else ModelState.READY, warnings or None)
+        self._faults += engine.warnings
+        self._answer()
 
     def load_rest(self, compiler: Compiler, stop: Callable[[], bool]) -> None:
         """Compile what is still missing, until ``stop`` says True; where that fails, what is there serves on."""
@@ -133,9 +139,19 @@ class ServedModel(Generic[M_co, E_co]):
         try:
             self.engine.load_rest(compiler, stop)
         except ModelRefusedError as error:
-            log.error("model %s goes on with batches of %s: %s", self.name, self.engine.compiled_counts, error)
-            reasons = filter(None, (self.lifecycle.reason, str(error)))
-            self.lifecycle.become(ModelState.DEGRADED, "; ".join(reasons))
+            log.error("model %s goes on with batches of %s: %s", self.label, self.engine.compiled_counts, error)
+            self._faults.append(str(error))
+            self._answer()
+
+    def stand_in(self, reason: str | None) -> None:
+        """Say why it answers in place of what should, for the thread that loads; None where nothing else should."""
+        if self.engine is not None and reason != self._stands_in:
+            self._stands_in = reason
+            self._answer()
+
+    def _answer(self) -> None:
+        reasons = "; ".join(filter(None, (*self._faults, self._stands_in)))
+        self.lifecycle.become(ModelState.DEGRADED if reasons else ModelState.READY, reasons or None)
 
     def refuse(self, error: Exception) -> bool:
         """Give a model that was to be loaded up, for a cause; returns False where it has been loaded or given up."""
@@ -162,9 +178,9 @@ class ServedModel(Generic[M_co, E_co]):
         Raises ShuttingDownError when it was given up.
         """
         if self.engine is None and self._given_up:
-            raise ShuttingDownError(f"the service is shutting down, and model {self.name} has not loaded")
+            raise ShuttingDownError(f"the service is shutting down, and model {self.label} has not loaded")
         if self.engine is None:
-            raise UnknownModelError(f"model: {self.name} is not served: {self.reason}", "model")
+            raise UnknownModelError(f"model: {self.label} is not served: {self.reason}", "model")
         return self.engine
 
 

@@ -36,7 +36,7 @@ MODEL_STEPS: Mapping[ModelState, frozenset[ModelState]] = {
     ModelState.REGISTERED: frozenset({ModelState.LOADING}),
     ModelState.LOADING: frozenset({ModelState.READY, ModelState.DEGRADED, ModelState.REFUSED}),
     ModelState.READY: frozenset({ModelState.DEGRADED, ModelState.UNLOADING}),
-    ModelState.DEGRADED: frozenset({ModelState.DEGRADED, ModelState.UNLOADING}),
+    ModelState.DEGRADED: frozenset({ModelState.READY, ModelState.DEGRADED, ModelState.UNLOADING}),
     ModelState.REFUSED: frozenset({ModelState.LOADING}),
     ModelState.UNLOADING: frozenset({ModelState.REGISTERED}),
 }

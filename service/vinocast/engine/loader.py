@@ -15,6 +15,7 @@ from vinocast.process.memory import trim
 from vinocast.process.native import NativeThread
 
 if TYPE_CHECKING:
+    import weakref
     from collections.abc import Callable, Sequence
 
     from vinocast.engine.compile import Compiler
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from vinocast.engine.profiles import Profile
     from vinocast.engine.repository import Repository
 
+# How long what has waited for a model that was let go may take to be answered; then its memory goes back later.
+PARTING_SECONDS = 5.0
+POLL_SECONDS = 0.05
 log = logging.getLogger(__name__)
 
 
@@ -50,7 +54,9 @@ class Loader:
         ``on_demand`` the models of some kinds are loaded when :meth:`demand` first asks for them.
         """
         self._start = (profile, budget, strict, settled)
-        self._load([model for model in self._repository.models if not (on_demand and model.kind.on_demand)])
+        first = self._repository.answering
+        models = sorted(self._repository.models, key=lambda model: model not in first)
+        self._load([model for model in models if not (on_demand and model.kind.on_demand)])
 
     def demand(self, model: AnyServedModel) -> None:
         """Have a model loaded that is not yet."""
@@ -61,7 +67,8 @@ class Loader:
         """Look at the folder again: what has changed in it is loaded, and takes its place.
 
         What waits for the old one is computed by it, and what comes after by the new one. Where the new one fails the
-        old one stays, degraded, and says why. What the folder has no longer stays as well.
+        old one stays, degraded, and says why. A version whose folder is gone is let go where another one answers; what
+        the folder has no longer otherwise stays as well.
 
         Args:
             name: of the only model that is looked at; None for all.
@@ -103,11 +110,16 @@ class Loader:
 
             if self._compiler is None:
                 self._compiler = Compiler(profile, budget, strict=strict)
-            for model in models:
+            waiting = list(models)
+            while waiting:
                 if self._closing.is_set():
                     return
+                model = waiting.pop(0)
                 _load_one(model, self._compiler)
+                self._repository.review(model.name)
                 settled(model)
+                if model.refused is not None:  # then the next older version of the same is wanted first
+                    waiting.sort(key=lambda other: other.name != model.name)
             for model in models:
                 model.load_rest(self._compiler, self._closing.is_set)
             # What is here now stays. To look through it for garbage, which the numbers of JSON windows make Python do
@@ -126,9 +138,7 @@ class Loader:
     def _reload_all(self, reload: Reload, ended: Callable[[], object]) -> None:
         try:
             reload.run(self._load_whole, self._closing.is_set)
-            # Of the old ones nothing is left but what still waits for them.
-            gc.collect()
-            trim()
+            _collect(reload.let_go)
         except Exception as error:
             log.exception("to look for new models has failed")
             reload.failed = in_one_line(error)
@@ -144,16 +154,26 @@ class Loader:
         model.load_rest(self._compiler, self._closing.is_set)
 
 
+def _collect(let_go: Sequence[weakref.ref[AnyServedModel]]) -> None:
+    """Give the memory of models back, once what has waited for them is answered; wait for that a while at most."""
+    limit = time.monotonic() + PARTING_SECONDS
+    gc.collect()
+    while any(model() is not None for model in let_go) and time.monotonic() < limit:
+        time.sleep(POLL_SECONDS)
+        gc.collect()
+    trim()
+
+
 def _load_one(model: AnyServedModel, compiler: Compiler) -> None:
     start = time.monotonic()
     try:
         model.load(compiler)
     except ModelRefusedError as error:
         model.refuse(error)
-        log.error("model %s is refused: %s", model.name, error)
+        log.error("model %s is refused: %s", model.label, error)
     except Exception as error:
         # Whatever it is, it is this model's fault alone, and nobody may wait for it for ever.
         model.refuse(error)
-        log.exception("model %s is refused", model.name)
+        log.exception("model %s is refused", model.label)
     else:
-        log.info("model %s is ready after %.0f ms", model.name, (time.monotonic() - start) * 1e3)
+        log.info("model %s is ready after %.0f ms", model.label, (time.monotonic() - start) * 1e3)

@@ -16,14 +16,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vinocast.data.bundled import mend
 from vinocast.data.regular import read_regular, sha256_file
 from vinocast.engine.bounds import FOLDER_BYTES, GOLDEN_BYTES, MANIFEST_BYTES, MOST_FILES, most_bytes
-from vinocast.errors import ModelRefusedError, SetupError, describe, in_one_line, quote, shorten, shown
+from vinocast.engine.folders import MANIFEST_FILE, check_place, label_of
+from vinocast.errors import ModelRefusedError, describe, in_one_line, quote, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-MANIFEST_FILE = "manifest.json"
 IR_FILE = "model.xml"
 WEIGHTS_FILE = "model.bin"
 GOLDEN_FILE = "golden.npz"
@@ -101,10 +101,37 @@ M_co = TypeVar("M_co", bound=Manifest, covariant=True)
 
 @dataclass(frozen=True)
 class ModelFolder(Generic[M_co]):
-    """A folder of a model that has a readable manifest."""
+    """A folder of a model, or of one of its versions, that has a readable manifest.
+
+    Attributes:
+        path: where it lies.
+        manifest: what it says.
+        place: NAME or NAME/VERSION, where it was found among others; None where its path alone was named.
+    """
 
     path: Path
     manifest: M_co
+    place: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What is asked for by whoever wants no other version: NAME/VERSION, or NAME where its folder has but one."""
+        return label_of(self.path) if self.place is None else self.place
+
+    @property
+    def name(self) -> str:
+        """What the model goes by: the name of its folder, also after that was renamed."""
+        return self.label.partition("/")[0]
+
+    @property
+    def version(self) -> str:
+        """The name of the version's folder, or what the manifest says where the model has no such folders."""
+        return self.label.partition("/")[2] or self.manifest.version
+
+    @property
+    def age(self) -> int:
+        """Its place among the versions of its model: the newest has the highest; 0 where it has no such folder."""
+        return int(self.label.partition("/")[2] or 0)
 
     @property
     def content(self) -> str:
@@ -225,11 +252,12 @@ def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     return np.asarray(np.load(file, allow_pickle=False))
 
 
-def read_manifest(path: Path, kinds: Mapping[str, type[M]]) -> ModelFolder[M]:
-    """Read the manifest of a model of one of some kinds; raises ModelRefusedError that says what is wrong with it."""
-    if not path.name.isprintable():
-        fault = "a model goes by its folder's name, and this is no text: rename it"
-        raise ModelRefusedError(f"{shown(path)}: {fault}", fault)
+def read_manifest(path: Path, kinds: Mapping[str, type[M]], place: str | None = None) -> ModelFolder[M]:
+    """Read the manifest of a model of one of some kinds; raises ModelRefusedError that says what is wrong with it.
+
+    ``place`` is NAME or NAME/VERSION, by which :func:`vinocast.engine.folders.find_models` has found it.
+    """
+    check_place(path, label_of(path) if place is None else place)
     try:
         fields = orjson.loads(read_regular(path / MANIFEST_FILE, MANIFEST_BYTES))
     except OSError as error:
@@ -244,7 +272,7 @@ def read_manifest(path: Path, kinds: Mapping[str, type[M]]) -> ModelFolder[M]:
     if schema is None:
         raise _refusal(path, f"kind: expected {' or '.join(kinds)}, got {describe(kind)}", file=MANIFEST_FILE)
     try:
-        return ModelFolder(path, schema.model_validate(fields))
+        return ModelFolder(path, schema.model_validate(fields), place)
     except ValidationError as error:
         raise _refusal(path, first_fault(error), file=MANIFEST_FILE) from error
 
@@ -264,36 +292,3 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def packed_manifest(manifest: Manifest) -> bytes:
     """Return what ``manifest.json`` holds, indented for a reader."""
     return orjson.dumps(manifest.model_dump(mode="json"), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-
-
-def find_models(root: Path) -> dict[str, Path]:
-    """Return the folders of models in a folder, by name; raises SetupError when there is none, or ``root`` is one.
-
-    A name that is no text is written as one can be; such a folder is refused when it is opened.
-
-    Hidden folders are passed over: a conversion at work keeps its own there, as tools keep their copies.
-    """
-    try:
-        entries = sorted(root.iterdir())
-    except OSError as error:
-        raise SetupError(
-            f"no folder of models {root} ({error.strerror}): name one with --models, or make one with "
-            "'vinocast convert SOURCE --output DIR/NAME'"
-        ) from error
-    found = {shown(path.name): path for path in entries if not path.name.startswith(".") and _has_manifest(path)}
-    if not found and _has_manifest(root):
-        raise SetupError(f"{root} is the folder of one model: name its parent, --models {root.resolve().parent}")
-    if not found:
-        raise SetupError(f"no model in {root}: make one with 'vinocast convert SOURCE --output {root}/NAME'")
-    return found
-
-
-def _has_manifest(path: Path) -> bool:
-    """Whether a folder has a manifest, or may have one that cannot be read, which whoever opens it will say."""
-    try:
-        (path / MANIFEST_FILE).lstat()
-    except PermissionError:
-        return True
-    except OSError:
-        return False
-    return True

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from typing import TYPE_CHECKING
 
-from vinocast.engine.kinds import ServedModel
-from vinocast.engine.lifecycle import ModelState
-from vinocast.engine.manifest import find_models, read_manifest
+from vinocast.engine.folders import find_models
+from vinocast.engine.repository import check_kind
 from vinocast.errors import ModelRefusedError, SetupError, UnknownModelError, in_one_line, quote
 
 if TYPE_CHECKING:
@@ -25,11 +25,12 @@ class Reload:
 
     Args:
         repository: of the folder.
-        name: of the only model that is looked at; None for all.
+        name: of the only model that is looked at, all versions of it; None for all.
 
     Attributes:
-        changed: the names of models that are served as their folders have them now, and were not before.
-        refused: what folders have now that cannot be served, by name; what was served before still is.
+        changed: what is served as its folder has it now, and was not before, by NAME or NAME/VERSION.
+        refused: what folders have now that cannot be served, the same way; what was served before still is.
+        let_go: what is not served any more, while it lasts.
         failed: what has ended it before its end; None where nothing has.
         done: whether all that was found has been looked at.
     """
@@ -39,45 +40,74 @@ class Reload:
             found = find_models(repository.root)
         except SetupError as error:
             raise UnknownModelError(f"model: {in_one_line(error)}", "model") from None
-        if name is not None and name not in found:
-            raise UnknownModelError(f"model: expected one of {', '.join(found)}, got {quote(name)}", "model")
+        self._found: dict[str, dict[str, Path]] = {}
+        self._there = set(found)
+        for label, path in found.items():
+            self._found.setdefault(label.partition("/")[0], {})[label] = path
+        if name is not None:
+            if name not in self._found:
+                names = ", ".join(self._found)
+                raise UnknownModelError(f"model: expected one of {names}, got {quote(name)}", "model")
+            self._found = {name: self._found[name]}
         self._repository = repository
-        self._found = {each: path for each, path in found.items() if name in (None, each)}
         self.changed: list[str] = []
         self.refused: dict[str, ModelRefusedError] = {}
+        self.let_go: list[weakref.ref[AnyServedModel]] = []
         self.failed: str | None = None
         self.done = False
 
     def run(self, load: Callable[[AnyServedModel], None], closing: Callable[[], bool]) -> None:
         """Have what has changed loaded whole by ``load``, one model after another until ``closing`` says True."""
-        for name, path in self._found.items():
-            if closing():
-                return
-            try:
-                self._look(path, load)
-            except ModelRefusedError as error:
-                self.refused[name] = error
-                self._repository.stay(name, error)
-        if not (self.changed or self.refused):
+        repository = self._repository
+        for label in repository.faults:
+            if label not in self._there:
+                repository.set_fault(label, None)
+                repository.review(label.partition("/")[0])
+        for name, found in self._found.items():
+            for label, path in found.items():
+                if closing():
+                    return
+                try:
+                    self._look(label, path, load)
+                except ModelRefusedError as refused:
+                    error = ModelRefusedError(str(refused), refused.reason)  # without frames, which hold the models
+                    self.refused[label] = error
+                    repository.set_fault(label, error)
+                    log.error("what the folder of %s has now is refused, and what was served stays: %s", label, error)
+                else:
+                    repository.set_fault(label, None)
+                repository.review(name)
+            self._part(name, found)
+        if not (self.changed or self.refused or self.let_go):
             log.info("no folder of a model has changed")
 
-    def _look(self, path: Path, load: Callable[[AnyServedModel], None]) -> None:
+    def _look(self, label: str, path: Path, load: Callable[[AnyServedModel], None]) -> None:
         """Have what a folder holds now take the place of what it held before, if that is another.
 
         Raises ModelRefusedError where that cannot be served.
         """
-        kinds = self._repository.kinds
-        folder = read_manifest(path, {kind.name: kind.manifest for kind in kinds.values()})
-        model = ServedModel(kinds[folder.manifest.kind], folder)
-        old = self._repository.get(model.name)
-        if old is not None and old.kind is not model.kind:
-            raise ModelRefusedError(f"{path}: it was a {old.kind.noun}, and is another kind now")
-        if old is not None and old.manifest == folder.manifest and old.lifecycle.state is ModelState.READY:
+        versions = self._repository.versions(label.partition("/")[0])
+        model = self._repository.open(path, label)
+        check_kind(model, versions)
+        old = next((each for each in versions if each.label == label), None)
+        if old is not None and old.sound and old.manifest == model.manifest:
             return
         model.expect()
         load(model)
         if model.refused is not None:
             raise ModelRefusedError(model.refused, model.reason)
         self._repository.put(model)
-        self.changed.append(model.name)
-        log.info("model %s is served as its folder has it now, version %s", model.name, folder.manifest.version)
+        if old is not None:
+            self.let_go.append(weakref.ref(old))
+        self.changed.append(label)
+        log.info("model %s is served as its folder has it now, version %s", label, model.folder.version)
+
+    def _part(self, name: str, found: dict[str, Path]) -> None:
+        """Let go of what a model's folder has no longer, where what it has answers."""
+        repository = self._repository
+        gone = [model for model in repository.versions(name) if model.label not in found]
+        if gone and any(model.engine is not None for model in repository.versions(name) if model not in gone):
+            repository.let_go(gone)
+            self.let_go += map(weakref.ref, gone)
+            log.info("no longer served, as their folders are gone: %s", ", ".join(model.label for model in gone))
+        repository.review(name)

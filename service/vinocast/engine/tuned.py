@@ -113,7 +113,7 @@ def choose(profile: Profile, folder: ModelFolder[M]) -> Choice[M]:
     Its own files are verified whatever is served in their stead. Under ``tuned`` it is as was measured; with a warning
     where the model was not tuned as it is. Under any other profile it is the profile itself, and the model's own files.
     """
-    files, name = folder.read(), folder.path.name
+    files, name = folder.read(), folder.label
     if not isinstance(profile, TunedProfile):
         return Choice(profile, folder, files)
     tuned = profile.models.get(folder.content)

@@ -13,7 +13,8 @@ from vinocast.data.atomic import whole_file
 from vinocast.engine.bounds import GOLDEN_BYTES
 from vinocast.engine.compile import Compiler
 from vinocast.engine.cpu import cpu_budget
-from vinocast.engine.manifest import MANIFEST_FILE, ModelFolder, packed_manifest, write_manifest
+from vinocast.engine.folders import MANIFEST_FILE
+from vinocast.engine.manifest import ModelFolder, packed_manifest, write_manifest
 from vinocast.errors import ModelRefusedError, SetupError, quote, shown
 from vinocast.evaluation.residuals import DECAY, GRID, Values, find_residuals, make_table
 from vinocast.export.folder import check_output, replace_folder, sync, turn, workspace

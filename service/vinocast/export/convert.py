@@ -143,14 +143,14 @@ def quantize_folder(folder: ForecasterFolder, series: Series, root: Path) -> For
     tools = {"vinocast": __version__} | {tool: version(tool) for tool in ("nncf", "numpy", "openvino")}
     options = {"precision": "int8", "calibration": series.sha256}
     decided = hashlib.sha256(f"{folder.content} {sorted({**tools, **options}.items())}".encode()).hexdigest()
-    output = root.resolve() / f"{folder.path.name}-{decided[:16]}"
+    output = root.resolve() / f"{folder.label.replace('/', '-')}-{decided[:16]}"
     manifest = folder.manifest.model_copy(
         update={
             "name": output.name,
             "precision": "int8",
             "golden_tolerance": GOLDEN_TOLERANCES["int8"],
             "source": Source(
-                name=folder.path.name,
+                name=folder.name,
                 # Those that decide it: a model that is calibrated again keeps its int8 form.
                 sha256={name: folder.manifest.files[name] for name in folder.manifest.required},
                 options=options,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import openvino as ov
 
 from vinocast.data.atomic import folder_beside, put_in_place
-from vinocast.engine.manifest import MANIFEST_FILE
+from vinocast.engine.folders import MANIFEST_FILE
 from vinocast.errors import ModelRefusedError, SetupError, shown
 from vinocast.kinds import open_model
 

@@ -120,7 +120,7 @@ class TableForecaster:
     def __init__(self, engine: ForecastEngine, table: Table, wishes: Wishes) -> None:
         manifest = engine.manifest
         check_columns(engine.folder)
-        self.name = engine.folder.path.name
+        self.name = engine.folder.label
         self.table = table
         self.steps = wishes.steps or manifest.horizon
         self.context = manifest.context

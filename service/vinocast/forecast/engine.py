@@ -221,7 +221,7 @@ class ForecastEngine:
     def _quantile_table(self) -> QuantileTable:
         if self._table is None:
             raise InvalidRequestError(
-                f"quantile_levels: model {self.folder.path.name} has no table of residuals; make one with "
+                f"quantile_levels: model {self.folder.label} has no table of residuals; make one with "
                 "'vinocast calibrate'",
                 "quantile_levels",
             )

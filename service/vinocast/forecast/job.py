@@ -134,7 +134,7 @@ class ForecastJob:
         if self.levels is not None or self.expected is not None:
             quantiles, quantiles_from = self._quantiles(forecast, points)
         return Forecasted(
-            self.model.name,
+            self.model.label,
             inference_seconds,
             queue_seconds,
             points,
@@ -147,6 +147,7 @@ class ForecastJob:
             self.position,
             quantiles_from,
             self.warnings,
+            version=self.model.folder.version,
         )
 
     def _quantiles(

@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, field_validator, mo
 
 from vinocast.data.bundled import BUNDLED_FORECASTER
 from vinocast.engine.bounds import MOST_CHANNELS, MOST_STEPS, MOST_WINDOW_VALUES
+from vinocast.engine.folders import MANIFEST_FILE, versions_of
 from vinocast.engine.manifest import (
     GOLDEN_FILE,
     IR_FILE,
-    MANIFEST_FILE,
     WEIGHTS_FILE,
     Manifest,
     ModelFolder,
@@ -172,9 +172,12 @@ class ForecasterManifest(Manifest):
 ForecasterFolder: TypeAlias = ModelFolder[ForecasterManifest]
 
 
-def open_forecaster(path: Path) -> ForecasterFolder:
-    """Read the manifest of a forecaster; raises ModelRefusedError also when it is one of another kind."""
-    return read_manifest(path, {"forecaster": ForecasterManifest})
+def open_forecaster(path: Path, place: str | None = None) -> ForecasterFolder:
+    """Read the manifest of a forecaster; raises ModelRefusedError also when it is one of another kind.
+
+    ``place`` is NAME or NAME/VERSION, where it was found among others.
+    """
+    return read_manifest(path, {"forecaster": ForecasterManifest}, place)
 
 
 def check_columns(folder: ForecasterFolder) -> None:
@@ -182,7 +185,7 @@ def check_columns(folder: ForecasterFolder) -> None:
     market = folder.manifest.market
     if market is not None:
         raise SetupError(
-            f"{folder.path.name} is a model of a market's bars, and answers {', '.join(market.channels)}, which are no "
+            f"{folder.label} is a model of a market's bars, and answers {', '.join(market.channels)}, which are no "
             "columns of a table: ask it by windows, or by market streams"
         )
 
@@ -190,14 +193,17 @@ def check_columns(folder: ForecasterFolder) -> None:
 def find_forecaster(name: str | os.PathLike[str] | None, bundled: Path) -> ForecasterFolder:
     """Open a forecaster by its folder, or by its name among the bundled models; without a name, their default.
 
+    Of a folder of versions it is the newest.
+
     Raises:
         SetupError: there is none.
         ModelRefusedError: it is no forecaster, or its manifest cannot be read.
     """
     name = BUNDLED_FORECASTER if name is None else name
     for folder in (Path(name), bundled / name):
-        if (folder / MANIFEST_FILE).is_file():
-            return open_forecaster(folder)
+        for place in (folder, *versions_of(folder)[:1]):
+            if (place / MANIFEST_FILE).is_file():
+                return open_forecaster(place)
     names = ", ".join(path.parent.name for path in sorted(bundled.glob(f"*/{MANIFEST_FILE}")))
     raise SetupError(
         f"{name} is neither a folder with a {MANIFEST_FILE} nor a bundled model ({names or 'there are none'}); "

@@ -128,11 +128,12 @@ class SeriesJob:
         else:
             self.ticket.succeed(
                 ForecastedSeries(
-                    self.model.name,
+                    self.model.label,
                     self._computation.seconds,
                     self._started - self._decoded,
                     self._outputs,
                     self._rolls,
+                    version=self.model.folder.version,
                 )
             )
         return True

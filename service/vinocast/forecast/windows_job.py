@@ -101,7 +101,11 @@ class WindowsJob:
         else:
             rolls = self._steps > self.model.manifest.horizon
             queued = self._started - self._decoded
-            self.ticket.succeed(ForecastedWindows(self.model.name, self._seconds, queued, self._outputs, rolls))
+            self.ticket.succeed(
+                ForecastedWindows(
+                    self.model.label, self._seconds, queued, self._outputs, rolls, version=self.model.folder.version
+                )
+            )
         return True
 
     def _read(self, source: WindowsSource, until: float) -> None:

@@ -111,7 +111,15 @@ class GlyphsJob:
             seconds = self._started - self._decoded
             ids = recognizer.places(self._results) if self._ids else ()
             self.ticket.succeed(
-                Recognized(self._model.name, self._inference_seconds, seconds, self._results, self._warnings, ids)
+                Recognized(
+                    self._model.label,
+                    self._inference_seconds,
+                    seconds,
+                    self._results,
+                    self._warnings,
+                    ids,
+                    version=self._model.folder.version,
+                )
             )
         return True
 

@@ -92,7 +92,7 @@ class ClosedBars:
         market = model.manifest.market
         if market is None or market.seconds == self._stream.seconds:
             return []
-        return [f"stream: expected bars of {market.bar}, which model {model.name} was trained on, got {self.name}"]
+        return [f"stream: expected bars of {market.bar}, which model {model.label} was trained on, got {self.name}"]
 
     def window(self, context: int, _columns: int, *, fewer: bool = False, gaps: bool = False) -> NDArray[np.float32]:
         """Return the newest rows [context, 7] of the channels; with ``fewer`` those that there are.
@@ -183,7 +183,7 @@ def market_model(plane: DataPlane, request: requests.Forecast, bars: ClosedBars)
     length; else that of any columns.
     """
     if request.model is None and not plane.default_named:
-        served = (each for each in plane.repository.models if each.kind is FORECASTER and each.refused is None)
+        served = (each for each in plane.repository.answering if each.kind is FORECASTER and each.refused is None)
         models = (plane.repository.find(FORECASTER, each.name) for each in served)
         of_markets = [model for model in models if model.manifest.market is not None]
         if of_markets:

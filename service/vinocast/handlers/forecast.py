@@ -60,7 +60,7 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket, bars:
     )
     check_loaded(model, ticket)
     manifest = model.manifest
-    steps = manifest.horizon if request.prediction_length is None else _steps(request, manifest, model.name)
+    steps = manifest.horizon if request.prediction_length is None else _steps(request, manifest, model.label)
     if request.quantile_levels is not None and model.engine is not None:
         model.engine.check_quantiles()
     if request.series is not None:
@@ -227,7 +227,7 @@ def _check_series(model: ServedForecaster, field: str) -> None:
     """Raise InvalidRequestError where the channels of a model cannot stand for each other, nor for any other series."""
     if model.manifest.layout != "series":
         raise InvalidRequestError(
-            f"{field}: expected none with model {model.name}, which forecasts all of its channels together: send its "
+            f"{field}: expected none with model {model.label}, which forecasts all of its channels together: send its "
             "own as a window",
             field,
         )

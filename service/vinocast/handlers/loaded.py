@@ -14,4 +14,4 @@ if TYPE_CHECKING:
 def check_loaded(model: AnyServedModel, ticket: Ticket) -> None:
     """Raise NotReadyError for a request that does not wait for its model, which is still loading."""
     if not (ticket.patient or model.settled):
-        raise NotReadyError(f"model {model.name} is still loading")
+        raise NotReadyError(f"model {model.label} is still loading")

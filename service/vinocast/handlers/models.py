@@ -39,7 +39,7 @@ def metadata(plane: DataPlane, name: str, version: str | None) -> dict[str, Any]
     inputs, outputs = model.manifest.tensors()
     return {
         "name": model.name,
-        "versions": [model.manifest.version],
+        "versions": [each.folder.version for each in plane.repository.versions(name) if each.refused is None][::-1],
         "platform": PLATFORM,
         "inputs": list(map(_tensor, inputs)),
         "outputs": list(map(_tensor, outputs)),
@@ -50,24 +50,29 @@ def model_ready(plane: DataPlane, name: str, version: str | None) -> None:
     """Raise NotReadyError, UnknownModelError or ShuttingDownError where a model does not answer."""
     model = plane.repository.named(name, version)
     if not model.settled:
-        raise NotReadyError(f"model {model.name} is still loading")
+        raise NotReadyError(f"model {model.label} is still loading")
     model.loaded()
 
 
 def index(plane: DataPlane, *, ready: bool = False) -> list[dict[str, str]]:
-    """Return every model with its state, and the reason where it is not served; with ``ready`` those alone that are."""
+    """Return every version of every model with its state, and the reason where it is not served.
+
+    With ``ready`` those alone that are.
+    """
     reasons = plane.repository.reasons
     models = [
         {
             "name": model.name,
-            "version": model.manifest.version,
+            "version": model.folder.version,
             "state": STATES[model.lifecycle.state],
-            "reason": reasons.pop(model.name, ""),
+            "reason": reasons.pop(model.label, ""),
         }
         for model in plane.repository.models
     ]
     # Of those that are left not even the manifest can be read.
-    models += [{"name": name, "version": "", "state": "UNAVAILABLE", "reason": why} for name, why in reasons.items()]
+    for label, why in reasons.items():
+        name, _, version = label.partition("/")
+        models.append({"name": name, "version": version, "state": "UNAVAILABLE", "reason": why})
     return [model for model in models if model["state"] == "READY"] if ready else models
 
 

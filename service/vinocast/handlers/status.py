@@ -60,16 +60,18 @@ def pong(plane: DataPlane, *, whole: bool = False) -> dict[str, Any]:
         "default_model": plane.repository.default,
         "profile": plane.profile.name,
         "max_request_bytes": plane.max_request_bytes,
-        "models": [_described(model, refused.get(model.name)) for model in plane.repository.models],
+        "models": [_described(plane, model, refused.get(model.label)) for model in plane.repository.models],
         "max_waiting_bytes": plane.budget.most,
     }
 
 
-def _described(model: AnyServedModel, refused: str | None) -> dict[str, Any]:
+def _described(plane: DataPlane, model: AnyServedModel, refused: str | None) -> dict[str, Any]:
     """Return what ``ping`` says of a model; ``warnings`` where there are any, ``degraded`` where it is."""
     engine = model.engine
     described: dict[str, Any] = {
         "name": model.name,
+        "version": model.folder.version,
+        "default_version": plane.repository.answers(model),
         "kind": model.kind.name,
         "state": STATES[model.lifecycle.state],
         "error": refused,

@@ -69,7 +69,7 @@ class Forecaster:
         engine, manifest = model.loaded(), model.manifest
         self._plane = OneModel(model, general)
         self._owner = os.getpid()
-        self.name: str = model.name
+        self.name: str = model.label
         self.context: int = manifest.context
         self.horizon: int = manifest.horizon
         self.channels: tuple[str, ...] = tuple(manifest.channels)

@@ -33,7 +33,7 @@ class Metrics:
     Args:
         held: what the service holds at the moment that it is asked, by a name and what it is.
         counted: what the service has counted itself since its start, the same way.
-        states: returns the states of its models by their names.
+        states: returns the states of its models by NAME, or by NAME/VERSION.
         shared: whether other processes of the service count as well, in the folder that PROMETHEUS_MULTIPROC_DIR names.
     """
 
@@ -101,6 +101,11 @@ class Metrics:
         for each in self._told | states:
             self._state.labels(*each).set(each in states)
         self._told |= states
+        if not self._shared:  # in files of several processes a series stays
+            models = {model for model, _ in states}
+            for gone in {each for each in self._told if each[0] not in models}:
+                self._state.remove(*gone)
+                self._told.discard(gone)
 
     def pages(self) -> Iterator[bytes]:
         """Return the text for Prometheus in parts, each of which takes a millisecond or two."""

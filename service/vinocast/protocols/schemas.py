@@ -98,7 +98,9 @@ class ForecastRequest(Envelope):
     shape: Shape | None = Field(
         default=None, description="an array of two integers, [context, channels], for past_values_b64"
     )
-    model: Text | None = Field(default=None, description="a string, the name of a model; default: the default model")
+    model: Text | None = Field(
+        default=None, description="a string, the name of a model, or NAME/VERSION; default: the default model"
+    )
     stream: StreamName | None = Field(
         default=None,
         description="a non-empty string of at most 256 characters, the name of a stream that holds the window",
@@ -226,7 +228,9 @@ class ObserveRequest(Envelope):
     values: Annotated[RowOrRows, Field(min_length=1)] = Field(
         description="one row, or an array of rows, oldest first: one number a channel of the model"
     )
-    model: Text | None = Field(default=None, description="a string, the name of a model; default: the default model")
+    model: Text | None = Field(
+        default=None, description="a string, the name of a model, or NAME/VERSION; default: the default model"
+    )
 
     def ask(self, text: bytes, received: float) -> requests.Observe:  # noqa: ARG002 - the base's signature
         """Return what is asked."""

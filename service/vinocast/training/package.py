@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vinocast.engine.bounds import MOST_CHANNELS, MOST_WINDOW_VALUES
-from vinocast.engine.manifest import MANIFEST_FILE, write_manifest
+from vinocast.engine.folders import MANIFEST_FILE
+from vinocast.engine.manifest import write_manifest
 from vinocast.errors import SetupError, shown
 from vinocast.evaluation.accuracy import Accuracy, cut, evaluate, score
 from vinocast.evaluation.calibration import Part, calibrate

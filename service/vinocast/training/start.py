@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vinocast.engine.manifest import MANIFEST_FILE
+from vinocast.engine.folders import MANIFEST_FILE
 from vinocast.errors import SetupError, shown
 from vinocast.export.convert import SOURCE_FOLDER
 from vinocast.export.families.patchtst.source import PatchTSTCheckpoint

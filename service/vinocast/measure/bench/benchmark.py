@@ -174,7 +174,7 @@ def _machine(settings: Settings, folder: ForecasterFolder, described: dict[str, 
         "python": platform.python_version(),
         "openvino": described["openvino"],
         "vinocast": __version__,
-        "model": folder.path.name,
+        "model": folder.label,
         "profile": settings.profile,
         "in_force": described["in_force"],
     }

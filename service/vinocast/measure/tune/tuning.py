@@ -17,7 +17,7 @@ import numpy as np
 from vinocast.data.bundled import bundled_models
 from vinocast.data.series import bundled_series, read_series
 from vinocast.engine.cpu import cpu_budget
-from vinocast.engine.manifest import find_models
+from vinocast.engine.folders import find_models
 from vinocast.engine.tuned import (
     TunedFile,
     TunedModel,
@@ -78,8 +78,8 @@ class Tuned:
 
     @property
     def name(self) -> str:
-        """The model's name."""
-        return self.measured.folder.path.name
+        """What the model goes by."""
+        return self.measured.folder.label
 
 
 @dataclass(frozen=True)
@@ -117,11 +117,11 @@ def tune(root: Path | None, data: Path | None, cap: Cap, rounds: int) -> TuningR
     caps: list[Cap] = [cap] if cap else ["AVX2", None]
     found: list[Measured] = []
     left_out: list[str] = []
-    for path in find_models(root or bundled_models()).values():
+    for place, path in find_models(root or bundled_models()).items():
         try:
-            if open_model(path).manifest.kind != FORECASTER.name:
+            if open_model(path, place).manifest.kind != FORECASTER.name:
                 continue
-            folder = open_forecaster(path)
+            folder = open_forecaster(path, place)
             check_columns(folder)
             folder.verify()
             manifest = folder.manifest
@@ -197,7 +197,7 @@ def _measure(
             for cap, process in processes.items()
             for variant in plan(budget, cap, bf16=process.describe()["bf16"], int8=int8 is not None)
         ]
-        bar = stack.enter_context(progress(len(variants) * (1 + rounds), folder.path.name))
+        bar = stack.enter_context(progress(len(variants) * (1 + rounds), folder.label))
         refused: dict[Variant, str | None] = {}
         for variant in variants:
             refused[variant] = processes[variant.isa_cap].call("load", described(variant))

@@ -26,7 +26,7 @@ from vinocast.protocols.open_inference.results import (
 )
 from vinocast.protocols.open_inference.tensors import Grids, OneWindow, Rasters, SingleSeries, Tensor, Windows
 from vinocast.protocols.standards import StandardPart
-from vinocast.requests import Forecast, Glyphs
+from vinocast.requests import Computed, Forecast, Glyphs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -210,19 +210,20 @@ class InferProtocol(ByteProtocol[Message]):
                 request.grids = Grids(tensor)
             else:
                 request.rasters = Rasters(tensor)
-        request.model = infer.model
+        request.model = infer.model if infer.version is None else f"{infer.model}/{infer.version}"
         request.deadline = infer.deadline
         if parameters.timeout:
             request.deadline = min(received + parameters.timeout / 1e6, infer.deadline or math.inf)
         default = parameters.binary_data_output if infer.binary is None else infer.binary
-        version, identity = model.manifest.version, infer.id
+        name, identity = model.name, infer.id
 
         def reply(outcome: Outcome) -> bytes:
             if isinstance(outcome, RequestError):
                 return self.refused(self._ours.sub(lambda name: self.names[name[0]], outcome.message))
             made = outputs_of(outcome)
             outputs = [(made[name], default if binary is None else binary) for name, binary in wanted.items()]
-            return self.write(Answer(model.name, version, identity, parameters_of(outcome), outputs))
+            version = outcome.version if isinstance(outcome, Computed) else ""
+            return self.write(Answer(name, version, identity, parameters_of(outcome), outputs))
 
         return Asked(op, request, reply, infer.kept)
 

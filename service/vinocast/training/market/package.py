@@ -14,7 +14,8 @@ import numpy as np
 from vinocast import __version__
 from vinocast.data.bundled import BUNDLED_FORECASTER, BUNDLED_GENERAL, bundled_models
 from vinocast.data.windows import Windows
-from vinocast.engine.manifest import MANIFEST_FILE, write_manifest
+from vinocast.engine.folders import MANIFEST_FILE
+from vinocast.engine.manifest import write_manifest
 from vinocast.errors import SetupError, shown
 from vinocast.export.folder import check_output, replace_folder, workspace
 from vinocast.forecast.manifest import Metric, open_forecaster

@@ -12,7 +12,8 @@ import openvino as ov
 
 from vinocast import __version__
 from vinocast.data.regular import sha256_file
-from vinocast.engine.manifest import GOLDEN_FILE, IR_FILE, MANIFEST_FILE, Source
+from vinocast.engine.folders import MANIFEST_FILE
+from vinocast.engine.manifest import GOLDEN_FILE, IR_FILE, Source
 from vinocast.evaluation.residuals import DECAY, GRID, Residuals, make_table
 from vinocast.export.folder import files_below, save_ir
 from vinocast.forecast.manifest import QUANTILES_FILE, Calibration, ForecasterManifest

@@ -67,7 +67,7 @@ def endpoints_of_models(app: FastAPI, plane: DataPlane) -> dict[tuple[str, bytes
     (infer,) = (route.endpoint for route in app.routes if isinstance(route, Route) and route.path == f"{MODEL}/infer")
     return {
         ("POST", f"/v2/models/{model.name}/infer".encode()): _OfModel(infer, model.name)
-        for model in plane.repository.models
+        for model in plane.repository.answering
     }
 
 

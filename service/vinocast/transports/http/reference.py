@@ -82,7 +82,7 @@ def add_open_inference(schema: dict[str, Any], plane: DataPlane) -> None:
     schema.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
     request, reply, refusal = (_json({"$ref": COMPONENTS.format(model=part.__name__)}) for part in parts)
     request["application/json"]["example"] = HttpInferProtocol.example(*plane.window_shape)
-    examples = {"model": plane.default_model.name, "version": plane.default_model.manifest.version}
+    examples = {"model": plane.default_model.name, "version": plane.default_model.folder.version}
 
     def add(path: str, summary: str, method: str = "get", **more: Any) -> None:
         refused = {"description": "Refused", "content": refusal}
