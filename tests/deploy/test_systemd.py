@@ -57,6 +57,12 @@ def test_unit_runs_the_service_as_its_page_says() -> None:
     assert drain < float(unit["TimeoutStopSec"][0]) <= drain + 2
 
 
+def test_the_drop_in_for_later_versions_of_systemd_leaves_the_signal_to_it() -> None:
+    """Both would send SIGHUP where ExecReload= stayed."""
+    lines = (UNIT.parent / "notify-reload.conf").read_text().splitlines()
+    assert [line for line in lines if not line.startswith("#")] == ["[Service]", "Type=notify-reload", "ExecReload="]
+
+
 @needs_systemd
 def test_exposure_is_low() -> None:
     ended = subprocess.run(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from forecast_toys import make_linear
 from support import PATIENCE, HttpService
 from vinocast.process import service_manager
 
@@ -69,6 +70,60 @@ def test_of_several_workers_the_parent_tells_once_all_are_ready(tmp_path: Path) 
         service.signal(signal.SIGTERM)
         assert service.wait() == 0
         assert [each for each in manager.has_heard() if each != "WATCHDOG=1"] == ["STOPPING=1"]
+    manager.close()
+
+
+def hear_hangups() -> None:
+    """Whatever the tests themselves were started by, such as nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def moment(told: str) -> int:
+    """When a reload began by what was told, in microseconds."""
+    first, _, second = told.partition("\n")
+    name, _, value = second.partition("=")
+    assert (first, name) == ("RELOADING=1", "MONOTONIC_USEC")
+    return int(value)
+
+
+def now() -> int:
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+
+
+def test_a_reload_is_told_when_it_begins_and_when_it_has_ended_well_or_not(tmp_path: Path) -> None:
+    manager, models = Manager(str(tmp_path / "notify")), tmp_path / "models"
+    make_linear(models / "linear" / "1")
+    with HttpService("--models", models, env=manager.env, preexec_fn=hear_hangups) as service:
+        assert manager.hear() == "READY=1"
+        for version, said in ((2, "served as its folder has it now, version 2"), (3, "linear/3 has now is refused")):
+            make_linear(models / "linear" / str(version))
+            if version == 3:
+                (models / "linear" / "3" / "model.bin").write_bytes(b"")
+            before = now()
+            service.signal(signal.SIGHUP)
+            assert before < moment(manager.hear()) < now()
+            assert manager.hear() == "READY=1"
+            assert said in service.log
+        (models / "linear").rename(tmp_path / "away")
+        service.signal(signal.SIGHUP)
+        assert moment(manager.hear()) < now()
+        assert manager.hear() == "READY=1"
+        assert "no models can be looked for" in service.log
+    manager.close()
+
+
+@pytest.mark.slow
+def test_of_several_workers_the_parent_tells_of_a_reload_once_all_have_ended_it(tmp_path: Path) -> None:
+    manager, models = Manager(str(tmp_path / "notify")), tmp_path / "models"
+    make_linear(models / "linear" / "1")
+    options = ("--models", models, "--workers", "2")
+    with HttpService(*options, env=manager.env, preexec_fn=hear_hangups) as service:
+        assert manager.hear() == "READY=1"
+        make_linear(models / "linear" / "2")
+        service.signal(signal.SIGHUP)
+        assert moment(manager.hear()) < now()
+        assert manager.hear() == "READY=1"
+        assert service.log.count("served as its folder has it now, version 2") == 2
     manager.close()
 
 

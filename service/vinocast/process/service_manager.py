@@ -1,4 +1,4 @@
-"""What systemd is told of a service: that it is ready, that it ends, and that it is not stuck; see sd_notify(3).
+"""What systemd is told of a service: that it is ready, reloads or ends, and that it is not stuck; see sd_notify(3).
 
 Where nobody asks to be told, as NOTIFY_SOCKET is not set, nothing is.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 
 SOCKET_VARIABLE, WATCHDOG_VARIABLE, PID_VARIABLE = "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"
 READY, STOPPING, WATCHDOG = "READY=1", "STOPPING=1", "WATCHDOG=1"
@@ -16,8 +17,13 @@ PATIENCE_SECONDS = 0.1
 log = logging.getLogger(__name__)
 
 
+def reloading() -> str:
+    """Return the state of a service that reloads from this moment on, until it is READY again."""
+    return f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
+
+
 def tell(state: str) -> None:
-    """Send a state, one of those above; what cannot be sent gets a line in the log."""
+    """Send a state, one of those above or :func:`reloading`; what cannot be sent gets a line in the log."""
     address = os.environ.get(SOCKET_VARIABLE)
     if not address:
         return
@@ -28,7 +34,7 @@ def tell(state: str) -> None:
             sender.settimeout(PATIENCE_SECONDS)
             sender.sendto(state.encode(), address)
     except OSError as error:
-        log.warning("the service manager cannot be told %s: %s", state, error.strerror or error)
+        log.warning("the service manager cannot be told %s: %s", state.partition("\n")[0], error.strerror or error)
 
 
 def watchdog_seconds() -> float | None:

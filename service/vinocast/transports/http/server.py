@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
 
+    from vinocast.dataplane import Reload
     from vinocast.settings import HttpSettings
     from vinocast.transports.http.grpc_server import GrpcServer
 
@@ -101,6 +102,8 @@ class Server(uvicorn.Server):
         self.plane = plane
         self._pump = Pump(plane)
         self._announced = False
+        # Those that the service manager has been told of, and not yet that they have ended.
+        self._reloads: list[Reload] = []
         self._adopting: set[asyncio.Task[None]] = set()
         self._settings = settings
         self._grpc: GrpcServer | None = None
@@ -184,10 +187,22 @@ class Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._reload)
 
     def _reload(self) -> None:
+        if self._announced:
+            service_manager.tell(service_manager.reloading())
         try:
-            self.plane.reload()
+            self._reloads.append(self.plane.reload())
         except UnknownModelError as error:
             log.error("no models can be looked for: %s", error.message)
+            self._look_at_reloads()
+
+    def _look_at_reloads(self) -> None:
+        if self._announced and all(reload.done for reload in self._reloads):
+            self._reloads.clear()
+            self.reloaded()
+
+    def reloaded(self) -> None:
+        """Tell the service manager that what was to be reloaded is."""
+        service_manager.tell(service_manager.READY)
 
     def _wake(self) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: a model has settled after the end
@@ -195,6 +210,8 @@ class Server(uvicorn.Server):
 
     def _model_settled(self) -> None:
         self._pump.kick()
+        if self._reloads:
+            self._look_at_reloads()
         if self.plane.default_model.refused is not None:
             self.should_exit = True
         elif self.plane.warm and not self._announced:

@@ -40,7 +40,16 @@ from vinocast.transports.http.drain import HANDSHAKE_SECONDS, accept_all, stop_h
 from vinocast.transports.http.listeners import listen
 from vinocast.transports.http.server import DRAIN_SECONDS, POLL_SECONDS, listen_and_say
 from vinocast.transports.http.welcome import welcome
-from vinocast.transports.workers.worker import ANSWER, CONNECTION, LEAVING, LIVE, QUESTION, READY, run_worker
+from vinocast.transports.workers.worker import (
+    ANSWER,
+    CONNECTION,
+    LEAVING,
+    LIVE,
+    QUESTION,
+    READY,
+    RELOADED,
+    run_worker,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -162,6 +171,8 @@ class _Supervisor:
         self._proven = False
         self._announced = False
         self._commands = ""
+        # Those that look at the folder of models, after the service manager was told.
+        self._reloading: list[_Worker] = []
         self._stopping = False
         self._accepting = False
         self._quiet_until = 0.0
@@ -176,10 +187,20 @@ class _Supervisor:
 
     def reload(self) -> None:
         """Have every worker look at the folder of models again; for a signal handler."""
+        if self._announced:
+            service_manager.tell(service_manager.reloading())
+            self._reloading = [worker for worker in self._turns if worker.ready]
         for worker in self._turns:
             if worker.ready and worker.process.pid is not None:
                 with contextlib.suppress(ProcessLookupError):  # it has ended, as will be seen
                     os.kill(worker.process.pid, signal.SIGHUP)
+
+    def _has_reloaded(self, worker: _Worker) -> None:
+        """Tell the service manager once the last of the workers has, or has ended."""
+        if worker in self._reloading:
+            self._reloading.remove(worker)
+            if not (self._reloading or self._stopping):
+                service_manager.tell(service_manager.READY)
 
     def run(self) -> None:
         """Keep the workers running and hand connections to them until :meth:`stop`."""
@@ -321,6 +342,8 @@ class _Supervisor:
             self._commands = message.removeprefix(READY).decode()
             worker.ready = self._proven = True
             worker.seat.failures = 0
+        elif message == RELOADED:
+            self._has_reloaded(worker)
         elif message != ANSWER:
             worker.refusal = message.decode()
         self._accept_or_not()
@@ -344,6 +367,7 @@ class _Supervisor:
         if worker.process.pid is not None:
             forget_process(worker.process.pid)
         self._turns.remove(worker)
+        self._has_reloaded(worker)
         self._accept_or_not()
         if not self._stopping:
             code = worker.process.exitcode

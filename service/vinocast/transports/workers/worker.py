@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from vinocast.settings import HttpSettings
 
 # What a worker tells its parent: it serves; its default model answers, which begins a message with what to try; its
-# event loop turns; it ends, and takes what it is sent until the parent closes the channel. Anything else is why it
-# cannot go on.
-LIVE, READY, ANSWER, LEAVING = b"live", b"ready\n", b"answer", b"leaving"
+# event loop turns; its models are as their folders have them now; it ends, and takes what it is sent until the parent
+# closes the channel. Anything else is why it cannot go on.
+LIVE, READY, ANSWER, RELOADED, LEAVING = b"live", b"ready\n", b"answer", b"reloaded", b"leaving"
 # What the parent sends: something along with a connection's descriptor, or a question whether the event loop turns.
 CONNECTION, QUESTION = b"+", b"?"
 # How long the parent may take to close the channel: two of its ticks, and to spare.
@@ -63,6 +63,10 @@ class _WorkerServer(Server):
     def announce(self) -> None:
         """Tell the parent, and what it can say to try: it has no model to know by."""
         self._tell(READY + commands(self.plane, self._settings).encode())
+
+    def reloaded(self) -> None:
+        """Tell the parent that what was to be reloaded is."""
+        self._tell(RELOADED)
 
     def _tell(self, message: bytes) -> None:
         with contextlib.suppress(OSError):  # the parent is gone, as will be seen
