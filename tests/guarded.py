@@ -31,6 +31,8 @@ TENSORS = [
     ("GET", "/v2/models/patchtst-etth1"),
     ("POST", "/v2/models/patchtst-etth1/infer"),
     ("POST", "/v2/repository/index"),
+    ("POST", "/v2/repository/models/none/load"),
+    ("POST", "/v2/repository/models/none/unload"),
     ("GET", "/v2/nothing"),
 ]
 HEALTH = ["/livez", "/readyz", "/ping", "/v2/health/live", "/v2/health/ready"]

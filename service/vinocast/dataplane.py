@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vinocast.data.bundled import bundled_models
 from vinocast.engine.budget import BYTES_A_REQUEST, Budget, Claim
+from vinocast.engine.changes import Reload, Unload
 from vinocast.engine.cpu import cpu_budget
 from vinocast.engine.lane import Lane
 from vinocast.engine.lifecycle import SERVICE_STEPS, Lifecycle, ModelState, ServiceState
@@ -33,7 +34,6 @@ from vinocast.state import State
 
 if TYPE_CHECKING:
     from vinocast.engine.kinds import AnyServedModel
-    from vinocast.engine.reload import Reload
     from vinocast.engine.ticket import Done
     from vinocast.forecast.followed import Followed
     from vinocast.forecast.kind import ServedForecaster
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from vinocast.settings import Settings
     from vinocast.state import Keeper
 
-__all__ = ["Claim", "DataPlane", "Op", "Route", "Ticket"]
+__all__ = ["Claim", "DataPlane", "Op", "Reload", "Route", "Ticket"]
 # A tuple: to look into a set takes the hash of an enum, which is Python's own code.
 ACCEPTING = (ServiceState.STARTING, ServiceState.READY)
 # How long the last spans may take to be exported when the service ends.
@@ -197,8 +197,29 @@ class DataPlane:
         self.loader.load(self.profile, cpu_budget(), settled, strict=self._strict_profile, on_demand=on_demand)
 
     def reload(self, name: str | None = None) -> Reload:
-        """Have the folder of models looked at again, while what is there serves on; see ``Loader.reload``."""
-        return self.loader.reload(name, self._wake)
+        """Have the folder of models looked at again, beside those that serve: what has changed in it is loaded.
+
+        What waits for an old one is computed by it, and what comes after by the new one. Where the new one fails the
+        old one stays, degraded, and says why. A version whose folder is gone is let go where another one answers; what
+        the folder has no longer otherwise stays as well.
+
+        Args:
+            name: of the only model that is looked at; None for all but those that are unloaded.
+
+        Returns what comes of it, which is complete once it is done. Raises UnknownModelError for what is not there.
+        """
+        reload = Reload(self.repository, name)
+        self.loader.change(reload, self._wake)
+        return reload
+
+    def unload(self, name: str) -> Unload:
+        """Have a model be served no longer: what waits for it is computed, and its memory given back.
+
+        Raises UnknownModelError where there is none, InvalidRequestError for one that is needed.
+        """
+        unload = Unload(self.repository, name)
+        self.loader.change(unload, self._wake)
+        return unload
 
     def close(self) -> None:
         """Refuse new work and load no more models; what the lane holds is still to be stepped through."""

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import copy_model, in_threads, wait_until
+from vinocast.engine.changes import Change, Reload, Unload
 from vinocast.engine.compile import CompiledShape
 from vinocast.engine.cpu import CpuBudget, cpu_budget
+from vinocast.engine.kinds import AnyServedModel
 from vinocast.engine.lifecycle import MODEL_STEPS, SERVICE_STEPS, Lifecycle, ModelState, ServiceState
 from vinocast.engine.loader import Loader
 from vinocast.engine.profiles import PROFILES
@@ -26,7 +28,7 @@ def models(tmp_path: Path) -> Path:
     return tmp_path / "models"
 
 
-def state(model: ServedForecaster) -> ModelState:
+def state(model: AnyServedModel | ServedForecaster) -> ModelState:
     return model.lifecycle.state
 
 
@@ -46,7 +48,7 @@ def test_of_many_threads_one_takes_a_step() -> None:
     assert [lifecycle.become(state) for state in (ServiceState.DRAINING, ServiceState.READY)] == [True, False]
 
 
-def test_a_model_is_let_go_and_loaded_again_beside_one_that_answers(models: Path) -> None:
+def test_a_model_is_unloaded_and_loaded_again_beside_one_that_answers(models: Path) -> None:
     copy_model(models, "first")
     copy_model(models, "second")
     repository = Repository(models, "first", KINDS)
@@ -60,16 +62,22 @@ def test_a_model_is_let_go_and_loaded_again_beside_one_that_answers(models: Path
     window = np.ones((512, 7), np.float32)
     before, _ = second.loaded().forecast(window, range(7))
 
-    second.let_go()
-    assert (state(second), second.engine) == (ModelState.REGISTERED, None)
-    with pytest.raises(UnknownModelError, match="second is not served"):
-        second.loaded()
-    second.let_go()  # there is nothing to let go any more
-    loader.demand(second)
-    assert state(second) is not ModelState.REGISTERED
+    def make(change: Change) -> None:
+        loader.change(change, lambda: None)
+        wait_until(lambda: change.done, "the change")
+        assert change.failed is None
+
+    make(Unload(repository, "second"))
+    (empty,) = repository.versions("second")
+    assert (state(empty), empty.engine) == (ModelState.UNLOADED, None)
+    with pytest.raises(UnknownModelError, match="second is not served: unloaded"):
+        repository.find(FORECASTER, "second")
+    make(Unload(repository, "second"))  # it is already
+    make(Reload(repository, None))  # of all but that
+    assert repository.versions("second")[0].is_unloaded
+    make(Reload(repository, "second"))
     first.loaded().forecast(window, range(7))
-    wait_until(lambda: second.settled, "the second model again")
-    after, _ = second.loaded().forecast(window, range(7))
+    after, _ = repository.find(FORECASTER, "second").loaded().forecast(window, range(7))
     np.testing.assert_allclose(after, before, rtol=1e-5)
     loader.close()
 

@@ -35,7 +35,8 @@ def reload(models: tuple[str, ...], url: str, token_file: Path | None, pid: int 
     """Have a running service serve each MODEL, or all that it has, as its folder has it now.
 
     The new one is loaded and tested beside the old, and takes its place between two requests. Where it is refused the
-    old one stays, and the exit code is 1. A model that the service has not had before must be named.
+    old one stays, and the exit code is 1. A model that the service has not had before must be named, and so must one
+    that was unloaded.
     """
     if pid is not None:
         try:
@@ -44,7 +45,9 @@ def reload(models: tuple[str, ...], url: str, token_file: Path | None, pid: int 
             raise SetupError(f"--pid {pid}: {error.strerror}") from None
         return
     token = read_token(token_file)
-    names = models or [each["name"] for each in _ask(url, "/v2/repository/index", token)]
+    index = () if models else _ask(url, "/v2/repository/index", token)
+    # What somebody has unloaded stays so until it is named.
+    names = models or dict.fromkeys(each["name"] for each in index if each["reason"] != "unloaded")
     for name in names:
         _ask(url, f"/v2/repository/models/{quote(name, safe='')}/load", token)
         click.echo(f"{name}: served as its folder has it now")

@@ -166,11 +166,20 @@ class ServedModel(Generic[M_co, E_co]):
         """Have what waits for the model wait no longer, as the service ends and the model still loads."""
         self._given_up = True
 
-    def let_go(self) -> None:
-        """Unload a model that is loaded, for the thread that computes: its memory is free when this returns."""
-        if self.lifecycle.become(ModelState.UNLOADING):
-            self.engine = None
-            self.lifecycle.become(ModelState.REGISTERED)
+    def unloaded(self) -> ServedModel[M_co, E_co]:
+        """Return what stands in the place of a model while it is not to answer: the same without what computes it.
+
+        What waits for the model keeps it until it is computed; then its memory is free.
+        """
+        empty = ServedModel(self.kind, self.folder)
+        empty.reason = UNLOADED
+        empty.lifecycle.become(ModelState.UNLOADING)
+        return empty
+
+    @property
+    def is_unloaded(self) -> bool:
+        """Whether it is :meth:`unloaded`."""
+        return self.lifecycle.state in NOT_LOADED
 
     def loaded(self) -> E_co:
         """Return the engine of a settled model; raises UnknownModelError when it was refused.
@@ -184,6 +193,9 @@ class ServedModel(Generic[M_co, E_co]):
         return self.engine
 
 
-SETTLED = (ModelState.READY, ModelState.DEGRADED, ModelState.REFUSED)
+# What is said of such a model, as others who speak the Open Inference Protocol say it.
+UNLOADED = "unloaded"
+NOT_LOADED = (ModelState.UNLOADING, ModelState.UNLOADED)
+SETTLED = (ModelState.READY, ModelState.DEGRADED, ModelState.REFUSED, *NOT_LOADED)
 AnyKind: TypeAlias = "Kind[Manifest, Engine]"
 AnyServedModel: TypeAlias = "ServedModel[Manifest, Engine]"

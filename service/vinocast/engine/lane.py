@@ -123,11 +123,17 @@ class Lane:
         for model, jobs in self._long_jobs.items():
             for place, job in enumerate(jobs):
                 if job.ticket is ticket:
-                    self._long_rows[model] -= job.rows
+                    self._subtract(model, job.rows)
                     del jobs[place]
                     if not jobs:
                         del self._long_jobs[model]
                     return
+
+    def _subtract(self, model: object, rows: int) -> None:
+        """Count rows of a long job no longer, and keep nothing of a model that none waits for: it may be let go."""
+        self._long_rows[model] -= rows
+        if not self._long_rows[model]:
+            del self._long_rows[model]
 
     def _check_room(self, rows: int, waiting: int) -> None:
         if waiting and waiting + rows > self._max_rows:
@@ -153,7 +159,7 @@ class Lane:
             return False
         del self._long_jobs[model]
         if jobs[0].run_part():
-            self._long_rows[model] -= jobs.popleft().rows
+            self._subtract(model, jobs.popleft().rows)
         if jobs:
             self._long_jobs[model] = jobs  # behind the others
         self._before_next_part = None

@@ -18,7 +18,8 @@ class ModelState(Enum):
     READY = "ready"
     DEGRADED = "degraded"  # it answers, but not all is as was asked for
     REFUSED = "refused"
-    UNLOADING = "unloading"
+    UNLOADING = "unloading"  # what has waited for it is computed, and nothing else
+    UNLOADED = "unloaded"  # until it is loaded anew
 
 
 class ServiceState(Enum):
@@ -33,12 +34,13 @@ class ServiceState(Enum):
 State = TypeVar("State", bound=Enum)
 
 MODEL_STEPS: Mapping[ModelState, frozenset[ModelState]] = {
-    ModelState.REGISTERED: frozenset({ModelState.LOADING}),
+    ModelState.REGISTERED: frozenset({ModelState.LOADING, ModelState.UNLOADING}),
     ModelState.LOADING: frozenset({ModelState.READY, ModelState.DEGRADED, ModelState.REFUSED}),
-    ModelState.READY: frozenset({ModelState.DEGRADED, ModelState.UNLOADING}),
-    ModelState.DEGRADED: frozenset({ModelState.READY, ModelState.DEGRADED, ModelState.UNLOADING}),
+    ModelState.READY: frozenset({ModelState.DEGRADED}),
+    ModelState.DEGRADED: frozenset({ModelState.READY, ModelState.DEGRADED}),
     ModelState.REFUSED: frozenset({ModelState.LOADING}),
-    ModelState.UNLOADING: frozenset({ModelState.REGISTERED}),
+    ModelState.UNLOADING: frozenset({ModelState.UNLOADED}),
+    ModelState.UNLOADED: frozenset(),  # another one takes its place
 }
 SERVICE_STEPS: Mapping[ServiceState, frozenset[ServiceState]] = {
     ServiceState.STARTING: frozenset({ServiceState.READY, ServiceState.DRAINING}),

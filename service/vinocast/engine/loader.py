@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING
 
 from vinocast.engine.lifecycle import ModelState
-from vinocast.engine.reload import Reload
 from vinocast.errors import ModelRefusedError, SetupError, in_one_line
 from vinocast.process.memory import trim
 from vinocast.process.native import NativeThread
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     import weakref
     from collections.abc import Callable, Sequence
 
+    from vinocast.engine.changes import Change
     from vinocast.engine.compile import Compiler
     from vinocast.engine.cpu import CpuBudget
     from vinocast.engine.kinds import AnyServedModel
@@ -63,22 +63,9 @@ class Loader:
         if model.lifecycle.state is ModelState.REGISTERED:
             self._load([model])
 
-    def reload(self, name: str | None, ended: Callable[[], object]) -> Reload:
-        """Look at the folder again: what has changed in it is loaded, and takes its place.
-
-        What waits for the old one is computed by it, and what comes after by the new one. Where the new one fails the
-        old one stays, degraded, and says why. A version whose folder is gone is let go where another one answers; what
-        the folder has no longer otherwise stays as well.
-
-        Args:
-            name: of the only model that is looked at; None for all.
-            ended: is called in the thread that loads, once all have been looked at.
-
-        Returns what comes of it, which is complete then. Raises UnknownModelError for what is not in the folder.
-        """
-        reload = Reload(self._repository, name)
-        self._behind(lambda: self._reload_all(reload, ended))
-        return reload
+    def change(self, change: Change, ended: Callable[[], object]) -> None:
+        """Have a change made, behind what is under way; ``ended`` is called in the thread that makes it, at its end."""
+        self._behind(lambda: self._make(change, ended))
 
     def close(self) -> None:
         """Stop loading after the shape at hand."""
@@ -135,15 +122,16 @@ class Loader:
                 if model.refuse(error):
                     settled(model)
 
-    def _reload_all(self, reload: Reload, ended: Callable[[], object]) -> None:
+    def _make(self, change: Change, ended: Callable[[], object]) -> None:
         try:
-            reload.run(self._load_whole, self._closing.is_set)
-            _collect(reload.let_go)
+            change.run(self._load_whole, self._closing.is_set)
+            _collect(change.let_go)
+            change.settle()
         except Exception as error:
-            log.exception("to look for new models has failed")
-            reload.failed = in_one_line(error)
+            log.exception("the models could not be changed")
+            change.failed = in_one_line(error)
         finally:
-            reload.done = True
+            change.done = True
             ended()
 
     def _load_whole(self, model: AnyServedModel) -> None:
@@ -157,10 +145,9 @@ class Loader:
 def _collect(let_go: Sequence[weakref.ref[AnyServedModel]]) -> None:
     """Give the memory of models back, once what has waited for them is answered; wait for that a while at most."""
     limit = time.monotonic() + PARTING_SECONDS
-    gc.collect()
     while any(model() is not None for model in let_go) and time.monotonic() < limit:
         time.sleep(POLL_SECONDS)
-        gc.collect()
+    gc.collect()
     trim()
 
 

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from vinocast.engine.folders import VERSION, find_models
-from vinocast.engine.kinds import Engine, Kind, ServedModel
+from vinocast.engine.kinds import UNLOADED, Engine, Kind, ServedModel
 from vinocast.engine.lifecycle import ModelState
 from vinocast.engine.manifest import Manifest, read_manifest
 from vinocast.errors import ModelRefusedError, SetupError, UnknownModelError, quote, shown
@@ -128,7 +128,8 @@ class Repository:
     @property
     def answering(self) -> list[AnyServedModel]:
         """Of each model the version that answers where none is named."""
-        return [_newest(versions) for versions in self._versions.values()]
+        newest = map(_newest, self._versions.values())
+        return [model for model in newest if not model.is_unloaded]
 
     def answers(self, model: AnyServedModel) -> bool:
         """Whether a model is the version that answers where none is named."""
@@ -169,6 +170,7 @@ class Repository:
             name = self.general if general else self._defaults.get(kind.name)
         model = self._get(name) if name is not None else None
         if model is not None and model.kind.name == kind.name:
+            _check_loaded(model)
             return cast("ServedModel[M, E]", model)  # the kind says what its models hold and what computes them
         models = {model.name for model in self.of(kind)}
         if name is not None:
@@ -184,6 +186,7 @@ class Repository:
             self._check_known(name if version is None else f"{name}/{version}", self._versions)
             names = ", ".join(sorted(self._versions))
             raise UnknownModelError(f"model: expected one of {names}, got {quote(name)}", "model")
+        _check_loaded(model)
         return model
 
     def _get(self, name: str) -> AnyServedModel | None:
@@ -211,6 +214,12 @@ class Repository:
         others = [each for each in self.versions(model.name) if each.label != model.label]
         versions = sorted([*others, model], key=lambda each: each.folder.age, reverse=True)
         self._take({**self._versions, model.name: tuple(versions)})
+
+    def unload(self, name: str) -> Sequence[AnyServedModel]:
+        """Serve no version of a model until it is put again, and return what stands in the place of each."""
+        versions = tuple(model if model.is_unloaded else model.unloaded() for model in self.versions(name))
+        self._take({**self._versions, name: versions})
+        return versions
 
     def let_go(self, models: Collection[AnyServedModel]) -> None:
         """Serve models no longer: what waits for them is computed, and what comes after knows nothing of them."""
@@ -259,6 +268,15 @@ def check_kind(model: AnyServedModel, others: Sequence[AnyServedModel]) -> None:
         if other.kind is not model.kind:
             fault = f"it is a {model.kind.noun}, and what is served by its name is a {other.kind.noun}"
             raise ModelRefusedError(f"{shown(model.folder.path)}: {fault}", fault)
+
+
+def _check_loaded(model: AnyServedModel) -> None:
+    """Raise UnknownModelError for a model that somebody has unloaded."""
+    if model.is_unloaded:
+        raise UnknownModelError(
+            f"model: {model.label} is not served: {UNLOADED}, until POST /v2/repository/models/{model.name}/load",
+            "model",
+        )
 
 
 def _newest(versions: Sequence[AnyServedModel]) -> AnyServedModel:

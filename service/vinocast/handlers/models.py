@@ -12,6 +12,7 @@ from vinocast.handlers.waiting import Waiting
 
 if TYPE_CHECKING:
     from vinocast.dataplane import DataPlane, Ticket
+    from vinocast.engine.changes import Change
     from vinocast.engine.manifest import TensorSpec
 
 SERVER: Final = {"name": "vinocast", "version": __version__, "extensions": ["binary_tensor_data", "model_repository"]}
@@ -24,6 +25,7 @@ STATES: Final = {
     ModelState.DEGRADED: "READY",
     ModelState.REFUSED: "UNAVAILABLE",
     ModelState.UNLOADING: "UNLOADING",
+    ModelState.UNLOADED: "UNAVAILABLE",
 }
 
 
@@ -65,7 +67,7 @@ def index(plane: DataPlane, *, ready: bool = False) -> list[dict[str, str]]:
             "name": model.name,
             "version": model.folder.version,
             "state": STATES[model.lifecycle.state],
-            "reason": reasons.pop(model.label, ""),
+            "reason": reasons.pop(model.label, model.reason if model.is_unloaded else ""),
         }
         for model in plane.repository.models
     ]
@@ -78,20 +80,41 @@ def index(plane: DataPlane, *, ready: bool = False) -> list[dict[str, str]]:
 
 def repository_load(plane: DataPlane, name: str, ticket: Ticket) -> None:
     """Have a model served as its folder has it now, and answer once it is, or why it stays as it was."""
-    if plane.market is None:  # which several processes do not keep either
-        raise InvalidRequestError(
-            "model: expected a service of one process: where several share a port, send SIGHUP to their parent", "model"
-        )
+    _check_alone(plane, "send SIGHUP to their parent")
     reload = plane.reload(name)
 
     def answer() -> dict[str, Any]:
-        if reload.failed is not None:
-            raise RuntimeError(reload.failed)
-        for each, error in reload.refused.items():
-            raise InvalidRequestError(f"model: what the folder of {each} has now is refused: {error.reason}", "model")
+        _check_made(reload)
+        for label, error in reload.refused.items():
+            raise InvalidRequestError(f"model: what the folder of {label} has now is refused: {error.reason}", "model")
         return {"changed": reload.changed}
 
     plane.lane.submit(Waiting(ticket, lambda: reload.done, answer))
+
+
+def repository_unload(plane: DataPlane, name: str, ticket: Ticket) -> None:
+    """Have a model served no longer, and answer once its memory is given back."""
+    _check_alone(plane, "serve a folder without the model")
+    unload = plane.unload(name)
+
+    def answer() -> dict[str, Any]:
+        _check_made(unload)
+        return {"unloaded": name}
+
+    plane.lane.submit(Waiting(ticket, lambda: unload.done, answer))
+
+
+def _check_alone(plane: DataPlane, instead: str) -> None:
+    """Raise InvalidRequestError where one worker of several would answer for itself alone."""
+    if plane.market is None:  # which several processes do not keep either
+        raise InvalidRequestError(
+            f"model: expected a service of one process: where several share a port, {instead}", "model"
+        )
+
+
+def _check_made(change: Change) -> None:
+    if change.failed is not None:
+        raise RuntimeError(change.failed)
 
 
 LOAD: Final = Op(
@@ -103,6 +126,14 @@ LOAD: Final = Op(
     route=Route(
         "POST", "/v2/repository/models/{model}/load", "Serve a model as its folder has it now", may_lack_body=True
     ),
+)
+UNLOAD: Final = Op(
+    "repository_unload",
+    dict,
+    dict,
+    repository_unload,
+    waits=True,
+    route=Route("POST", "/v2/repository/models/{model}/unload", "Serve a model no longer", may_lack_body=True),
 )
 
 

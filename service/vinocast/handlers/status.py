@@ -20,7 +20,8 @@ STATES = {
     ModelState.READY: "ready",
     ModelState.DEGRADED: "ready",
     ModelState.REFUSED: "failed",
-    ModelState.UNLOADING: "not_loaded",
+    ModelState.UNLOADING: "unloading",
+    ModelState.UNLOADED: "unloaded",
 }
 
 

@@ -1,4 +1,4 @@
-"""The repository extension of the Open Inference Protocol over HTTP: which models there are, and in which state."""
+"""The repository extension of the Open Inference Protocol over HTTP: which models there are, to load and to unload."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from pydantic import Field, InstanceOf, StrictBool
 
-from vinocast.errors import InvalidRequestError, RequestError, shorten
+from vinocast.errors import RequestError
 from vinocast.protocols.base import Asked, ByteProtocol
 from vinocast.protocols.json import parse_json
 from vinocast.protocols.standards import StandardMessage, StandardPart
@@ -15,7 +15,7 @@ from vinocast.protocols.standards import StandardMessage, StandardPart
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vinocast.dataplane import Op
+    from vinocast.dataplane import DataPlane, Op
     from vinocast.protocols.base import Outcome
 
 
@@ -25,12 +25,20 @@ class IndexRequest(StandardPart):
     ready: StrictBool = Field(default=False, description="true or false: whether those alone that answer are wanted")
 
 
-class LoadRequest(StandardPart):
-    """A model to be served as its folder has it now."""
+class LoadParameters(StandardPart):
+    """Nothing: what a model is, its folder says."""
 
-    parameters: InstanceOf[dict] | None = Field(  # type: ignore[type-arg]  # of which there are none
-        default=None, description="an object without fields: what a model is, its folder says"
-    )
+
+class UnloadParameters(StandardPart):
+    """What clients say beside the name of a model to unload."""
+
+    unload_dependents: StrictBool = Field(default=False, description="true or false; has no effect: no model has any")
+
+
+class ModelRequest(StandardPart):
+    """A model to be loaded or unloaded, which the path names."""
+
+    parameters: InstanceOf[dict] | None = Field(default=None, description="an object")  # type: ignore[type-arg]
 
 
 class RepositoryProtocol(ByteProtocol[StandardMessage]):
@@ -71,8 +79,17 @@ class IndexProtocol(RepositoryProtocol):
         return Asked(op, ready, reply, 0)
 
 
-class LoadProtocol(RepositoryProtocol):
-    """``POST /v2/repository/models/{model}/load``."""
+class ModelProtocol(RepositoryProtocol):
+    """``POST /v2/repository/models/{model}/load``, and ``…/unload``.
+
+    Args:
+        plane: what answers.
+        parameters: what may be said beside the name.
+    """
+
+    def __init__(self, plane: DataPlane, parameters: type[StandardPart]) -> None:
+        super().__init__(plane)
+        self._parameters = parameters
 
     def ask(
         self,
@@ -83,9 +100,7 @@ class LoadProtocol(RepositoryProtocol):
         /,
     ) -> Asked:
         """Return what is asked for; raises RequestError."""
-        if given := LoadRequest.of(message.fields).parameters:
-            name = f"parameters.{shorten(next(iter(given)))}"
-            raise InvalidRequestError(f"{name}: expected no field: what a model is, its folder says", name)
+        self._parameters.of(ModelRequest.of(message.fields).parameters or {}, "parameters")
 
         def reply(outcome: Outcome) -> bytes:
             return self.failure({}, outcome) if isinstance(outcome, RequestError) else b"{}"

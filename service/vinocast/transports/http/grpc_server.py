@@ -24,12 +24,13 @@ from vinocast.errors import (
     ShuttingDownError,
     UnauthorizedError,
 )
-from vinocast.handlers.models import SERVER, index, metadata, model_ready
+from vinocast.handlers.models import LOAD, SERVER, UNLOAD, index, metadata, model_ready
 from vinocast.monitoring.ended import Ended, Origin
 from vinocast.ops import OPS
 from vinocast.process.memory import trim
 from vinocast.protocols.open_inference.messages import SERVICE, message
 from vinocast.protocols.open_inference.over_grpc import GrpcInferProtocol, GrpcMessage
+from vinocast.protocols.open_inference.repository import LoadParameters, UnloadParameters
 from vinocast.transports.http.bodies import LARGE_BODY
 from vinocast.transports.http.guard import opens
 from vinocast.transports.http.tracing import TRACE, taken_trace
@@ -37,7 +38,8 @@ from vinocast.transports.http.tracing import TRACE, taken_trace
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from vinocast.dataplane import Ticket
+    from vinocast.dataplane import Op, Ticket
+    from vinocast.protocols.standards import StandardPart
     from vinocast.settings import HttpSettings
     from vinocast.transports.http.endpoint import Endpoints
 
@@ -135,6 +137,8 @@ class GrpcServer:
         return {
             "ModelInfer": grpc.unary_unary_rpc_method_handler(self._infer),
             "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(self._infer_each),
+            "RepositoryModelLoad": self._changing("RepositoryModelLoad", LOAD, LoadParameters),
+            "RepositoryModelUnload": self._changing("RepositoryModelUnload", UNLOAD, UnloadParameters),
             **{name: self._saying(name, say, is_open=is_open) for name, (is_open, say) in said.items()},
         }
 
@@ -158,6 +162,41 @@ class GrpcServer:
             answer,
             request_deserializer=message(f"{name}Request").FromString,
             response_serializer=reply.SerializeToString,
+        )
+
+    def _changing(self, name: str, op: Op, parameters: type[StandardPart]) -> grpc.RpcMethodHandler:
+        """Return what answers a method that loads or unloads a model, once it has."""
+        reply = message(f"{name}Response")
+
+        async def answer(request: Any, context: Any) -> Any:
+            received = time.monotonic()
+            ended: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+
+            def end(outcome: object) -> None:
+                if not ended.done():  # the client may have left
+                    ended.set_result(outcome)
+
+            try:
+                self._check_token(context)
+                given = {
+                    key: getattr(value, value.WhichOneof("parameter_choice") or "bool_param")
+                    for key, value in request.parameters.items()
+                }
+                parameters.of(given, "parameters")
+            except RequestError as refused:
+                self._plane.count_refusal(refused)
+                end(refused)
+            else:
+                self._plane.submit(op, request.model_name, end, patient=False)
+            outcome = await ended
+            error = outcome if isinstance(outcome, RequestError) else None
+            self._plane.tell(Ended(self._origin(context, name), op.name, None, error, time.monotonic() - received))
+            return reply() if error is None else _refused(context, error, error.message)
+
+        return grpc.unary_unary_rpc_method_handler(
+            answer,
+            request_deserializer=message(f"{name}Request").FromString,
+            response_serializer=lambda made: made if isinstance(made, bytes) else made.SerializeToString(),
         )
 
     async def _infer(self, request: bytes, context: Any) -> bytes:

@@ -101,6 +101,8 @@ def add_open_inference(schema: dict[str, Any], plane: DataPlane) -> None:
     add("/v2/health/live", "The same as /livez")
     add("/v2/health/ready", "The same as /readyz")
     add("/v2/repository/index", "Every model and its state", "post")
+    add("/v2/repository/models/{model}/load", "Serve a model as its folder has it now", "post")
+    add("/v2/repository/models/{model}/unload", "Serve a model no longer", "post")
     for path in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
         add(path, "What a model takes and answers, as tensors")
         add(f"{path}/ready", "Whether a model answers")

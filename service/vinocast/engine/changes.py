@@ -1,4 +1,4 @@
-"""A folder of models that is looked at again while what was in it serves."""
+"""What changes in the models of a service while they serve: a folder that is looked at again, a model unloaded."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ import weakref
 from typing import TYPE_CHECKING
 
 from vinocast.engine.folders import find_models
+from vinocast.engine.lifecycle import ModelState
 from vinocast.engine.repository import check_kind
-from vinocast.errors import ModelRefusedError, SetupError, UnknownModelError, in_one_line, quote
+from vinocast.errors import (
+    InvalidRequestError,
+    ModelRefusedError,
+    SetupError,
+    UnknownModelError,
+    in_one_line,
+    quote,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from vinocast.engine.kinds import AnyServedModel
@@ -20,22 +28,72 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Reload:
+class Change:
+    """What is done by the thread that loads, and what comes of it.
+
+    Attributes:
+        let_go: what is not served any more, while it lasts.
+        failed: what has ended it before its end; None where nothing has.
+        done: whether it has ended.
+    """
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self.let_go: list[weakref.ref[AnyServedModel]] = []
+        self.failed: str | None = None
+        self.done = False
+
+    def run(self, load: Callable[[AnyServedModel], None], closing: Callable[[], bool]) -> None:
+        """Do it; ``load`` loads a model whole, and once ``closing`` says True no other is to be loaded."""
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        """Do what remains once the memory of what was let go is given back."""
+
+
+class Unload(Change):
+    """A model that is no longer served, in any version, until it is loaded by name.
+
+    Raises UnknownModelError where there is none, InvalidRequestError where it is one that requests without a name need.
+    """
+
+    def __init__(self, repository: Repository, name: str) -> None:
+        super().__init__(repository)
+        there = {model.name for model in repository.models}
+        if name not in there:
+            raise UnknownModelError(f"model: expected one of {', '.join(sorted(there))}, got {quote(name)}", "model")
+        if name in (repository.default, repository.general):
+            what = "requests that name none" if name == repository.default else "series and columns of any names"
+            raise InvalidRequestError(f"model: expected another than {name}, which answers {what}", "model")
+        self._name = name
+        self._empty: Sequence[AnyServedModel] = ()
+
+    def run(self, load: Callable[[AnyServedModel], None], closing: Callable[[], bool]) -> None:  # noqa: ARG002 - nothing is loaded
+        """Have what comes from now on be refused."""
+        self.let_go += map(weakref.ref, self._repository.versions(self._name))
+        self._empty = self._repository.unload(self._name)
+        log.info("model %s is unloaded", self._name)
+
+    def settle(self) -> None:
+        """Say that it is gone."""
+        for model in self._empty:
+            model.lifecycle.become(ModelState.UNLOADED)
+
+
+class Reload(Change):
     """What comes of looking at the folder of models again. Raises UnknownModelError for what is not in it.
 
     Args:
         repository: of the folder.
-        name: of the only model that is looked at, all versions of it; None for all.
+        name: of the only model that is looked at, all versions of it; None for all but those that are unloaded.
 
     Attributes:
         changed: what is served as its folder has it now, and was not before, by NAME or NAME/VERSION.
         refused: what folders have now that cannot be served, the same way; what was served before still is.
-        let_go: what is not served any more, while it lasts.
-        failed: what has ended it before its end; None where nothing has.
-        done: whether all that was found has been looked at.
     """
 
     def __init__(self, repository: Repository, name: str | None) -> None:
+        super().__init__(repository)
         try:
             found = find_models(repository.root)
         except SetupError as error:
@@ -49,12 +107,11 @@ class Reload:
                 names = ", ".join(self._found)
                 raise UnknownModelError(f"model: expected one of {names}, got {quote(name)}", "model")
             self._found = {name: self._found[name]}
-        self._repository = repository
+        else:
+            unloaded = {model.name for model in repository.models if model.is_unloaded}
+            self._found = {each: found for each, found in self._found.items() if each not in unloaded}
         self.changed: list[str] = []
         self.refused: dict[str, ModelRefusedError] = {}
-        self.let_go: list[weakref.ref[AnyServedModel]] = []
-        self.failed: str | None = None
-        self.done = False
 
     def run(self, load: Callable[[AnyServedModel], None], closing: Callable[[], bool]) -> None:
         """Have what has changed loaded whole by ``load``, one model after another until ``closing`` says True."""
