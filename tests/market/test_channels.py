@@ -7,8 +7,9 @@ import pytest
 from channel_support import Floats, batch, equal, walk
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from vinocast.errors import NotEnoughHistoryError
-from vinocast.market.channels import WARM_UP, Handles, Indicators, seven, window
+from vinocast.market.channels import WARM_UP, Handles, Indicators, known_rows, seven
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 33, 34, 35, 100, 1500])
@@ -46,7 +47,8 @@ STEPS = st.lists(
         st.tuples(st.just("drop"), st.integers(1, 60)),
         st.tuples(st.just("correct"), st.integers(0, 10**6)),
         st.tuples(st.just("lose"), st.integers(0, 10**6)),
-        st.tuples(st.just("ask"), st.just(0)),
+        st.tuples(st.just("ask"), st.integers(0, 60)),
+        st.tuples(st.just("look"), st.integers(0, 60)),
     ),
     max_size=40,
 )
@@ -66,8 +68,12 @@ def test_a_corrected_stream_is_as_if_it_had_always_been_so(steps: list[tuple[str
                 count = min(number, end - kept)
                 indicators.drop(closes[kept : kept + count])
                 kept += count
-            case "ask":
-                assert equal(indicators.values(closes[kept:end]), batch(closes[:end])[kept:])
+            case "ask":  # with 0 for all
+                values = indicators.values(closes[kept:end], number or None)
+                assert equal(values, batch(closes[:end])[max(kept, end - number if number else 0) :])
+            case "look":
+                values = indicators.newest(closes[kept:end], number)
+                assert equal(values, batch(closes[:end])[max(kept, end - number) :])
             case _ if end > kept:
                 closes[at] = np.nan if step == "lose" else closes[at] * 1.01
                 indicators.change(at - kept)
@@ -82,14 +88,21 @@ def test_what_begins_anew_with_the_closes_that_are_kept_nears_what_never_stopped
     assert 0 < difference.max() < 1e-9
 
 
-def columns(closes: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    return closes, closes + 1, closes - 1, np.where(np.isnan(closes), np.nan, np.arange(len(closes)))
+def columns(closes: Floats) -> Floats:
+    volumes = np.where(np.isnan(closes), np.nan, np.arange(len(closes)))
+    return np.stack((closes, closes + 1, closes - 1, volumes))
+
+
+def window(numbers: Floats, values: NDArray[np.float32], context: int, *, fewer: bool = False) -> NDArray[np.float32]:
+    rows = known_rows(numbers[0], values, context, fewer=fewer)
+    behind = numbers.shape[1]
+    return seven(numbers[:, behind - rows :], values[behind - rows :])
 
 
 def test_a_window_holds_the_newest_bars_in_the_order_of_the_channels() -> None:
     closes = walk(600)
     values = Indicators().values(closes)
-    got = window(*columns(closes), values, 512)
+    got = window(columns(closes), values, 512)
     assert got.dtype == np.float32
     rsi, macd, volatility = batch(closes)[-512:].T
     expected = np.column_stack((*(each[-512:] for each in columns(closes)), rsi, macd, volatility))
@@ -121,19 +134,19 @@ def test_how_many_bars_are_missing_counts_those_that_the_indicators_begin_with(
     values = Indicators().values(closes)
     if missing:
         with pytest.raises(NotEnoughHistoryError, match=f"holds {bars}; {missing} are missing") as raised:
-            window(*columns(closes), values, 512)
+            window(columns(closes), values, 512)
         assert raised.value.field == "stream"
     else:
-        rows = window(*columns(closes), values, 512)
+        rows = window(columns(closes), values, 512)
         assert np.isnan(rows).all(axis=1).sum() == len([at for at in lost if at > WARM_UP])
 
 
 def test_a_window_may_be_shorter_where_that_is_asked_for() -> None:
     closes = walk(40)
     values = Indicators().values(closes)
-    assert equal(window(*columns(closes), values, 512, fewer=True), seven(*columns(closes), values)[WARM_UP:])
+    assert equal(window(columns(closes), values, 512, fewer=True), seven(columns(closes), values)[WARM_UP:])
     with pytest.raises(NotEnoughHistoryError, match=r"expected 1 closed bars .* holds 30; 4 are missing"):
-        window(*columns(closes[:30]), values[:30], 512, fewer=True)
+        window(columns(closes[:30]), values[:30], 512, fewer=True)
 
 
 def test_closes_that_are_far_apart_break_nothing() -> None:
@@ -142,7 +155,7 @@ def test_closes_that_are_far_apart_break_nothing() -> None:
     values = Indicators()
     assert np.isfinite(values.values(closes[:50])[WARM_UP:]).all()
     values.values(closes)
-    assert np.isinf(window(*columns(closes), values.values(closes), 60)).any()
+    assert np.isinf(window(columns(closes), values.values(closes), 60)).any()
 
 
 def test_a_market_that_never_moved_has_an_rsi_of_0() -> None:

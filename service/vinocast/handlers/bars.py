@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from vinocast.market.feed import Market
 
 COLUMNS = name_columns(channels.CHANNELS)
-# Of the numbers of a bar.
-CLOSE = 3
+NUMBERS = ("closes", "highs", "lows", "volumes")
 NO_INDICATORS = (
     "stream: its forecast takes TA-Lib, which the service cannot import; 'vinocast doctor' there says how to install it"
 )
@@ -40,27 +39,22 @@ class ClosedBars:
 
     Args:
         plane: that keeps the stream.
-        stream: the stream.
+        stream: the stream, which takes nothing in while these are asked.
         first: the place of the first of them, its start divided by the length of a bar.
-        closed: their numbers [rows, 5]: open, high, low, close, volume; NaN where a bar is missing.
-        indicators: of them [rows, 3].
+        behind: the place behind the newest.
     """
 
     rows_since_newest = 0
 
-    def __init__(
-        self,
-        plane: DataPlane,
-        stream: MarketStream,
-        first: int,
-        closed: NDArray[np.float64],
-        indicators: NDArray[np.float32],
-    ) -> None:
+    def __init__(self, plane: DataPlane, stream: MarketStream, first: int, behind: int) -> None:
         self._plane = plane
         self._stream = stream
         self._first = first
-        self._closed = closed
-        self._indicators = indicators
+        self._behind = behind
+
+    @property
+    def _count(self) -> int:
+        return self._behind - self._first
 
     @property
     def name(self) -> str:
@@ -69,18 +63,13 @@ class ClosedBars:
 
     def up_to(self, start: int) -> ClosedBars:
         """Return those of them that start then, in seconds, or before."""
-        count = max(0, start // self._stream.seconds - self._first + 1)
-        return ClosedBars(self._plane, self._stream, self._first, self._closed[:count], self._indicators[:count])
+        behind = min(max(start // self._stream.seconds + 1, self._first), self._behind)
+        return ClosedBars(self._plane, self._stream, self._first, behind)
 
     @property
     def newest_ms(self) -> int | None:
         """The start of the newest."""
-        return (self._behind - 1) * self._stream.seconds * 1000 if len(self._closed) else None
-
-    @property
-    def _behind(self) -> int:
-        """The place behind the newest."""
-        return self._first + len(self._closed)
+        return (self._behind - 1) * self._stream.seconds * 1000 if self._count else None
 
     def times(self, steps: int) -> Sequence[int] | None:
         """Return the starts of so many bars behind them, in milliseconds."""
@@ -101,8 +90,15 @@ class ClosedBars:
             NotEnoughHistoryError: there are too few bars.
             InvalidValueError: a bar is missing and ``gaps`` are not taken, or a value is beyond float32.
         """
-        _, high, low, close, volume = self._closed.T
-        window = channels.window(close, high, low, volume, self._indicators, context, fewer=fewer)
+        numbers, indicators = self._numbers(), self._stream.indicators
+        closes = numbers[0]
+        later = len(closes) - self._count
+        values = indicators.values(closes, context + later)[: -later or None]
+        rows = len(values)
+        if rows < context or np.isnan(values[0, 0]):
+            values = indicators.values(closes)[: self._count]
+            rows = channels.known_rows(closes[: self._count], values, context, fewer=fewer)
+        window = channels.seven(numbers[:, self._count - rows : self._count], values[len(values) - rows :])
         if np.isfinite(window).all():
             return window
         if np.isinf(window).any():
@@ -119,9 +115,14 @@ class ClosedBars:
 
     def rows(self, place: int) -> NDArray[np.float32]:
         """Return the channels [rows, 7] of the bars from a place on, as far as they are kept."""
-        kept = slice(max(0, place - self._first), None)
-        _, high, low, close, volume = self._closed[kept].T
-        return channels.seven(close, high, low, volume, self._indicators[kept])
+        numbers = self._numbers()
+        first = max(0, min(self._count, place - self._first))
+        values = self._stream.indicators.newest(numbers[0], numbers.shape[1] - first)
+        return channels.seven(numbers[:, first : self._count], values[: self._count - first])
+
+    def _numbers(self) -> NDArray[np.float64]:
+        """Return close, high, low and volume [4, n] of all bars that are kept; indicators run over later ones too."""
+        return self._stream.columns(NUMBERS, self._first, self._first + self._stream.rows)
 
     def tell(self, followed: Followed, start: int) -> None:
         """Have the bars from a start on, in seconds, be outcomes of the forecasts before them."""
@@ -132,7 +133,7 @@ class ClosedBars:
     def expect(self, model: str, horizon: int, market: MarketSection | None) -> Expected | None:
         """Return where a forecast of them waits for its outcomes; None where none are kept."""
         most, stream, plane = self._plane.stream_residuals, self._stream, self._plane
-        if not most or not len(self._closed):
+        if not most or not self._count:
             return None
         followed = plane.followed.get(stream.name)
         if followed is None or followed.stream is not stream:  # one of that name, before it was dropped
@@ -171,9 +172,8 @@ def closed_bars(plane: DataPlane, stream: MarketStream) -> ClosedBars:
     """Return the closed bars of a stream as they are now; raises NotFoundError where no stream has indicators."""
     if channels.find_fault() is not None:
         raise NotFoundError(NO_INDICATORS, "stream")
-    closed = stream.closed
-    indicators = stream.indicators.values(closed[:, CLOSE])
-    return ClosedBars(plane, stream, stream.since // stream.seconds, closed, indicators)
+    first = stream.since // stream.seconds
+    return ClosedBars(plane, stream, first, first + stream.rows)
 
 
 def market_model(plane: DataPlane, request: requests.Forecast, bars: ClosedBars) -> ServedForecaster:

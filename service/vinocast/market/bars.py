@@ -17,6 +17,7 @@ from vinocast.market.ring import (
     LOST,
     MISSING,
     NOTHING,
+    NUMBERS,
     TRADES,
     added,
 )
@@ -201,7 +202,14 @@ class MarketStream:
     @property
     def closed(self) -> NDArray[np.float64]:
         """A copy of the closed bars [rows, 5], oldest first: open, high, low, close, volume; NaN where missing."""
-        return self._closed.rows()
+        return self._closed.columns(NUMBERS, self._closed.oldest, self._closed.newest).T
+
+    def columns(self, names: Sequence[str], first: int, behind: int) -> NDArray[np.float64]:
+        """Return a copy of columns [names, n] of the closed bars from a bucket to before another, which are kept.
+
+        They are ``opens``, ``highs``, ``lows``, ``closes`` and ``volumes``; NaN where a bar is missing.
+        """
+        return self._closed.columns(names, first, behind)
 
     @property
     def indicators(self) -> Indicators:

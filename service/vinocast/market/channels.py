@@ -28,6 +28,8 @@ WARM_UP = MACD_BARS[1] + MACD_BARS[2] - 2
 UNBIASED = (VOLATILITY_BARS / (VOLATILITY_BARS - 1)) ** 0.5
 # The newest closes, that a late trade may still correct at no cost.
 UNSETTLED = 4
+# What settles does so by many, which cost less each.
+SETTLED_TOGETHER = 16
 # A ratio of two closes, whatever they are, whose logarithm is finite.
 RATIOS = (float(np.finfo(np.float64).tiny), float(np.finfo(np.float64).max))
 # Shared, as most streams have neither for most of the time.
@@ -117,57 +119,91 @@ class Handles:
 class Indicators:
     """RSI, MACD and volatility of the closes that a stream keeps, over all that it has seen.
 
-    Two sets of handles, of 0.8 kB each: one behind the closes that are no longer kept, from which what is corrected is
-    computed again, and one behind all but the newest few. The values that are kept are float32, as windows are.
+    Three sets of handles, of 0.9 kB each: one behind the closes that are no longer kept, from which what is corrected
+    is computed again, one behind all but the newest few, and one behind all. The values that are kept are float32, as
+    windows are, and as many as were last asked for.
     """
 
-    __slots__ = ("_count", "_dropped", "_settled", "_values")
+    __slots__ = ("_ahead", "_behind", "_count", "_dropped", "_rows", "_settled", "_since", "_values")
 
     def __init__(self) -> None:
         self._dropped = Handles()
-        self._settled = Handles()
+        self._rows = 0  # that were last asked for
+        self._begin()
+
+    def _begin(self) -> None:
+        self._settled = self._dropped.copy()
         self._count = 0  # the kept closes that the latter are behind
-        self._values = NO_VALUES
+        # Those behind the last close that was asked for; None where one of the newest is another than it was.
+        self._ahead: Handles | None = None
+        # The values of the kept closes from one to before another; those of closes that have settled stay right.
+        self._values, self._since, self._behind = NO_VALUES, 0, 0
 
     def drop(self, closes: NDArray[np.float64]) -> None:
         """Go on without closes [n], the oldest that are kept, NaN where a bar is missing."""
+        count = len(closes)
         self._dropped.fill(closes)
-        self._values = self._values[len(closes) :]
-        self._count -= len(closes)
+        self._values = self._values[max(0, count - self._since) :]
+        self._since = max(0, self._since - count)
+        self._behind -= count
+        self._count -= count
         if self._count < 0:
-            self.change(0)
+            self._begin()
 
     def change(self, at: int) -> None:
         """Say that of the kept closes the one at an index, or what follows it, may be another than it was."""
-        if at < self._count or self._count < 0:
-            self._settled, self._count = self._dropped.copy(), 0
+        if at < self._behind:
+            self._ahead = None
+        if at < self._count:
+            self._begin()
 
-    def values(self, closes: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return RSI, MACD and volatility [n, 3] at all the closes [n] that are kept; NaN as :meth:`Handles.fill`."""
-        settled = max(len(closes) - UNSETTLED, self._count)
-        new = self._settled.fill(closes[self._count : settled])
-        newest = self._settled.copy().fill(closes[settled:])
-        kept = self._values[: self._count]
+    def values(self, closes: NDArray[np.float64], rows: int | None = None) -> NDArray[np.float32]:
+        """Return RSI, MACD and volatility [rows, 3] at the newest of all the closes [n] that are kept, or at all.
+
+        NaN as :meth:`Handles.fill` has it.
+        """
+        self._rows = len(closes) if rows is None else rows
+        first = max(0, len(closes) - self._rows)
+        if first < self._since:
+            self._begin()
+        if self._ahead is None or self._behind != len(closes):
+            self._go_on(closes, first)
+        return self._values[first - self._since :]
+
+    def _go_on(self, closes: NDArray[np.float64], first: int) -> None:
+        """Compute what is not known at closes [n], and keep the values from one on."""
+        unsettled = len(closes) - UNSETTLED
+        known = self._behind
+        if self._ahead is None:
+            known = self._count
+            self._count = max(unsettled, known)
+            new = [self._settled.fill(closes[known : self._count])]
+            self._ahead = self._settled.copy()
+            new.append(self._ahead.fill(closes[self._count :]))
+        else:
+            new = [self._ahead.fill(closes[known:])]
+            if unsettled >= self._count + SETTLED_TOGETHER:
+                self._settled.fill(closes[self._count : unsettled])
+                self._count = unsettled
         with np.errstate(over="ignore"):  # see seven
-            self._values = np.concatenate((kept, new, newest), dtype=np.float32, casting="same_kind")
-        self._count = settled
-        return self._values
+            kept = self._values[max(0, first - self._since) : known - self._since]
+            made = np.concatenate((kept, *new), dtype=np.float32, casting="same_kind")
+        self._behind = len(closes)
+        since = len(closes) - len(made)
+        self._values, self._since = (made, since) if since >= first else (made[first - since :].copy(), first)
+
+    def newest(self, closes: NDArray[np.float64], rows: int) -> NDArray[np.float32]:
+        """Return fewer of them [rows, 3] than are kept, or as many, which are kept on."""
+        values = self.values(closes, max(rows, self._rows))
+        return values[max(0, len(values) - rows) :]
 
 
-def window(
-    closes: NDArray[np.float64],
-    highs: NDArray[np.float64],
-    lows: NDArray[np.float64],
-    volumes: NDArray[np.float64],
-    indicators: NDArray[np.floating],
-    context: int,
-    *,
-    fewer: bool = False,
-) -> NDArray[np.float32]:
-    """Return the channels [context, 7] of the newest of closed bars [n], of which the indicators are [n, 3].
+def known_rows(
+    closes: NDArray[np.float64], indicators: NDArray[np.floating], context: int, *, fewer: bool = False
+) -> int:
+    """Return how many rows a window of the newest of bars has whose closes are [n], and indicators [n, 3].
 
-    A missing bar, whose numbers are NaN, has a row of NaN. With ``fewer`` the window has the rows that there are, one
-    at least.
+    That is ``context``; with ``fewer`` as many as there are, one at least.
 
     Raises NotEnoughHistoryError where there are fewer bars behind the first WARM_UP; the message says how many fewer.
     """
@@ -184,23 +220,18 @@ def window(
             f"holds {len(closes)}; {missing} are missing",
             "stream",
         )
-    since = slice(max(first, len(closes) - context), None)
-    return seven(closes[since], highs[since], lows[since], volumes[since], indicators[since])
+    return min(context, len(closes) - first)
 
 
-def seven(
-    closes: NDArray[np.float64],
-    highs: NDArray[np.float64],
-    lows: NDArray[np.float64],
-    volumes: NDArray[np.float64],
-    indicators: NDArray[np.floating],
-) -> NDArray[np.float32]:
-    """Return the channels [n, 7] of bars [n], given RSI, MACD and volatility [n, 3] of their closes."""
-    rows = np.empty((len(closes), len(CHANNELS)), np.float32)
+def seven(numbers: NDArray[np.float64], indicators: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return the channels [n, 7] of bars, given RSI, MACD and volatility [n, 3] of their closes.
+
+    ``numbers`` are close, high, low and volume [4, n]. A missing bar, of which they are NaN, has a row of NaN.
+    """
+    rows = np.empty((len(indicators), len(CHANNELS)), np.float32)
     with np.errstate(over="ignore"):  # what is beyond float32 is infinite, and refused where it is forecast
-        for channel, values in enumerate((closes, highs, lows, volumes)):
-            rows[:, channel] = values
-        rows[:, -3:] = indicators
+        rows[:, :-3] = numbers.T
+    rows[:, -3:] = indicators
     return rows
 
 

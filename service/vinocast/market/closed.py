@@ -25,6 +25,8 @@ from vinocast.market.ring import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from vinocast.market.trade_ids import TradeIds
@@ -188,10 +190,10 @@ class ClosedBars:
 
     # What is read
 
-    def rows(self) -> NDArray[np.float64]:
-        """Return a copy of the bars [n, 5], oldest first: open, high, low, close, volume; NaN where one is missing."""
+    def columns(self, names: Sequence[str], first: int, behind: int) -> NDArray[np.float64]:
+        """Return a copy of columns [names, n] of the bars from a bucket to before another; NaN where one is missing."""
         self.settle()
-        return self.ring.rows(self.oldest, self.newest)
+        return self.ring.columns(names, first, behind)
 
     def indicators(self) -> Indicators:
         """Return the indicators, which have had all closes that are no longer kept and know of what was corrected."""

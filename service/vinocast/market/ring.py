@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 # Closed bars that a stream keeps.
@@ -19,12 +21,15 @@ NOTHING, TRADES, CANDLE, DOUBTED = range(4)
 LOST = 4
 KIND, MADE = 3, 7
 MISSING, INCOMPLETE, FILLED, COMPLETE = range(4)
+NUMBERS = ("opens", "highs", "lows", "closes", "volumes")
 # A row holds how far an id lies from the stream's base.
 MOST_OFFSET = 2**31 - 1
 COLUMNS = {
     "opens": "d", "highs": "d", "lows": "d", "closes": "d", "volumes": "d", "carries": "f", "firsts": "i", "lasts": "i",
     "mades": "b",
 }  # fmt: skip
+# Of a stream of candles as long as its bars, which has no others: shared by all of these, and never written.
+NO_CARRIES, NO_OFFSETS = array("f", [0]) * KEPT, array("i", [0]) * KEPT
 
 
 def added(total: float, carry: float, size: float) -> tuple[float, float]:
@@ -53,8 +58,7 @@ class Ring:
         self._base = -1
         # By multiplication, which takes no more memory than it has to.
         self.opens, self.highs, self.lows, self.closes, self.volumes = (array("d", [nan]) * KEPT for _ in range(5))
-        self.carries = array("f", [0]) * KEPT
-        self.firsts, self.lasts = array("i", [0]) * KEPT, array("i", [0]) * KEPT
+        self.carries, self.firsts, self.lasts = NO_CARRIES, NO_OFFSETS, NO_OFFSETS
         self.mades = bytearray(KEPT)
 
     def numbers(self, at: int) -> tuple[float, float, float, float, float]:
@@ -75,10 +79,17 @@ class Ring:
         """Write a row that is made of trades, with the ids of its open and close, or of a candle."""
         self.mades[at] = made
         self.opens[at], self.highs[at], self.lows[at], self.closes[at], self.volumes[at] = numbers
-        self.carries[at] = carry
         if made & KIND == TRADES:
             first, last = self._offset(first), self._offset(last)
-        self.firsts[at], self.lasts[at] = first, last
+        elif not (carry or first or last) and self.carries is NO_CARRIES:
+            return
+        self._own()
+        self.carries[at], self.firsts[at], self.lasts[at] = carry, first, last
+
+    def _own(self) -> None:
+        """Have columns of one's own for what candles as long as their bars do without."""
+        if self.carries is NO_CARRIES:
+            self.carries, self.firsts, self.lasts = NO_CARRIES[:], NO_OFFSETS[:], NO_OFFSETS[:]
 
     def fill(self, at: int, close: float) -> bool:
         """Write the numbers of a row that is made of nothing, NaN for a missing one; return whether they are others."""
@@ -102,6 +113,7 @@ class Ring:
 
     def _offset(self, number: int) -> int:
         """Return how far an id lies from the base, which follows ids that leap."""
+        self._own()
         offset = number - self._base
         if -MOST_OFFSET <= offset <= MOST_OFFSET:
             return offset
@@ -114,17 +126,18 @@ class Ring:
         self._base = number
         return 0
 
-    def rows(self, oldest: int, newest: int) -> NDArray[np.float64]:
-        """Return the rows [n, 5] of buckets from the oldest to before the newest: open, high, low, close, volume."""
+    def columns(self, names: Sequence[str], oldest: int, newest: int) -> NDArray[np.float64]:
+        """Return columns [names, n] of the rows of buckets from the oldest to before the newest."""
         # Of a ring that is two slices at most: a fifth of the time of an index for each row.
         first, count = oldest % KEPT, newest - oldest
         before = min(count, KEPT - first)
-        rows = np.empty((5, count))
-        for row, column in zip(rows, (self.opens, self.highs, self.lows, self.closes, self.volumes), strict=True):
-            values = np.frombuffer(column)
-            row[:before] = values[first : first + before]
-            row[before:] = values[: count - before]
-        return rows.T
+        columns = np.empty((len(names), count))
+        for column, name in zip(columns, names, strict=True):
+            values = np.frombuffer(getattr(self, name))
+            column[:before] = values[first : first + before]
+            if before < count:
+                column[before:] = values[: count - before]
+        return columns
 
     def dump(self) -> dict[str, Any]:
         """Return the rows as plain values, as they stand."""
@@ -139,8 +152,12 @@ class Ring:
     def load(self, state: dict[str, Any]) -> None:
         """Become what :meth:`dump` was made of; raises KeyError, TypeError or ValueError for what is not."""
         self._base = int(state["base"])
+        if any(np.asarray(state[name]).any() for name in ("carries", "firsts", "lasts")):
+            self._own()
         for name, code in COLUMNS.items():
             column = np.asarray(state[name])
             if column.shape != (KEPT,):
                 raise ValueError(f"{name}: expected {KEPT} rows, got an array of shape {column.shape}")
-            np.frombuffer(getattr(self, name), np.dtype(code))[:] = column
+            held = getattr(self, name)
+            if held is not NO_CARRIES and held is not NO_OFFSETS:
+                np.frombuffer(held, np.dtype(code))[:] = column

@@ -18,7 +18,7 @@ def test_rows_are_the_channels_that_a_stream_has(tmp_path: Path) -> None:
     candles = make_candles(COUNT)
     data = read_market(write_candles(tmp_path / "c.csv", candles), 0.2, 0.2)
     _, _, high, low, close, volume = candles.T
-    assert np.array_equal(data.rows, seven(close, high, low, volume, Indicators().values(close))[WARM_UP:])
+    assert np.array_equal(data.rows, seven(np.stack((close, high, low, volume)), Indicators().values(close))[WARM_UP:])
     assert data.times[0] == FIRST + 3600 * WARM_UP
     assert (data.seconds, data.bar) == (3600, "1h")
 

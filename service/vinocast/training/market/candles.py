@@ -106,7 +106,7 @@ def read_market(
     times, low, high, _, close, volume = table.rows[~filling].T
     if not (np.isfinite(table.rows).all() and (low > 0).all() and (high >= low).all() and (volume >= 0).all()):
         raise SetupError(f"{table.source}: expected prices above 0, no low above its high, and no volume below 0")
-    rows = seven(close, high, low, volume, Indicators().values(close))[WARM_UP:]
+    rows = seven(np.stack((close, high, low, volume)), Indicators().values(close))[WARM_UP:]
     starts = times.astype(np.int64)[WARM_UP:]
     words: list[str] = []
     behind = len(rows)

@@ -33,7 +33,7 @@ def made_bars(count: int, level: float, seed: int = SEED, *, quiet: float = 0.0)
     reach = np.abs(random.normal(0, 0.004, (2, total))) * np.exp(mood) * traded
     high, low = np.maximum(start, close) * (1 + reach[0]), np.minimum(start, close) / (1 + reach[1])
     volume = np.exp(6 + mood + 0.6 * random.standard_normal(total)) * traded
-    return seven(close, high, low, volume, Indicators().values(close))[WARM_UP:]
+    return seven(np.stack((close, high, low, volume)), Indicators().values(close))[WARM_UP:]
 
 
 def made_windows(context: int) -> NDArray[np.float32]:
