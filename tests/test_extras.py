@@ -8,6 +8,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import orjson
 import pytest
 from support import ROOT
 
@@ -65,6 +66,28 @@ def test_a_command_that_misses_its_extra_says_the_documented_line(
     done = run_without(module, arguments, tmp_path)
     assert done.stderr.endswith(f" -m pip install --editable '{ROOT}[{extra}]'\n")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_replay_needs_no_extra_but_to_reach_a_service_or_draw(tmp_path: Path) -> None:
+    capture = tmp_path / "capture.jsonl"
+    match = {"type": "match", "product_id": "A", "size": "1", "price": "2", "sequence": 1}
+    each = (match | {"trade_id": number, "time": f"2026-03-04T05:0{number}:00Z"} for number in range(1, 5))
+    capture.write_bytes(b"".join(orjson.dumps(message) + b"\n" for message in each))
+    without = WITHOUT.replace(
+        "sys.modules[sys.argv[1]] = None", "sys.modules.update(dict.fromkeys(sys.argv[1].split(',')))"
+    )
+    for options, code, said in (
+        ((), 0, "messages: seen 4, used 4"),
+        (("--url", "http://127.0.0.1:1"), 1, "the extra 'client' is not installed"),
+        (("--plot", "never.html"), 1, "the extra 'plot' is not installed"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", without, "httpx,plotly,rich,tenacity,websockets",
+             "replay", str(capture), "--bar", "1m", *options],
+            cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        assert (done.returncode, said in done.stderr) == (code, True), done.stderr
 
 
 @pytest.mark.parametrize("extra", EXTRAS)

@@ -13,7 +13,8 @@ from candles_endpoint import CandlesEndpoint
 from markets import START, Trade, bars_of, make_trades
 from numpy.typing import NDArray
 from vinocast.errors import SetupError
-from vinocast.sources.candles import Candles, CandlesError, fill, fold, granularity
+from vinocast.sources.buckets import fill, fold
+from vinocast.sources.candles import Candles, CandlesError, granularity
 
 HOURS = 12
 STOP = START + 3600 * HOURS

@@ -16,6 +16,7 @@ import orjson
 import tenacity
 
 from vinocast.errors import SetupError, VinocastError, in_one_line
+from vinocast.sources.buckets import COLUMNS, fill, fold
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -29,7 +30,6 @@ MOST_CANDLES = 300
 MOST_FOLDED = 60
 # A candle has 90 bytes at most, and rows before the start come along.
 MOST_BYTES = 1 << 20
-COLUMNS = 6
 ATTEMPTS = 5
 # Seconds: between two requests; what the first pause after a failure is at most, doubled with each; the longest; of an
 # answer.
@@ -137,42 +137,6 @@ def granularity(seconds: int) -> int | None:
     """Return the seconds of the widest candles that bars of so many are made of; None where there are none."""
     widest = next((each for each in GRANULARITIES if seconds % each == 0), None)
     return widest if widest and seconds // widest <= MOST_FOLDED else None
-
-
-def fill(rows: NDArray[np.float64], seconds: int) -> NDArray[np.float64]:
-    """Return candles, oldest first, with one of the close before and volume 0 for each bucket between two of them."""
-    if not len(rows):
-        return rows
-    places = ((rows[:, 0] - rows[0, 0]) // seconds).astype(np.int64)
-    count = int(places[-1]) + 1
-    before = np.searchsorted(places, np.arange(count), side="right") - 1
-    filled: NDArray[np.float64] = np.repeat(rows[before, 4:5], COLUMNS, axis=1)
-    filled[:, 0] = rows[0, 0] + seconds * np.arange(count)
-    filled[:, 5] = 0.0
-    filled[places] = rows
-    return filled
-
-
-def fold(rows: NDArray[np.float64], fine: int, seconds: int) -> NDArray[np.float64]:
-    """Return candles of ``seconds`` from such of ``fine``, oldest first; those that are not covered are left out."""
-    starts = rows[:, 0] // seconds * seconds
-    if len(rows):
-        whole = (starts >= rows[0, 0]) & (starts + seconds - fine <= rows[-1, 0])
-        rows, starts = rows[whole], starts[whole]
-    if not len(rows):
-        return rows
-    _, first = np.unique(starts, return_index=True)
-    return np.stack(
-        [
-            starts[first],
-            np.minimum.reduceat(rows[:, 1], first),
-            np.maximum.reduceat(rows[:, 2], first),
-            rows[first, 3],
-            rows[np.append(first[1:], len(rows)) - 1, 4],
-            np.add.reduceat(rows[:, 5], first),
-        ],
-        axis=1,
-    )
 
 
 def _read(body: bytes, url: str) -> NDArray[np.float64]:

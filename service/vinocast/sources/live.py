@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vinocast.errors import SetupError
+from vinocast.process.memory import give_large_memory_back
 from vinocast.process.signals import on_end
 from vinocast.sources import report
 from vinocast.sources.backfill import Backfill
@@ -53,6 +54,8 @@ def run(asked: Asked, service: Service, terms: OnBarTerms, *, reconnects: bool) 
     another reason than too few bars before; RequestError where the service refuses what it is fed, and
     ServiceUnreachableError where it has gone and is not to be waited for.
     """
+    # Messages of 5 MB come and go, for days.
+    give_large_memory_back()
     asyncio.run(_run(asked, service, terms, reconnects=reconnects))
 
 

@@ -20,7 +20,7 @@ from vinocast.market.lengths import BarLength
 from vinocast.process.signals import on_end
 from vinocast.progress import progress
 from vinocast.sources import report
-from vinocast.sources.candles import fold
+from vinocast.sources.buckets import fold
 from vinocast.sources.capture import is_capture, read_capture, time_of
 from vinocast.sources.coinbase import products_of
 from vinocast.sources.inbox import MOST_BATCH_BYTES, MOST_BATCH_MESSAGES, Batch

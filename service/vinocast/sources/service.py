@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from vinocast.client.faces import Service
 
-# How often a request is made again that the service was too busy for.
+# How often a request is made again that a service which others ask, too, was too busy for.
 RETRIES = 3
 
 
@@ -65,5 +65,4 @@ def _service(where: Where, bar: str) -> Service:
         default_model=where.default_model,
         profile=where.profile,
         arguments=["--bars", bar, "--log-level", "warning", *kept],
-        retries=RETRIES,
     )

@@ -9,8 +9,6 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import tenacity
-
 from vinocast.errors import ServiceUnreachableError, UnknownStreamError
 from vinocast.sources.pairing import PUSH_SECONDS, Pairing
 
@@ -129,6 +127,8 @@ class Session:
         """Do what waits for the service, and again where that has gone and may come back."""
         if not self._reconnects:
             return await asyncio.to_thread(work)
+        import tenacity  # noqa: PLC0415 - of the extra by which a service is reached that may come back
+
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(
                 lambda error: self._reconnects and isinstance(error, ServiceUnreachableError)
