@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from importlib.util import find_spec
 from typing import Any
 
@@ -13,9 +12,6 @@ from vinocast.cli.options import Command, read_token, settings_options
 from vinocast.cli.service import check_tracing, start_service
 from vinocast.errors import SetupError
 from vinocast.settings import HttpSettings
-
-# Where prometheus-client has processes share what they count.
-FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
 @click.command(cls=Command, logs=True)
@@ -27,6 +23,8 @@ def serve(**options: Any) -> None:
         _check_grpc(settings)
     check_tracing(settings)
     start_service(settings.log_level, settings.log_format)
+    from vinocast.monitoring.shared_folder import FOLDER_VARIABLE, shared_folder
+
     # The package that counts looks for it when it is imported, and it is of one service alone.
     os.environ.pop(FOLDER_VARIABLE, None)
     if settings.workers == 1:
@@ -42,7 +40,7 @@ def serve(**options: Any) -> None:
     if settings.workers > budget.cores:
         cores = f"{budget.cores} core{'s' * (budget.cores > 1)}"
         raise SetupError(f"--workers {settings.workers}: {cores} here; choose at most {budget.cores}")
-    with tempfile.TemporaryDirectory(prefix="vinocast-metrics-") as folder:
+    with shared_folder() as folder:
         os.environ[FOLDER_VARIABLE] = folder
         from vinocast.transports.workers.supervisor import serve_workers
 
