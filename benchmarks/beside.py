@@ -18,23 +18,25 @@ FIRST_ID = 10**9
 
 
 def ask_beside(
-    one: Wire, other: Wire, bodies: Iterator[Body], long: Body | None, seconds: float
+    one: Wire, other: Wire, bodies: Iterator[Body], long: Body | None, seconds: float, pause: float = 0.0
 ) -> tuple[list[float], list[bytes]]:
-    """Ask over one wire for so long while ``long`` is asked over the other, again as soon as it is answered.
+    """Ask over one wire for so long while ``long`` is asked over the other, again a pause after it is answered.
 
     Returns the seconds of each round trip of the one, and the replies to the other.
     """
     numbers = itertools.count(FIRST_ID)
     latencies: list[float] = []
     replies: list[bytes] = []
-    if long is not None:
-        other.send(long, next(numbers))
+    due: float | None = time.perf_counter()
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         start = time.perf_counter()
         one.send(next(bodies), next(numbers))
         answered = False
         while not answered:
+            if long is not None and due is not None and time.perf_counter() >= due:
+                other.send(long, next(numbers))
+                due = None
             writing = [wire.write_fd for wire in (one, other) if wire.unsent]
             reading, writable, _ = select.select([one.read_fd, other.read_fd], writing, [], 60)
             for wire in (one, other):
@@ -46,7 +48,7 @@ def ask_beside(
             if other.read_fd in reading and long is not None:
                 for reply in other.receive():
                     replies.append(reply)
-                    other.send(long, next(numbers))
+                    due = time.perf_counter() + pause
     return latencies, replies
 
 
