@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
+import orjson
 import pytest
-from support import HttpService, StdioService, packed, random_windows, wait_until
-from vinocast.errors import InvalidShapeError
+from support import PATIENCE, Gate, HttpService, StdioService, packed, random_windows, wait_until
+from vinocast.errors import InternalError, InvalidShapeError, RequestError
 from vinocast.monitoring.ended import Ended, Origin
 from vinocast.monitoring.request_log import MOST_LINES, RequestLog
 
 (WINDOW,) = random_windows(1)
+OBSERVED = {"values": [[0.0] * 7], "timestamp_ms": 10**12}
 TOO_LONG = 2**70  # for the 64 bits that most JSON has
 TRACE = f"00-{'1a' * 16}-{'2b' * 8}-01"
 
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[HttpService]:
-    with HttpService("--max-request-bytes", "200000", "--slow-seconds", "0.000001") as service:
+    with HttpService("--max-request-bytes", "200000", "--slow-seconds", "0.000001", "--max-streams", "1") as service:
+        assert httpx.post(f"{service.url}/streams/young/observations", json=OBSERVED).status_code == 200
         yield service
 
 
@@ -45,6 +51,12 @@ REFUSED: dict[str, tuple[str, str, dict[str, object]]] = {
     "invalid_json": ("POST", "/forecast", {"content": b"{\n", "headers": {"Content-Type": "application/json"}}),
     "invalid_request": ("POST", "/forecast", {"json": {"past_valuse": []}}),
     "invalid_shape": ("POST", "/forecast", {"json": {"past_values": [[1.0]]}}),
+    "invalid_value": ("POST", "/forecast", {"json": {"past_values": [[None] * 7] * 512}}),
+    "unknown_target": ("POST", "/forecast", {"json": {**packed(WINDOW), "targets": ["none"]}}),
+    "not_enough_history": ("POST", "/forecast", {"json": {"stream": "young"}}),
+    "stale_timestamp": ("POST", "/streams/young/observations", {"json": {**OBSERVED, "timestamp_ms": 1}}),
+    "timestamp_ahead": ("POST", "/streams/young/observations", {"json": {**OBSERVED, "timestamp_ms": 10**15}}),
+    "overloaded": ("POST", "/streams/another/observations", {"json": OBSERVED}),
     "unknown_model": ("POST", "/forecast", {"json": {**packed(WINDOW), "model": "none"}}),
     "unknown_stream": ("DELETE", "/streams/none", {}),
     "not_found": ("GET", "/none", {}),
@@ -61,21 +73,131 @@ REFUSED: dict[str, tuple[str, str, dict[str, object]]] = {
 }
 
 
+# What is provoked elsewhere: with a token, while a model loads, at the end; and what only a fault of ours can.
+ELSEWHERE = {"unauthorized", "not_ready", "shutting_down", "internal"}
+LINES_ALONE = {"unknown_op", "line_too_long"}
+HTTP_ALONE = {
+    "not_found",
+    "method_not_allowed",
+    "unsupported_media_type",
+    "misdirected",
+    "forbidden",
+    "unauthorized",
+    "not_ready",
+}
+
+
+def test_every_code_is_provoked() -> None:
+    codes = {kind.code for kind in RequestError.__subclasses__()}
+    assert set(REFUSED) | ELSEWHERE | LINES_ALONE == codes
+    assert set(REFUSED_LINES) | ELSEWHERE | HTTP_ALONE == codes
+
+
 @pytest.mark.parametrize("code", REFUSED)
 def test_a_refused_request_is_in_the_answer_the_log_and_the_metrics(
     service: HttpService, client: httpx.Client, code: str
 ) -> None:
-    method, path, arguments = REFUSED[code]
-    headers = {"X-Request-ID": f"mine-{code}", "traceparent": TRACE, **arguments.pop("headers", {})}  # type: ignore[dict-item]
-    response = client.request(method, path, headers=headers, **arguments)  # type: ignore[arg-type]
-    assert response.json()["error"]["code"] == code
+    check_refusal(service, client, code, *REFUSED[code])
+
+
+def check_refusal(
+    service: HttpService, client: httpx.Client, code: str, method: str, path: str, arguments: dict[str, object]
+) -> None:
+    """Ask for what is refused, and find it in the answer by its field, in the log by its id, in the metrics."""
+    named = {"X-Request-ID": f"mine-{code}", "traceparent": TRACE, **arguments.get("headers", {})}  # type: ignore[dict-item]
+    response = client.request(method, path, **{**arguments, "headers": named})  # type: ignore[arg-type]
+    error = response.json()["error"]
+    assert error["code"] == code
     assert response.headers["x-request-id"] == f"mine-{code}"
     assert response.headers["traceparent"] == TRACE
     line = line_of(service, f"mine-{code}")
     assert f" code={code} " in line
     assert f" trace={TRACE} " in line
+    assert (f" field={error['field']!r} " in line) is (error["field"] is not None)
     assert re.search(r" total_ms=\d+\.\d+: ", line)
-    assert re.search(rf'vinocast_requests_total{{code="{code}",.*}} \d+\.0\n', client.get("/metrics").text)
+    assert counted(client.get("/metrics").text, code)
+
+
+def counted(page: str, code: str) -> bool:
+    return re.search(rf'vinocast_requests_total{{code="{code}",.*}} \d+\.0\n', page) is not None
+
+
+def test_who_lacks_the_token_is_in_the_log_and_the_metrics() -> None:
+    token = {"Authorization": "Bearer sixteen-characters"}
+    with HttpService(env={"VINOCAST_TOKEN": "sixteen-characters"}) as service:
+        headers = {"X-Request-ID": "mine-unauthorized"}
+        response = httpx.post(f"{service.url}/forecast", json={}, headers=headers)
+        assert response.json()["error"]["code"] == "unauthorized"
+        assert " code=unauthorized " in line_of(service, "mine-unauthorized")
+        assert counted(httpx.get(f"{service.url}/metrics", headers=token).text, "unauthorized")
+
+
+def test_what_comes_before_it_is_ready_and_after_its_end_is_in_the_log(
+    make_gate: Callable[[str], Gate], tmp_path: Path
+) -> None:
+    gate = make_gate("slow")
+    with HttpService("--models", tmp_path / "models", ready=False) as service:
+        gate.reach()
+        with httpx.Client(base_url=service.url) as client:
+            check_refusal(service, client, "not_ready", "POST", "/forecast", {"json": packed(WINDOW)})
+            body = orjson.dumps(packed(WINDOW))
+            with socket.create_connection(("127.0.0.1", service.port), PATIENCE) as connection:
+                head = b"POST /forecast HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: mine-late\r\n"
+                head += b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+                connection.sendall(head + body[:100])
+                client.get("/livez")  # what was sent before has been read
+                service.signal(signal.SIGTERM)
+                assert b'"shutting_down"' in connection.recv(1 << 16)
+        assert " code=shutting_down " in line_of(service, "mine-late")
+
+
+def test_a_fault_of_ours_is_in_the_log_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    error = InternalError.logged(ZeroDivisionError("why"))
+    RequestLog(0)(Ended(Origin("http", "/forecast", "mine"), "forecast", 1, error, 0.001))
+    explained, line = caplog.records
+    assert explained.exc_info is not None
+    assert explained.getMessage().rpartition(" ")[2] in line.getMessage()
+    assert (line.levelname, line.__dict__["code"], line.__dict__["http_id"]) == ("WARNING", "internal", "mine")
+
+
+REFUSED_LINES: dict[str, dict[str, object] | bytes] = {
+    "invalid_json": b"{\n",
+    "invalid_request": {"past_valuse": []},
+    "invalid_shape": {"past_values": [[1.0]]},
+    "invalid_value": {"past_values": [[None] * 7] * 512},
+    "unknown_op": {"op": "none"},
+    "unknown_target": {**packed(WINDOW), "targets": ["none"]},
+    "unknown_model": {**packed(WINDOW), "model": "none"},
+    "unknown_stream": {"stream": "none"},
+    "not_enough_history": {"stream": "young"},
+    "stale_timestamp": {"op": "observe", "stream": "young", **OBSERVED, "timestamp_ms": 1},
+    "timestamp_ahead": {"op": "observe", "stream": "young", **OBSERVED, "timestamp_ms": 10**15},
+    "overloaded": {"op": "observe", "stream": "another", **OBSERVED},
+    "payload_too_large": {"inputs": [{"item_id": index, "target": [0.0]} for index in range(11)]},
+    "line_too_long": b" " * 300_000 + b"\n",
+    "deadline_exceeded": {**packed(WINDOW), "deadline_ms": 0},
+}
+
+
+def test_a_refused_line_of_each_code_is_in_the_answer_and_the_log_by_its_name() -> None:
+    limits = ("--max-request-bytes", "200000", "--max-streams", "1", "--queue-rows", "10")
+    with StdioService("--log-format", "json", *limits) as service:
+        assert service.ask({"op": "observe", "stream": "young", **OBSERVED})["success"]
+        errors = {}
+        for code, asked in REFUSED_LINES.items():
+            reply = service.ask(asked if isinstance(asked, bytes) else {"request_id": f"mine-{code}", **asked})
+            assert reply["error"]["code"] == code, reply
+            errors[code] = reply["error"]
+        service.end_input()
+        service.wait()
+        told = [json.loads(line) for line in service.log.splitlines()]
+    refused = {entry["code"]: entry for entry in told if entry["message"].startswith("request refused")}
+    assert list(refused) == list(REFUSED_LINES)
+    for code, entry in refused.items():
+        unread = isinstance(REFUSED_LINES[code], bytes)
+        assert entry.get("request_id") == (None if unread else f"'mine-{code}'")
+        assert entry.get("field") == (None if errors[code]["field"] is None else repr(errors[code]["field"]))
+        assert entry["message"].endswith(errors[code]["message"])
 
 
 def test_a_request_without_a_name_gets_one_that_the_log_knows(service: HttpService, client: httpx.Client) -> None:
