@@ -102,7 +102,7 @@ def measure_within() -> tuple[float, float]:
     from vinocast.monitoring.metrics import Metrics  # noqa: PLC0415
 
     shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
-    metrics = Metrics({}, {}, dict, shared=shared)
+    metrics = Metrics({}, {}, dict, dict, shared=shared)
     codes = [kind("") for kind in RequestError.__subclasses__()]
     for op, protocol in (*((name, "http") for name in OPS), *OTHERS):
         for error in (None, *codes):

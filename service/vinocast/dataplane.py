@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -22,6 +23,7 @@ from vinocast.engine.ticket import PushTicket, Ticket
 from vinocast.engine.tuned import find_profile
 from vinocast.errors import RequestError, ShuttingDownError
 from vinocast.extras import install_line
+from vinocast.forecast.bands import Tally
 from vinocast.forecast.kind import FORECASTER
 from vinocast.forecast.manifest import ForecasterManifest
 from vinocast.forecast.streams import NoStreams, Streams
@@ -121,6 +123,7 @@ class DataPlane:
         market: the market streams that it keeps; None where it keeps none.
         default_named: whether a model was named that is to answer everything.
         followed: the outcomes of forecasts of market streams, by their names.
+        tallies: how many outcomes of forecasts of streams lay in their bands, by the names of models.
         stream_residuals: how many of each step and channel are kept.
         push: what takes the forecasts of bars that have closed; the transport's.
         max_request_bytes: the longest request that the transport is to take in.
@@ -162,6 +165,7 @@ class DataPlane:
             self.state = State(settings.state, settings.state_seconds, keepers)
         self.default_named = settings.default_model is not None
         self.followed: dict[str, Followed] = {}
+        self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
         self.stream_residuals = settings.stream_residuals
         self.push: Callable[[Pushed], None] = lambda _: None
         self.lane = Lane(settings.queue_rows)
@@ -303,6 +307,11 @@ class DataPlane:
         """Return the states of the models by NAME, or by NAME/VERSION."""
         refused = dict.fromkeys(self.repository.refused, ModelState.REFUSED.value)
         return refused | {model.label: model.lifecycle.state.value for model in self.repository.models}
+
+    def coverage(self) -> dict[str, tuple[int, int]]:
+        """Return how many outcomes of streams were judged and lay in their bands, by NAME, or by NAME/VERSION."""
+        names = (model.label for model in self.repository.models if isinstance(model.manifest, ForecasterManifest))
+        return {name: (self.tallies[name].judged, self.tallies[name].within) for name in names}
 
     def serves(self, op: Op) -> bool:
         """Whether requests of an op can succeed here: there is a model for it, and what it keeps is kept."""

@@ -130,7 +130,7 @@ class Settings:
         "Outcomes of its own forecasts that a stream keeps for each step and channel, the newest ones, and takes its "
         "quantiles from once there are 100 of a step (or as many as this, if that is less), before that from the "
         "model's table; 0 keeps none. For 7 channels and 96 steps each takes 2.7 kB of a stream that is forecast, and "
-        "262 kB more.",
+        "300 kB more.",
         type=click.IntRange(0, 1000),
     )
     state: Path | None = _setting(

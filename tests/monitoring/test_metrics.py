@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import httpx
+import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support import HttpService, packed, random_windows, wait_until
@@ -64,11 +65,43 @@ def test_requests_are_counted_by_label_and_summed_over_workers(workers: int) -> 
     assert all(high == pytest.approx(2 * low) for low, high in itertools.pairwise(finite))
 
 
+def test_outcomes_of_streams_are_counted_and_how_many_lay_in_their_bands() -> None:
+    with (
+        HttpService("--stream-residuals", "50") as service,
+        httpx.Client(base_url=service.url) as client,
+    ):
+        for name in ("judged", "within_band"):
+            assert total(scrape(client), f"vinocast_outcomes_{name}_total", model="patchtst-etth1") == 0
+        rows = client.post("/streams/known/observations", json={"values": WINDOW.tolist()}).json()
+        assert rows["missing"] == 0
+        reply = client.post("/forecast", json={"stream": "known", "quantile_levels": [0.1, 0.9]}).json()
+        assert reply["quantiles_from"] == "model"
+        low, high = (np.array(reply["quantiles"][level], np.float32) for level in ("0.1", "0.9"))
+        right, count = 0, 30
+        for step in range(count):
+            # Every third beyond the band, and of the others one channel.
+            row = (low[step] + high[step]) / 2 if step % 3 else high[step] + 1
+            row[0] = low[step, 0] - 1
+            right += 6 * (step % 3 != 0)
+            observed = client.post("/streams/known/observations", json={"values": [row.tolist()]}).json()
+            assert observed["success"]
+        client.post("/streams/known/observations", json={"values": [[0.0] * 7]})  # the last may still be replaced
+        samples = scrape(client)
+        assert total(samples, "vinocast_outcomes_judged_total", model="patchtst-etth1") == 7 * count
+        assert total(samples, "vinocast_outcomes_within_band_total", model="patchtst-etth1") == right
+        assert "known" not in client.get("/metrics").text
+
+
 def test_names_that_clients_make_up_make_no_series() -> None:
     with HttpService() as service, httpx.Client(base_url=service.url) as client:
         before = len(scrape(client))
         for index in range(50):
             client.post("/forecast", json={**packed(WINDOW), "model": f"made-up-{index}"})
             client.get(f"/made-up/{index}")
-        assert len(scrape(client)) - before < 60
+            client.request(f"MADE-UP-{index}", "/forecast")
+            client.get(f"/v2/models/made-up-{index}")
+            client.post(f"/v2/models/made-up-{index}/infer", json={"inputs": []})
+            client.delete(f"/streams/made-up-{index}")
+            client.get("/readyz", headers={"Host": f"made-up-{index}.example.com"})
+        assert len(scrape(client)) - before < 150
         assert "made-up" not in client.get("/metrics").text

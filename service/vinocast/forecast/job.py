@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vinocast.errors import InvalidValueError, RequestError
+from vinocast.forecast.bands import BAND
 from vinocast.forecast.computation import Computation, horizons, late
 from vinocast.forecast.quantiles import scales_of
 from vinocast.requests import Forecasted, StreamPosition
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from vinocast.engine.lane import Job
     from vinocast.engine.ticket import Ticket
+    from vinocast.forecast.bands import Tally
     from vinocast.forecast.kind import ServedForecaster
     from vinocast.forecast.streams import Expected
     from vinocast.requests import QuantilesFrom
@@ -45,6 +48,7 @@ class ForecastJob:
         filled: how many values of the window are interpolated.
         padded: how many rows of it are made up.
         expected: where the forecast of a stream waits for its outcomes; None where none are kept.
+        tally: of how many outcomes lay in the bands of the model's forecasts of streams, where some are kept.
         scales: the scales of the targets' errors, once :meth:`measure` has measured them.
         warnings: what makes the forecast less than it could be.
     """
@@ -64,6 +68,7 @@ class ForecastJob:
     filled: int = 0
     padded: int = 0
     expected: Expected | None = None
+    tally: Tally | None = None
     scales: NDArray[np.float32] | None = None
     warnings: Sequence[str] = ()
 
@@ -161,8 +166,22 @@ class ForecastJob:
         if self.expected is not None and scales is not None:
             if self.levels is not None and made is not None:
                 made_from = self.expected.improve(made, self.levels, points, scales, self.targets)
-            self.expected.remember(engine.points(forecast)[: engine.manifest.horizon], scales, self.targets)
+            whole = forecast[..., : engine.manifest.horizon, :]
+            if self.tally is not None and self.expected.judges:
+                self._keep_band(self.expected, whole, scales, self.tally)
+            self.expected.remember(engine.points(whole), scales, self.targets)
         return None if made is None or self.levels is None else dict(zip(self.levels, made, strict=True)), made_from
+
+    def _keep_band(
+        self, expected: Expected, forecast: NDArray[np.float32], scales: NDArray[np.float32], tally: Tally
+    ) -> None:
+        """Have the band of a stream's whole forecast wait for outcomes, where the model has quantiles."""
+        engine = self.model.loaded()
+        # Nobody has asked for it, so that what is wrong with it is no fault of the request.
+        with contextlib.suppress(RequestError):
+            ends = engine.quantiles(BAND, forecast, scales, self.known)
+            expected.improve(ends, BAND, engine.points(forecast), scales, self.targets)
+            expected.outcomes.bands.remember(expected.position, ends, self.targets, tally)
 
 
 class WideForecastJob:

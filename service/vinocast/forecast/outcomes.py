@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vinocast.forecast.bands import Bands
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -30,9 +32,13 @@ class Outcomes:
         most: residuals kept of each step and channel.
         horizon: steps of a forecast.
         channels: values of a row.
+
+    Attributes:
+        bands: of some of the forecasts.
     """
 
     def __init__(self, most: int, horizon: int, channels: int) -> None:
+        self.bands = Bands(horizon, channels)
         self._enough = min(ENOUGH, most)
         # NaN is none.
         self._residuals = np.full((horizon, channels, most), np.nan, np.float32)
@@ -80,6 +86,7 @@ class Outcomes:
         for at, row in enumerate(rows[: len(self._written)], position):
             self._write(*self._of(at), row)
         self._newest = position + len(rows) - 1
+        self.bands.observe(position, rows)
 
     def replace(self, row: NDArray[np.float32]) -> None:
         """Take a row for the one that came last."""
@@ -87,11 +94,13 @@ class Outcomes:
             slots, steps = self._of(self._newest)
             self._written[steps] -= ~np.isnan(self._points[slots, steps]).all(axis=1)
             self._write(slots, steps, row)
+            self.bands.replace(row)
 
     def skip(self, position: int) -> None:
         """Drop the forecasts of the so many rows that have come: it is not known of which steps the next rows are."""
         self._positions[:] = -1
         self._newest, self._skipped = None, position
+        self.bands.skip(position)
 
     def _of(self, at: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the forecasts of which the row at a position is an outcome, and of which step of each."""

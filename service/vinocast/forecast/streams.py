@@ -25,6 +25,7 @@ from vinocast.errors import (
     UnknownStreamError,
     quote,
 )
+from vinocast.forecast.bands import EVERY
 from vinocast.forecast.outcomes import Outcomes
 
 if TYPE_CHECKING:
@@ -258,6 +259,11 @@ class Expected:
     def remember(self, points: NDArray[np.float32], scales: NDArray[np.float32], channels: Sequence[int]) -> None:
         """Have the forecast [steps, n] wait; see :meth:`Outcomes.remember`."""
         self.outcomes.remember(self.position, points, scales, channels, self.stream.since(self.position))
+
+    @property
+    def judges(self) -> bool:
+        """Whether its band is to be kept: it is one of those, and no row has come since."""
+        return self.position % EVERY == 0 and not len(self.stream.since(self.position))
 
     def improve(
         self,

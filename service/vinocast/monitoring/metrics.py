@@ -37,10 +37,19 @@ class Metrics:
         held: what the service holds at the moment that it is asked, by a name and what it is.
         counted: what the service has counted itself since its start, the same way.
         states: returns the states of its models by NAME, or by NAME/VERSION.
+        coverage: returns how many outcomes were judged, and how many lay in their bands, by the names of models.
         shared: whether other processes of the service count as well, in the folder that PROMETHEUS_MULTIPROC_DIR names.
     """
 
-    def __init__(self, held: Values, counted: Values, states: Callable[[], Mapping[str, str]], *, shared: bool) -> None:
+    def __init__(
+        self,
+        held: Values,
+        counted: Values,
+        states: Callable[[], Mapping[str, str]],
+        coverage: Callable[[], Mapping[str, tuple[int, int]]],
+        *,
+        shared: bool,
+    ) -> None:
         self._shared = shared
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
@@ -59,7 +68,7 @@ class Metrics:
         self._counted = [
             (Counter(f"vinocast_{name}", text, registry=registry), value) for (name, text), value in counted.items()
         ]
-        self._seen = [0.0 for _ in self._counted]
+        self._seen: dict[object, float] = {}
         self._states = states
         self._state = Gauge(
             "vinocast_model_state",
@@ -68,6 +77,14 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self._coverage = coverage
+        self._outcomes = [
+            Counter(f"vinocast_outcomes_{name}", text, ["model"], registry=registry)
+            for name, text in (
+                ("judged", "Numbers that came behind a forecast of a stream whose band of 80 % was kept."),
+                ("within_band", "Those of them that lay in the band."),
+            )
+        ]
         self._told: set[tuple[str, str]] = set()
         if not self._shared:
             ProcessCollector(registry=registry)
@@ -97,9 +114,11 @@ class Metrics:
         """Look at what the service holds now, and has counted."""
         for gauge, value in self._held:
             gauge.set(value())
-        for place, (counter, value) in enumerate(self._counted):
-            counter.inc(value() - self._seen[place])
-            self._seen[place] = value()
+        for counter, value in self._counted:
+            self._catch_up(counter, value())
+        for model, counts in self._coverage().items():
+            for counter, count in zip(self._outcomes, counts, strict=True):
+                self._catch_up(counter.labels(model), count)
         states = set(self._states().items())
         for each in self._told | states:
             self._state.labels(*each).set(each in states)
@@ -109,6 +128,11 @@ class Metrics:
             for gone in {each for each in self._told if each[0] not in models}:
                 self._state.remove(*gone)
                 self._told.discard(gone)
+
+    def _catch_up(self, counter: Counter, count: float) -> None:
+        """Have a counter say what has been counted elsewhere."""
+        counter.inc(count - self._seen.get(counter, 0))
+        self._seen[counter] = count
 
     def pages(self) -> Iterator[bytes]:
         """Return the text for Prometheus in parts, some of them empty, of which each takes less than a millisecond."""

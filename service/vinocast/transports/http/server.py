@@ -120,6 +120,7 @@ class Server(uvicorn.Server):
             },
             {("clients_left", "Clients that left before their answer was there."): lambda: plane.clients_left},
             plane.states,
+            plane.coverage,
             shared=settings.workers > 1,
         )
         plane.watches.append(self._metrics)
