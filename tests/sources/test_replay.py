@@ -153,6 +153,7 @@ def test_candles_are_forecast_bar_by_bar_and_scored(run_vinocast: RunVinocast, h
     assert "volume is column 'Volume BTC'" in said
     page = picture.read_text()
     assert "BTCUSD@1h close" in page
+    assert "forecast by the one before (blue, with its band)" in page
     assert "0.1 to 0.9" in page
 
 

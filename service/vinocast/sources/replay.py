@@ -147,7 +147,10 @@ async def _run(source: Source, service: Service, terms: OnBarTerms, *, reconnect
     drawn = outcomes.panels() if asked.plot is not None else []
     if asked.plot is not None and drawn:
         with whole_file(asked.plot) as part:
-            part.write_bytes(pictures.to_file(asked.plot, f"{asked.file.name}: forecasts of the next bar", drawn))
+            title = (
+                f"{asked.file.name}: bars (grey), and each as it was forecast by the one before (blue, with its band)"
+            )
+            part.write_bytes(pictures.to_file(asked.plot, title, drawn))
     if (fault := replay.fault() or lines.fault()) is not None:
         raise SetupError(fault)
     if asked.plot is not None and not drawn:
