@@ -16,8 +16,9 @@ from vinocast.engine.tuned import TunedProfile
 from vinocast.errors import ModelRefusedError
 from vinocast.forecast.engine import ForecastEngine
 from vinocast.forecast.manifest import open_forecaster
-from vinocast.forecast.market import CHANNELS, Market, Normalization
+from vinocast.forecast.market import CHANNELS, MOST_CONTEXT, Market, Normalization
 from vinocast.forecast.streams import Stream
+from vinocast.market.ring import KEPT
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +126,7 @@ def test_a_normalization_and_its_inverse() -> None:
     [
         ({"layout": "series"}, "layout window"),
         ({"channels": ["a", "b", "c", "d", "e", "f", "g"]}, "layout window"),
+        ({"context": KEPT + 1}, "expected at most 900 of a market model, as many bars as a stream keeps, got 901"),
         ({"market": MARKET | {"bar": "5"}}, "market.bar"),
         ({"market": MARKET | {"outputs": {}}}, "market.outputs"),
         ({"market": MARKET | {"outputs": {"rsi": {"mean": 0, "deviation": 1}}}}, "market.outputs"),
@@ -138,6 +140,12 @@ def test_a_section_that_cannot_be_is_refused(tmp_path: Path, fields: dict[str, A
     change_manifest(folder, **fields)
     with pytest.raises(ModelRefusedError, match=told):
         open_forecaster(folder)
+
+
+def test_a_context_may_be_as_long_as_a_stream_is_kept(tmp_path: Path) -> None:
+    folder = make_market(tmp_path / "toy")
+    change_manifest(folder, context=MOST_CONTEXT)
+    assert open_forecaster(folder).manifest.context == KEPT
 
 
 @pytest.mark.parametrize(("bar", "seconds"), [("30s", 30), ("5m", 300), ("1h", 3600)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import tracemalloc
 
+import numpy as np
 import pytest
 from market_support import (
     START,
@@ -142,6 +143,42 @@ def test_a_time_far_behind_is_refused_once_and_begins_the_product_anew_if_the_ne
     # What is only old, and was told before, is a duplicate.
     market = take(market_of("1m"), [match(1, 0), match(2, 0), *(match(3 + n, n * YEAR / 20) for n in range(100))])
     assert market.feed([match(1, 0), match(2, 0)]).counts == {"seen": 2, "duplicates": 2}
+
+
+@pytest.mark.parametrize("leap", [901, 5000, 99_000])
+def test_one_time_ahead_of_all_bars_costs_a_stream_none_of_its_history(leap: int) -> None:
+    right = [match(number, 60 * number, str(number)) for number in range(1, 1000)]
+    market = take(market_of("1m"), right[:990])
+    kept = told(market.find(STREAM))
+    market.feed([match(991, 60 * (990 + leap), "7")])
+    # The first that comes behind it may itself be wrong; with the second the stream is as it was before.
+    assert [market.feed([each]).counts.get("refused", 0) for each in right[991:]] == [1, *[0] * 7]
+    bars = told(market.find(STREAM))
+    assert [bar for bar in bars if bar[0] < 60 * 990] == kept[9:-1]
+    assert [bar[-1] for bar in bars[-10:]] == [*["incomplete"] * 4, *["complete"] * 5, "open"]
+    assert bars[-1][3] == 999
+    # Where the next is as far, it was a silence.
+    market = take(market_of("1m"), [match(1, 0), match(2, 60), match(3, 60 * leap), match(4, 60 * leap + 1)])
+    assert market.feed([match(5, 60 * leap + 60)]).counts == {"seen": 1, "used": 1}
+    assert states(market.find(STREAM)) == [*["filled"] * 899, "complete", "open"]
+
+
+def test_history_far_ahead_is_refused_once_by_its_row_and_taken_if_it_comes_again() -> None:
+    market = take(market_of("1m"), [match(1, 0), match(2, 60)])
+    before = told(market.find(STREAM))
+    rows = np.array([[START + at, 9, 11, 10, 10, 5] for at in (60, 100 * YEAR // 60 * 60, 0)], np.float64)
+    with pytest.raises(
+        TimestampAheadError, match=r"candles\[1\]\[0\]: expected a time within .*--max-steps-ahead"
+    ) as raised:
+        market.history(STREAM, rows)
+    assert raised.value.field == "candles[1][0]"
+    assert told(market.find(STREAM)) == before
+    market.history(STREAM, rows)
+    assert market.find(STREAM).newest * 60 == START + 100 * YEAR // 60 * 60
+    # Of a product that has none yet any history is taken, and what is older than what is kept is late.
+    market = market_of("1m")
+    market.history(STREAM, rows)
+    assert market.history(STREAM, rows[::2]).counts == {"late": 2}
 
 
 WRONG = [match(7, 200 * YEAR), heartbeat(3, 200 * YEAR), candles(candle(200 * YEAR // 300 * 300, "10 11 9 10 5"))]

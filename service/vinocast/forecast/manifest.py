@@ -23,7 +23,7 @@ from vinocast.engine.manifest import (
     read_manifest,
 )
 from vinocast.errors import SetupError
-from vinocast.forecast.market import CHANNELS, Market
+from vinocast.forecast.market import CHANNELS, MOST_CONTEXT, Market
 
 if TYPE_CHECKING:
     from vinocast.forecast.targets import Columns
@@ -130,6 +130,11 @@ class ForecasterManifest(Manifest):
             raise ValueError("a model of layout window has no quantiles of its own")
         if self.market and (self.layout != "window" or self.channels != list(CHANNELS)):
             raise ValueError(f"a market model has the layout window, and the channels {', '.join(CHANNELS)}")
+        if self.market and self.context > MOST_CONTEXT:
+            raise ValueError(
+                f"context: expected at most {MOST_CONTEXT} of a market model, as many bars as a stream keeps, got "
+                f"{self.context}"
+            )
         steps, channels = max(self.context, self.horizon * max(1, len(self.quantile_levels))), len(self.channels)
         if steps * channels > MOST_WINDOW_VALUES:
             raise ValueError(f"{steps} steps of {channels} channels are more than {MOST_WINDOW_VALUES} values")

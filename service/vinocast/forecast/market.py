@@ -25,6 +25,8 @@ CLOSE, HIGH, LOW, VOLUME, RSI, MACD, VOLATILITY = range(7)
 CHANNELS: Sequence[Channel] = ("close", "high", "low", "volume", "rsi", "macd", "volatility")
 PRICES: dict[Answer, int] = {"close": CLOSE, "high": HIGH, "low": LOW}
 
+# Bars that a stream keeps, and no window has more.
+MOST_CONTEXT = 900
 UNITS = {"s": 1, "m": 60, "h": 3600}
 BAR = re.compile(r"([1-9][0-9]{0,5})([smh])")
 # Bars of a window whose returns say how wildly prices move, and the least that they are taken to.

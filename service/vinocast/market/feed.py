@@ -10,6 +10,7 @@ from vinocast.errors import (
     InvalidRequestError,
     OverloadedError,
     RequestError,
+    TimestampAheadError,
     UnknownStreamError,
     describe,
     quote,
@@ -157,6 +158,7 @@ class Market:
             UnknownStreamError: such bars, or such a product, are not kept.
             InvalidShapeError: another number of columns.
             InvalidValueError: a number that a candle cannot have; the path is that of its row.
+            TimestampAheadError: the newest is out of reach.
             OverloadedError: there are too many streams for those of another product.
         """
         product_name, _, length = name.partition("@")
@@ -175,6 +177,11 @@ class Market:
         if not rows:
             return Fed([], {}, (), {})
         product = self._products.get(product_name) or self._new(product_name, len(self._products))
+        try:
+            product.check_history(rows[-1][0])
+        except TimestampAheadError as error:
+            path = f"candles[{int(candles[:, 0].argmax())}][0]"
+            raise TimestampAheadError(f"{path}: {error.message}", path) from None
         self._products[product_name] = product
         product.take_candles(next(each for each in product.streams if each.name == name), rows)
         return self._fed([product], before)

@@ -30,11 +30,13 @@ class Product:
     """
 
     __slots__ = (
+        "_before",
         "_connection",
         "_counts",
         "_fine",
         "_ids",
         "_kept",
+        "_leap",
         "_lengths",
         "_now",
         "_reach",
@@ -50,11 +52,15 @@ class Product:
         self._lengths, self._connection, self._counts = lengths, connection, counts
         self._reach = steps_ahead * min(length.seconds for length in lengths)
         self._kept = KEPT * max(length.seconds for length in lengths)
+        # Beyond it a single time leaves none of the bars that a stream has.
+        self._leap = min(self._reach, KEPT * min(length.seconds for length in lengths))
         self._suspect: int | None = None
         self._begin()
 
     def _begin(self) -> None:
         self._ids, self._now = TradeIds(), EVER
+        # What there was before the newest time leapt, until another as new is as far.
+        self._before: dict[str, Any] | None = None
         # What candles of a feed make, where bars of their length are not kept but longer ones.
         self._fine: MarketStream | None = None
         self.streams = [self._stream(length) for length in self._lengths]
@@ -76,34 +82,51 @@ class Product:
         else:
             times = [trade[3] for trade in trades]
             first, last = min(times), max(times)
-        if self._suspect is not None or not 0 <= last - self._now <= self._reach or last - first > self._reach:
+        if (
+            self._suspect is not None
+            or self._before is not None
+            or not 0 <= last - self._now <= self._leap
+            or last - first > self._reach
+        ):
             self._check(first, last, new=trades[-1][0] > self._ids.last)
 
     def check_candles(self, candles: list[Candle]) -> None:
         """Refuse candles, ordered by start, that lie too far ahead of all that was seen; see :meth:`_check`."""
         self._check(candles[0][0], candles[-1][0], new=False)
 
+    def check_history(self, newest: int) -> None:
+        """Refuse history, however long, of which the newest candle lies too far ahead; see :meth:`_check`."""
+        self._check(newest, newest, new=False)
+
     def _check(self, first: int, last: int, *, new: bool) -> None:
         """Refuse what happened between two moments where that is out of reach.
 
         One wrong clock must not close a stream for good, and a product that was silent for long must go on: so the
         first that is out of reach is refused, and the next is taken where it is as far. What is ``new`` and lies before
-        all bars that are kept begins the product anew then: it was the newest whose clock was wrong.
+        all bars that are kept, or goes on from before a leap, has the product begin there then: it was the newest whose
+        clock was wrong.
 
         Raises:
             TimestampAheadError: it is further ahead of the newest than the bound.
-            StaleTimestampError: it is new, and before all bars that are kept.
+            StaleTimestampError: it is new, and before all bars that are kept, or a leap.
         """
         reach, now = self._reach, self._now
         if now == EVER:
             return
-        ahead, behind = last - now > reach, new and now - last > self._kept
+        ahead, behind = last - now > reach, new and (now - last > self._kept or self._goes_on_before(last))
         suspect, self._suspect = self._suspect, None
         if not ahead and not behind:
+            if last - now > self._leap:
+                self._before = self.dump()
+            elif new:
+                self._before = None
             return
         if suspect is not None and last - first <= reach and abs(last - suspect) <= reach:
+            before, self._before = self._before, None
             if behind:
                 self._begin()
+                if before is not None:
+                    self.load(before)
             return
         self._suspect = last
         if ahead:
@@ -112,9 +135,13 @@ class Product:
                 f"got {last}; the next as far away will be taken"
             )
         raise StaleTimestampError(
-            f"expected a new trade of {self.name} to be within {self._kept} s behind the newest, which is {now}, got "
-            f"{last}; the next as far away will begin the product anew"
+            f"expected a new trade of {self.name} to be near the newest, which is {now}, got "
+            f"{last}; the next as far away will begin the product anew, or where it was before the newest"
         )
+
+    def _goes_on_before(self, last: int) -> bool:
+        """Whether a time goes on from where the product was before the newest leapt."""
+        return self._before is not None and last - int(self._before["now"]) <= self._leap
 
     # What is taken
 
