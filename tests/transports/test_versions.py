@@ -113,8 +113,14 @@ def test_a_version_that_is_not_there_is_refused_with_those_that_are(service: Htt
     assert (refused.status_code, "expected one of 2, 1" in refused.json()["error"]) == (404, True)
 
 
-def test_a_version_is_named_over_lines_too(models: Path) -> None:
+def test_a_version_is_named_over_lines_too_and_a_ping_tells_which_is_degraded(models: Path) -> None:
+    make_version(models, 3, broken=True)
     with StdioService("--models", models) as lines:
+        lines.ask({"op": "ping"})
+        wait_until(lambda: len(lines.ask({"op": "ping"})["degraded"]) == 1, "the newest is refused")
+        told = {each["version"]: each for each in lines.ask({"op": "ping"})["models"]}
+        assert [told[version]["default_version"] for version in "321"] == [False, True, False]
+        assert told["2"]["degraded"].startswith("version 3 is refused: model.bin: ")
         assert factor(lines.ask(packed(WINDOW))) == 2
         assert factor(lines.ask(packed(WINDOW, model="linear/1"))) == 1
         assert error_of(lines.ask(packed(WINDOW, model="linear/7"))) == ("unknown_model", "model")
@@ -123,11 +129,13 @@ def test_a_version_is_named_over_lines_too(models: Path) -> None:
 def test_a_new_version_answers_from_then_on_and_one_that_is_gone_no_more(service: HttpService, models: Path) -> None:
     make_version(models, 10)  # which is newer than 2, though not as a text
     shutil.rmtree(models / "linear" / "1")
+    assert ask(service, model="linear/1") == (1, "linear/1")
     assert httpx.post(f"{service.url}{LOAD}").content == b"{}"
     assert ask(service) == (10, "linear/10")
     assert ask(service, model="linear/2") == (2, "linear/2")
     assert infer(service, "linear/versions/1").status_code == 404
     assert state(service) == {"linear/2": "ready", "linear/10": "ready"}
+    assert 'model="linear/1"' not in httpx.get(f"{service.url}/metrics").text
     assert "no longer served, as their folders are gone: linear/1" in service.log
     shutil.rmtree(models / "linear" / "10")
     service.signal(signal.SIGHUP)

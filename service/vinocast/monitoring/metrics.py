@@ -6,7 +6,7 @@ of which whichever is asked adds up those of all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import TYPE_CHECKING, TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
@@ -124,10 +124,19 @@ class Metrics:
             self._state.labels(*each).set(each in states)
         self._told |= states
         if not self._shared:  # in files of several processes a series stays
-            models = {model for model, _ in states}
-            for gone in {each for each in self._told if each[0] not in models}:
-                self._state.remove(*gone)
-                self._told.discard(gone)
+            self._forget_others({"", *(model for model, _ in states)})
+
+    def _forget_others(self, models: Set[str]) -> None:
+        """Keep no series of a version that is let go: with each new one there would be more of them."""
+        for gone in {each for each in self._told if each[0] not in models}:
+            self._state.remove(*gone)
+            self._told.discard(gone)
+        for key in [key for key in self._children if key[2] not in models]:
+            op, _, model, _, _ = key
+            del self._children[key]
+            self._requests.remove(*key)
+            for histogram in (self._inference, self._queue):
+                histogram.remove(op, model)
 
     def _catch_up(self, counter: Counter, count: float) -> None:
         """Have a counter say what has been counted elsewhere."""
