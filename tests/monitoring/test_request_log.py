@@ -8,14 +8,19 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import grpc
 import httpx
+import numpy as np
 import orjson
 import pytest
-from support import PATIENCE, Gate, HttpService, StdioService, packed, random_windows, wait_until
+from support import MODEL, PATIENCE, Gate, HttpService, StdioService, packed, random_windows, wait_until
+from tensors_asked import grpc_port
 from vinocast.errors import InternalError, InvalidShapeError, RequestError
 from vinocast.monitoring.ended import Ended, Origin
 from vinocast.monitoring.request_log import MOST_LINES, RequestLog
+from vinocast.protocols.open_inference.messages import SERVICE, message
 
 (WINDOW,) = random_windows(1)
 OBSERVED = {"values": [[0.0] * 7], "timestamp_ms": 10**12}
@@ -25,7 +30,8 @@ TRACE = f"00-{'1a' * 16}-{'2b' * 8}-01"
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[HttpService]:
-    with HttpService("--max-request-bytes", "200000", "--slow-seconds", "0.000001", "--max-streams", "1") as service:
+    limits = ("--max-request-bytes", "200000", "--max-streams", "1")
+    with HttpService("--slow-seconds", "0.000001", "--grpc-port", "0", *limits) as service:
         assert httpx.post(f"{service.url}/streams/young/observations", json=OBSERVED).status_code == 200
         yield service
 
@@ -120,6 +126,38 @@ def check_refusal(
 
 def counted(page: str, code: str) -> bool:
     return re.search(rf'vinocast_requests_total{{code="{code}",.*}} \d+\.0\n', page) is not None
+
+
+GRPC: dict[str, tuple[dict[str, Any], grpc.StatusCode]] = {
+    "invalid_request": ({"model_name": MODEL}, grpc.StatusCode.INVALID_ARGUMENT),
+    "invalid_shape": ({"shape": [1, 511, 7]}, grpc.StatusCode.INVALID_ARGUMENT),
+    "invalid_value": ({"raw": np.full((1, 512, 7), np.nan, np.float32).tobytes()}, grpc.StatusCode.INVALID_ARGUMENT),
+    "unknown_model": ({"model_name": "none"}, grpc.StatusCode.NOT_FOUND),
+}
+
+
+@pytest.mark.parametrize("code", GRPC)
+def test_a_refused_call_of_grpc_is_in_the_answer_the_log_and_the_metrics(
+    service: HttpService, client: httpx.Client, code: str
+) -> None:
+    given, status = GRPC[code]
+    tensor = {"name": "past_values", "datatype": "FP32", "shape": given.get("shape", [1, 512, 7])}
+    tensors = {} if code == "invalid_request" else {"inputs": [tensor]}
+    raw = {} if code == "invalid_request" else {"raw_input_contents": [given.get("raw", WINDOW.tobytes())]}
+    name = f"grpc-{code}"
+    asked = message("ModelInferRequest")(model_name=given.get("model_name", MODEL), id=name, **tensors, **raw)
+    with grpc.insecure_channel(f"127.0.0.1:{grpc_port(service)}") as channel:
+        call = channel.unary_unary(f"/{SERVICE}/ModelInfer")
+        with pytest.raises(grpc.RpcError) as raised:
+            call(asked.SerializeToString(), timeout=PATIENCE, metadata=[("traceparent", TRACE)])
+    assert raised.value.code() is status
+    line = line_of(service, name)
+    assert f" code={code} " in line
+    assert " protocol=grpc route=ModelInfer " in line
+    assert f" trace={TRACE} " in line
+    assert line.endswith(raised.value.details())
+    page = client.get("/metrics").text
+    assert re.search(rf'vinocast_requests_total{{code="{code}",.*protocol="grpc",route="ModelInfer"}} 1\.0\n', page)
 
 
 def test_who_lacks_the_token_is_in_the_log_and_the_metrics() -> None:
