@@ -14,6 +14,7 @@ from vinocast.data.bundled import bundled_models
 from vinocast.engine.budget import BYTES_A_REQUEST, Budget, Claim
 from vinocast.engine.changes import Reload, Unload
 from vinocast.engine.cpu import cpu_budget
+from vinocast.engine.in_order import InOrder
 from vinocast.engine.lane import Lane
 from vinocast.engine.lifecycle import SERVICE_STEPS, Lifecycle, ModelState, ServiceState
 from vinocast.engine.loader import Loader
@@ -21,7 +22,7 @@ from vinocast.engine.repository import Repository
 from vinocast.engine.statistics import Statistics
 from vinocast.engine.ticket import PushTicket, Ticket
 from vinocast.engine.tuned import find_profile
-from vinocast.errors import RequestError, ShuttingDownError
+from vinocast.errors import InternalError, RequestError, ShuttingDownError
 from vinocast.extras import install_line
 from vinocast.forecast.bands import Tally
 from vinocast.forecast.kind import FORECASTER
@@ -50,6 +51,8 @@ __all__ = ["Claim", "DataPlane", "Op", "Reload", "Route", "Ticket"]
 ACCEPTING = (ServiceState.STARTING, ServiceState.READY)
 # How long the last spans may take to be exported when the service ends.
 SPANS_SECONDS = 1.0
+# Forecasts of bars, of all streams, that wait for one of a bar before: more are pushed as they come.
+MOST_HELD = 4096
 log = logging.getLogger(__name__)
 
 
@@ -168,6 +171,7 @@ class DataPlane:
         self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
         self.stream_residuals = settings.stream_residuals
         self.push: Callable[[Pushed], None] = lambda _: None
+        self._pushes = InOrder(self._push, MOST_HELD)
         self.lane = Lane(settings.queue_rows)
         self.lifecycle = Lifecycle(ServiceState.STARTING, SERVICE_STEPS)
         self.max_request_bytes = _longest_request(settings.max_request_bytes, self.repository.widest)
@@ -341,12 +345,23 @@ class DataPlane:
         return ticket
 
     def push_ticket(self, stream: str, newest_ms: int | None, *, in_base64: bool = False) -> Ticket:
-        """Return the ticket of a forecast that is to be pushed, of a stream and the start of its newest bar."""
+        """Return the ticket of a forecast that is to be pushed, of a stream and the start of its newest bar.
+
+        Those of a stream are pushed in the order of their tickets.
+        """
+        come = self._pushes.begin(stream)
 
         def done(outcome: Result | Mapping[str, Any] | RequestError) -> None:
-            self.push(Pushed(stream, newest_ms, outcome, in_base64))
+            come(Pushed(stream, newest_ms, outcome, in_base64))
 
         return PushTicket("forecast", done, self.statistics, Claim(self.budget))
+
+    def _push(self, pushed: Pushed) -> None:
+        """Push a forecast, or an error of ours where the protocol cannot write it."""
+        try:
+            self.push(pushed)
+        except Exception as error:  # noqa: BLE001 - one push must not end the service
+            self.push(pushed._replace(outcome=InternalError.logged(error)))
 
     def let_go(self, ticket: Ticket) -> None:
         """Do no more for a request, and keep nothing of it: nobody waits for the answer."""

@@ -81,6 +81,23 @@ def test_a_bar_that_cannot_be_forecast_is_pushed_as_an_error() -> None:
         assert service.ask({"op": "stats"})["pushed"] == {"errors": 2}
 
 
+def test_an_error_waits_for_the_forecasts_of_the_bars_before_it() -> None:
+    # Room in the queue for a whole window alone: what comes behind it with the same request is refused at once.
+    with filled("--queue-rows", "6") as service:
+        told = []
+        for number in range(20):
+            others = [
+                match(3 * number + each, NEXT + 300 * (3 * number + each) - 299, 65_000 + each) for each in (1, 2, 3)
+            ]
+            service.send(feed(*others))
+            told += [service.receive() for _ in range(4)]
+        pushed = [each for each in told if each.get("op") == "forecast"]
+        assert [each["newest_timestamp_ms"] for each in pushed] == [1000 * (NEXT + 300 * at - 300) for at in range(60)]
+        codes = [each["error"]["code"] for each in pushed if not each["success"]]
+        assert set(codes) == {"overloaded"}
+        assert 0 < len(codes) < 60
+
+
 def test_candles_push_as_trades_do_and_what_is_too_much_is_told() -> None:
     with StdioService() as service:
         many = candles(1200)
