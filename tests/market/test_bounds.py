@@ -163,6 +163,34 @@ def test_one_time_ahead_of_all_bars_costs_a_stream_none_of_its_history(leap: int
     assert states(market.find(STREAM)) == [*["filled"] * 899, "complete", "open"]
 
 
+def test_what_was_before_a_leap_is_kept_until_it_is_known_for_a_silence_and_of_candles_never() -> None:
+    def grown(begin: list[Message], *later: list[Message]) -> list[float]:
+        """Return by how many bytes 20 products have grown, each, with each list of messages behind the first."""
+        market = market_of("5m")
+        tracemalloc.start()
+        try:
+            sizes = []
+            for messages in (begin, *later):
+                market.feed(messages)
+                gc.collect()
+                sizes.append(tracemalloc.get_traced_memory()[0])
+            return [(size - sizes[0]) / 20 for size in sizes[1:]]
+        finally:
+            tracemalloc.stop()
+
+    names, far = [f"P{number}-USD" for number in range(20)], 2000 * 300
+    first, leapt, confirmed = (
+        [match(number, at, product=name) for name in names for number in numbers]
+        for at, numbers in ((0, (1, 2)), (far, (3,)), (far + 1, (4,)))
+    )
+    while_in_doubt, after = grown(first, leapt, confirmed)
+    assert while_in_doubt > 50_000
+    assert after < 20_000  # what rows of trades take beside their numbers
+    first, leapt = ([candles(candle(at, "10 11 9 10 5", name)) for name in names] for at in (0, far))
+    (of_candles,) = grown(first, leapt)
+    assert of_candles < 10_000
+
+
 def test_history_far_ahead_is_refused_once_by_its_row_and_taken_if_it_comes_again() -> None:
     market = take(market_of("1m"), [match(1, 0), match(2, 60)])
     before = told(market.find(STREAM))

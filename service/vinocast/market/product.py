@@ -116,7 +116,7 @@ class Product:
         ahead, behind = last - now > reach, new and (now - last > self._kept or self._goes_on_before(last))
         suspect, self._suspect = self._suspect, None
         if not ahead and not behind:
-            if last - now > self._leap:
+            if last - now > self._leap and self._ids:  # without trades there will be none that go on from before
                 self._before = self.dump()
             elif new:
                 self._before = None
