@@ -85,6 +85,7 @@ class Metrics:
                 ("within_band", "Those of them that lay in the band."),
             )
         ]
+        self._judged: set[str] = set()
         self._told: set[tuple[str, str]] = set()
         if not self._shared:
             ProcessCollector(registry=registry)
@@ -117,6 +118,7 @@ class Metrics:
         for counter, value in self._counted:
             self._catch_up(counter, value())
         for model, counts in self._coverage().items():
+            self._judged.add(model)
             for counter, count in zip(self._outcomes, counts, strict=True):
                 self._catch_up(counter.labels(model), count)
         states = set(self._states().items())
@@ -131,6 +133,11 @@ class Metrics:
         for gone in {each for each in self._told if each[0] not in models}:
             self._state.remove(*gone)
             self._told.discard(gone)
+        for model in self._judged - models:
+            self._judged.discard(model)
+            for counter in self._outcomes:
+                del self._seen[counter.labels(model)]
+                counter.remove(model)
         for key in [key for key in self._children if key[2] not in models]:
             op, _, model, _, _ = key
             del self._children[key]
