@@ -17,7 +17,7 @@ from vinocast.errors import ModelRefusedError
 from vinocast.forecast.engine import ForecastEngine
 from vinocast.forecast.manifest import open_forecaster
 from vinocast.forecast.market import CHANNELS, MOST_CONTEXT, Market, Normalization
-from vinocast.forecast.streams import Stream
+from vinocast.forecast.stream import Stream
 from vinocast.market.ring import KEPT
 
 

@@ -13,7 +13,7 @@ from vinocast.errors import InvalidValueError
 from vinocast.forecast.manifest import open_forecaster
 from vinocast.forecast.outcomes import ENOUGH, Outcomes
 from vinocast.forecast.quantiles import deviations, read_table
-from vinocast.forecast.streams import Expected, Stream
+from vinocast.forecast.stream import Expected, Stream
 
 Floats = NDArray[np.float32]
 ONE = np.ones(1, np.float32)

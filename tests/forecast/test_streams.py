@@ -14,7 +14,8 @@ from vinocast.errors import (
     TimestampAheadError,
     UnknownStreamError,
 )
-from vinocast.forecast.streams import Stream, Streams
+from vinocast.forecast.stream import Stream
+from vinocast.forecast.streams import Streams
 
 
 def rows(start: int, stop: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:

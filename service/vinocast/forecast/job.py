@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vinocast.engine.ticket import Ticket
     from vinocast.forecast.bands import Tally
     from vinocast.forecast.kind import ServedForecaster
-    from vinocast.forecast.streams import Expected
+    from vinocast.forecast.stream import Expected
     from vinocast.requests import QuantilesFrom
 
 

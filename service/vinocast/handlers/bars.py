@@ -9,7 +9,8 @@ import numpy as np
 from vinocast.errors import InvalidValueError, NotFoundError, UnknownStreamError
 from vinocast.forecast.followed import Followed
 from vinocast.forecast.kind import FORECASTER
-from vinocast.forecast.streams import NO_STREAMS, Expected
+from vinocast.forecast.stream import Expected
+from vinocast.forecast.streams import NO_STREAMS
 from vinocast.forecast.targets import name_columns
 from vinocast.market import channels
 from vinocast.market.fields import NAME as PRODUCT

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vinocast.engine.ticket import Ticket
     from vinocast.forecast.kind import ServedForecaster
     from vinocast.forecast.manifest import ForecasterManifest
-    from vinocast.forecast.streams import Stream
+    from vinocast.forecast.stream import Stream
     from vinocast.forecast.targets import Columns
 
 # What a number takes at most in a reply: -1234567900000000.0 with what stands around it, where it is a row of its own,
