@@ -82,7 +82,9 @@ def test_under_a_tuned_profile_it_runs_as_it_is_without_a_warning(models: Path) 
     profile = TunedProfile("tuned", "as was measured", isa_cap=None, threads=1)
     engine = ForecastEngine(open_forecaster(models / "toy"))
     engine.load(Compiler(profile, cpu_budget()))
-    assert (engine.warnings, engine.precision) == ([], "f32")
+    # What else is in force rests on who was the first in this process to load OpenVINO.
+    assert not any("tuned" in warning for warning in engine.warnings)
+    assert engine.precision == "f32"
 
 
 def test_outcomes_are_logarithms_with_a_floor_and_prices_as_they_are() -> None:
