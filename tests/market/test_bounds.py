@@ -10,6 +10,7 @@ import pytest
 from market_support import (
     START,
     Message,
+    advanced,
     candle,
     candles,
     heartbeat,
@@ -20,7 +21,9 @@ from market_support import (
     take,
     told,
 )
+from vinocast.data.sealed import pack
 from vinocast.errors import OverloadedError, StaleTimestampError, TimestampAheadError, UnknownStreamError
+from vinocast.market.counts import MOST
 from vinocast.market.feed import MOST_CLOSED, Fed
 from vinocast.market.ring import KEPT
 from vinocast.market.trade_ids import MOST_HOLES
@@ -210,6 +213,48 @@ def test_history_far_ahead_is_refused_once_by_its_row_and_taken_if_it_comes_agai
 
 
 WRONG = [match(7, 200 * YEAR), heartbeat(3, 200 * YEAR), candles(candle(200 * YEAR // 300 * 300, "10 11 9 10 5"))]
+
+
+def test_a_message_that_is_refused_for_one_product_changes_no_other() -> None:
+    market = take(market_of("1m"), [match(1, 2 * YEAR), match(1, 0, product="BBB-USD")])
+    before = told(market.find(STREAM))
+    with pytest.raises(StaleTimestampError):
+        market.feed_one(match(2, 0))
+    with pytest.raises(TimestampAheadError):
+        market.feed_one(market_trades([match(2, 2 * YEAR, product="BBB-USD"), match(3, 1)]))
+    assert told(market.find(STREAM)) == before
+    market.feed_one(match(4, 2))  # as it would have been taken before
+    assert told(market.find(STREAM)) == [[0, 10, 10, 10, 10, 1, "incomplete"]]
+
+
+def test_several_products_of_one_message_go_on_together_after_a_long_silence() -> None:
+    names = [f"P{number}-USD" for number in range(5)]
+    market = take(market_of("1m"), [match(1, 0, product=name) for name in names])
+    later = [market_trades([match(number, 2 * YEAR, product=name) for name in names]) for number in (2, 3)]
+    assert [market.feed([each]).counts for each in later] == [
+        {"seen": 1, "refused": 1},
+        {"seen": 1, "used": 5, "missed_trades": 5},
+    ]
+
+
+def test_an_id_that_is_far_too_high_leaves_the_time_of_the_others_as_the_newest() -> None:
+    market = take(market_of("1s"), [match(1, 0), match(2**63 - 2, 1)])
+    assert market.feed([match(2 + number, 50_000 * number) for number in range(10)]).counts["used"] >= 9
+
+
+def test_counts_of_ids_and_numbers_that_leap_end_where_integers_of_json_do() -> None:
+    market = market_of("1m")
+    leap = [advanced("heartbeats", [], number) for number in (0, 2**63 - 2)] * 3
+    trades = [match(number, 0, product=name) for name in ("A", "B", "C") for number in (1, 2**63 - 2)]
+    assert market.feed([*leap, *trades]).counts == {
+        "seen": 12,
+        "missed_messages": MOST,
+        "used": 6,
+        "missed_trades": MOST,
+    }
+    assert [stream.counts.missed_trades for stream in market.streams] == [MOST] * 3
+    assert [pack(record) for record in market.dump()]
+    assert market.feed([match(2, 0, product="A")]).counts["missed_trades"] == -1
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=["match", "heartbeat", "candle"])

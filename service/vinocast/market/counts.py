@@ -12,6 +12,8 @@ OF_FEED = ("seen", "ignored", "errors", "refused", "missed_messages")
 OF_STREAM = ("used", "duplicates", "late", "missed_trades", "re_sent_closed_bucket")
 NAMES = (*OF_FEED, *OF_STREAM)
 NONE = (0,) * len(NAMES)
+# Up to which every reader of JSON takes an integer exactly: ids and numbers may leap by more, again and again.
+MOST = 2**53 - 1
 
 
 class Counts:
@@ -22,7 +24,7 @@ class Counts:
     closed before, in ``late``; each candle in ``used``, in ``duplicates`` where it tells nothing new, in
     ``re_sent_closed_bucket`` where it corrects a bar that had closed, or in ``late`` where that is not kept any more.
     ``missed_trades`` are the ids that have not come; it falls again when one comes after all. ``missed_messages`` are
-    the numbers of a connection that have not.
+    the numbers of a connection that have not. Both end at MOST.
     """
 
     __slots__ = NAMES
@@ -46,7 +48,7 @@ class Counts:
 
     def add(self, name: str, count: int) -> None:
         """Count so many by the name of a count."""
-        setattr(self, name, getattr(self, name) + count)
+        setattr(self, name, min(getattr(self, name) + count, MOST))
 
     @classmethod
     def load(cls, values: Sequence[int]) -> Counts:

@@ -20,7 +20,7 @@ from vinocast.market.counts import Counts
 from vinocast.market.fields import NAME, id_of
 from vinocast.market.history import candles_of
 from vinocast.market.messages import CANDLE_SECONDS, Kind, read
-from vinocast.market.product import Product
+from vinocast.market.product import Product, change_all
 from vinocast.markets import ClosedBar
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class Market:
             return Fed([], {}, (), {})
         product = self._products.get(product_name) or self._new(product_name, len(self._products))
         try:
-            product.check_history(rows[-1][0])
+            change_all([product], lambda each: each.check_history(rows[-1][0]))
         except TimestampAheadError as error:
             path = f"candles[{int(candles[:, 0].argmax())}][0]"
             raise TimestampAheadError(f"{path}: {error.message}", path) from None
@@ -209,7 +209,9 @@ class Market:
         if type(message) is not dict:
             raise InvalidRequestError(f"expected a raw message, which is a JSON object, got {describe(message)}")
         if "sequence_num" in message:
-            counts.missed_messages += self._connection.number(id_of(message["sequence_num"], "sequence_num"))
+            missed = self._connection.number(id_of(message["sequence_num"], "sequence_num"))
+            if missed:
+                counts.add("missed_messages", missed)
         kind, content = read(message)
         if kind is Kind.TRADES:
             return self._take_trades(content)
@@ -234,7 +236,7 @@ class Market:
             trades = content[product.name]
             if len(trades) > 1:
                 trades.sort()
-            product.check_trades(trades)
+        change_all(products, lambda each: each.check_trades(content[each.name]))
         for product in products:
             self._products[product.name] = product
             product.take_trades(content[product.name])
@@ -244,8 +246,7 @@ class Market:
         if all(length.seconds % CANDLE_SECONDS for length in self._lengths):
             content = {}
         products = self._products_of(content)
-        for product in products:
-            product.check_candles(content[product.name])
+        change_all(products, lambda each: each.check_candles(content[each.name]))
         for product in products:
             self._products[product.name] = product
             product.take_fed_candles(content[product.name])

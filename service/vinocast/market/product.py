@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from vinocast.errors import StaleTimestampError, TimestampAheadError
+from vinocast.errors import RequestError, StaleTimestampError, TimestampAheadError
 from vinocast.market.bars import MarketStream
 from vinocast.market.messages import CANDLE_SECONDS
 from vinocast.market.ring import KEPT
 from vinocast.market.trade_ids import EVER, TradeIds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from vinocast.market.connection import Connection
     from vinocast.market.counts import Counts
     from vinocast.market.lengths import BarLength
     from vinocast.market.messages import Candle, Heartbeat, Trade
+
+# What a product does before it takes what it has checked.
+Change: TypeAlias = "Callable[[], None]"
 
 
 class Product:
@@ -54,10 +57,10 @@ class Product:
         self._kept = KEPT * max(length.seconds for length in lengths)
         # Beyond it a single time leaves none of the bars that a stream has.
         self._leap = min(self._reach, KEPT * min(length.seconds for length in lengths))
-        self._suspect: int | None = None
         self._begin()
 
     def _begin(self) -> None:
+        self._suspect: int | None = None
         self._ids, self._now = TradeIds(), EVER
         # What there was before the newest time leapt, until another as new is as far.
         self._before: dict[str, Any] | None = None
@@ -75,7 +78,7 @@ class Product:
 
     # Times out of reach
 
-    def check_trades(self, trades: list[Trade]) -> None:
+    def check_trades(self, trades: list[Trade]) -> Change | None:
         """Refuse trades, ordered by id, whose times lie too far from all that was seen; see :meth:`_check`."""
         if len(trades) == 1:
             first = last = trades[0][3]
@@ -88,18 +91,19 @@ class Product:
             or not 0 <= last - self._now <= self._leap
             or last - first > self._reach
         ):
-            self._check(first, last, new=trades[-1][0] > self._ids.last)
+            return self._check(first, last, new=trades[-1][0] > self._ids.last)
+        return None
 
-    def check_candles(self, candles: list[Candle]) -> None:
+    def check_candles(self, candles: list[Candle]) -> Change | None:
         """Refuse candles, ordered by start, that lie too far ahead of all that was seen; see :meth:`_check`."""
-        self._check(candles[0][0], candles[-1][0], new=False)
+        return self._check(candles[0][0], candles[-1][0], new=False)
 
-    def check_history(self, newest: int) -> None:
+    def check_history(self, newest: int) -> Change | None:
         """Refuse history, however long, of which the newest candle lies too far ahead; see :meth:`_check`."""
-        self._check(newest, newest, new=False)
+        return self._check(newest, newest, new=False)
 
-    def _check(self, first: int, last: int, *, new: bool) -> None:
-        """Refuse what happened between two moments where that is out of reach.
+    def _check(self, first: int, last: int, *, new: bool) -> Change | None:
+        """Refuse what happened between two moments where that is out of reach; return what is to be done before it.
 
         One wrong clock must not close a stream for good, and a product that was silent for long must go on: so the
         first that is out of reach is refused, and the next is taken where it is as far. What is ``new`` and lies before
@@ -112,22 +116,16 @@ class Product:
         """
         reach, now = self._reach, self._now
         if now == EVER:
-            return
+            return None
         ahead, behind = last - now > reach, new and (now - last > self._kept or self._goes_on_before(last))
-        suspect, self._suspect = self._suspect, None
+        suspect = self._suspect
         if not ahead and not behind:
+            self._suspect = None
             if last - now > self._leap and self._ids:  # without trades there will be none that go on from before
-                self._before = self.dump()
-            elif new:
-                self._before = None
-            return
+                return self._leap_ahead
+            return self._stay if new and self._before is not None else None
         if suspect is not None and last - first <= reach and abs(last - suspect) <= reach:
-            before, self._before = self._before, None
-            if behind:
-                self._begin()
-                if before is not None:
-                    self.load(before)
-            return
+            return self._go_back if behind else self._stay
         self._suspect = last
         if ahead:
             raise TimestampAheadError(
@@ -138,6 +136,19 @@ class Product:
             f"expected a new trade of {self.name} to be near the newest, which is {now}, got "
             f"{last}; the next as far away will begin the product anew, or where it was before the newest"
         )
+
+    def _leap_ahead(self) -> None:
+        self._before = self.dump()
+
+    def _stay(self) -> None:
+        self._suspect = self._before = None
+
+    def _go_back(self) -> None:
+        before = self._before
+        self._begin()
+        if before is not None:
+            self.load(before)
+            self._suspect = None
 
     def _goes_on_before(self, last: int) -> bool:
         """Whether a time goes on from where the product was before the newest leapt."""
@@ -174,12 +185,12 @@ class Product:
             if until < since:
                 since, until = until, since
             ids.follow(number, seconds)
-            self._now = max(self._now, seconds)
         else:
             index = ids.find(number)
             if index is None:
                 return False
             since, until = ids.mend(index, number, seconds)
+        self._now = max(self._now, seconds)
         if ids.missed != missed:
             self._count_missed(ids.missed - missed)
         for stream in self.streams:
@@ -188,9 +199,9 @@ class Product:
         return True
 
     def _count_missed(self, missed: int) -> None:
-        self._counts.missed_trades += missed
+        self._counts.add("missed_trades", missed)
         for stream in self.streams:
-            stream.counts.missed_trades += missed
+            stream.counts.add("missed_trades", missed)
 
     def _forget(self) -> None:
         """Forget the holes in which no bar is kept any more, and the oldest where there are too many."""
@@ -207,7 +218,8 @@ class Product:
         ids, number, seconds = self._ids, heartbeat.last_trade_id, heartbeat.seconds
         if number == 0 or not ids.holes or number < ids.last:
             return
-        self._check(seconds, seconds, new=False)
+        if (change := self._check(seconds, seconds, new=False)) is not None:
+            change()
         since, announced = ids.last_seconds, ids.announced[1]
         missed = ids.announce(number, seconds)
         if missed:
@@ -284,3 +296,22 @@ class Product:
         if state["fine"] is not None:
             self._fine = self._new_fine()
             self._fine.load(state["fine"])
+
+
+def change_all(products: Iterable[Product], check: Callable[[Product], Change | None]) -> None:
+    """Have all products of a message check what is theirs; then, where none refuses it, do what is to be done before.
+
+    Raises what the first is refused by. The others are checked all the same: each has its own first refusal.
+    """
+    changes: list[Change | None] = []
+    refused: RequestError | None = None
+    for product in products:
+        try:
+            changes.append(check(product))
+        except RequestError as error:
+            refused = refused or error
+    if refused is not None:
+        raise refused
+    for change in changes:
+        if change is not None:
+            change()
