@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import tracemalloc
 
 import numpy as np
@@ -22,7 +23,14 @@ from market_support import (
     told,
 )
 from vinocast.data.sealed import pack
-from vinocast.errors import OverloadedError, StaleTimestampError, TimestampAheadError, UnknownStreamError
+from vinocast.errors import (
+    OverloadedError,
+    PayloadTooLargeError,
+    StaleTimestampError,
+    TimestampAheadError,
+    UnknownStreamError,
+)
+from vinocast.market.closing import MOST_CLOSING
 from vinocast.market.counts import MOST
 from vinocast.market.feed import MOST_CLOSED, Fed
 from vinocast.market.ring import KEPT
@@ -255,6 +263,46 @@ def test_counts_of_ids_and_numbers_that_leap_end_where_integers_of_json_do() -> 
     assert [stream.counts.missed_trades for stream in market.streams] == [MOST] * 3
     assert [pack(record) for record in market.dump()]
     assert market.feed([match(2, 0, product="A")]).counts["missed_trades"] == -1
+
+
+def test_bars_that_nobody_reads_are_not_looked_at_again_with_each_that_closes() -> None:
+    def calls(messages: list[Message]) -> int:
+        """Return how many functions are called to take messages in one request."""
+        count = 0
+
+        def note(_frame: object, event: str, _argument: object) -> None:
+            nonlocal count
+            count += event == "call"
+
+        market = take(market_of("1s"), [match(1, 0), *(match(1000 + 2 * at, at) for at in range(1, 1500))])
+        sys.setprofile(note)
+        try:
+            market.feed(messages)
+        finally:
+            sys.setprofile(None)
+        return count
+
+    new = [match(4000 + 2 * at, at) for at in range(1500, 1700)]
+    late = [match(2 + at, 700 + at) for at in range(200)]  # of the oldest bars, in a hole that touches all
+    both = [each for pair in zip(late, new, strict=True) for each in pair]
+    assert calls(both) < 3 * (calls(new) + calls(late))
+
+
+def test_no_more_bars_close_with_one_request_than_are_gone_through_in_a_moment() -> None:
+    jumps = [match(number, 901 * number) for number in range(1200)]
+    market = market_of("1s")
+    fed = market.feed(jumps)
+    taken = -(-MOST_CLOSING // KEPT) + 1
+    assert fed.counts == {"seen": 1200, "refused": 1200 - taken, "used": taken}
+    assert isinstance(fed.refused[0][1], OverloadedError)
+    assert market.feed(jumps[taken:]).counts == {"seen": 1200 - taken, "used": 1200 - taken}
+    # Of one message, or of candles, all is refused.
+    with pytest.raises(PayloadTooLargeError):
+        market_of("1s").feed_one(market_trades(jumps))
+    with pytest.raises(PayloadTooLargeError):
+        market_of("5m").feed_one(candles(*(candle(300_000 * at, "10 11 9 10 5") for at in range(1200))))
+    with pytest.raises(PayloadTooLargeError):
+        market_of("1s").history("AAA-USD@1s", np.array([[901 * at, 9, 11, 10, 10, 5] for at in range(1200)], float))
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=["match", "heartbeat", "candle"])

@@ -162,6 +162,7 @@ class MarketStream:
             return
         if self.closed_since < 0:
             self.closed_since = newest
+        self._connection.closed += min(bucket - newest, KEPT)
         closed.make_room()
         made = self._made
         # What was missed while the bar was open may have been the last that was told of it.

@@ -9,13 +9,14 @@ class Connection:
     Attributes:
         last: the number of the last message; None before the first of a connection.
         gaps: how often something may have been lost: by a gap in the numbers, or between two connections.
+        closed: how many bars have closed with what came, as far as they were kept.
     """
 
-    __slots__ = ("gaps", "last")
+    __slots__ = ("closed", "gaps", "last")
 
     def __init__(self) -> None:
         self.last: int | None = None
-        self.gaps = 0
+        self.gaps = self.closed = 0
 
     def begin(self) -> None:
         """A new connection has begun: its numbers start anew."""

@@ -15,12 +15,15 @@ from vinocast.errors import (
     describe,
     quote,
 )
+from vinocast.market.changes import change_all
+from vinocast.market.closing import MOST_CLOSING, check_closing, closed_enough
 from vinocast.market.connection import Connection
 from vinocast.market.counts import Counts
 from vinocast.market.fields import NAME, id_of
 from vinocast.market.history import candles_of
 from vinocast.market.messages import CANDLE_SECONDS, Kind, read
-from vinocast.market.product import Product, change_all
+from vinocast.market.product import Product
+from vinocast.market.ring import KEPT
 from vinocast.markets import ClosedBar
 
 if TYPE_CHECKING:
@@ -122,8 +125,12 @@ class Market:
         before = self.counts.values()
         touched: list[Product] = []
         refused: list[tuple[int, RequestError]] = []
+        connection, closed = self._connection, self._connection.closed
         for index, message in enumerate(messages):
             try:
+                if connection.closed - closed >= MOST_CLOSING:
+                    self.counts.seen += 1
+                    raise closed_enough(connection.closed - closed)
                 touched += self._take(message)
             except RequestError as error:
                 self.counts.refused += 1
@@ -138,6 +145,7 @@ class Market:
             InvalidRequestError, InvalidValueError: it is no object, or of a known type with a broken field; the path is
                 relative to the message.
             TimestampAheadError, StaleTimestampError: its time is out of reach.
+            PayloadTooLargeError: it may close too many bars.
             OverloadedError: there are too many streams for those of another product.
         """
         before = self.counts.values()
@@ -160,6 +168,7 @@ class Market:
             InvalidValueError: a number that a candle cannot have; the path is that of its row.
             TimestampAheadError: the newest is out of reach.
             OverloadedError: there are too many streams for those of another product.
+            PayloadTooLargeError: they may close too many bars.
         """
         product_name, _, length = name.partition("@")
         if (
@@ -177,13 +186,15 @@ class Market:
         if not rows:
             return Fed([], {}, (), {})
         product = self._products.get(product_name) or self._new(product_name, len(self._products))
+        stream = next(each for each in product.streams if each.name == name)
+        check_closing(product.closing([row[0] for row in rows], [stream]))
         try:
             change_all([product], lambda each: each.check_history(rows[-1][0]))
         except TimestampAheadError as error:
             path = f"candles[{int(candles[:, 0].argmax())}][0]"
             raise TimestampAheadError(f"{path}: {error.message}", path) from None
         self._products[product_name] = product
-        product.take_candles(next(each for each in product.streams if each.name == name), rows)
+        product.take_candles(stream, rows)
         return self._fed([product], before)
 
     def _allows(self, product: str) -> bool:
@@ -236,6 +247,7 @@ class Market:
             trades = content[product.name]
             if len(trades) > 1:
                 trades.sort()
+        self._check_size(products, content, 3)
         change_all(products, lambda each: each.check_trades(content[each.name]))
         for product in products:
             self._products[product.name] = product
@@ -246,11 +258,18 @@ class Market:
         if all(length.seconds % CANDLE_SECONDS for length in self._lengths):
             content = {}
         products = self._products_of(content)
+        self._check_size(products, content, 0)
         change_all(products, lambda each: each.check_candles(content[each.name]))
         for product in products:
             self._products[product.name] = product
             product.take_fed_candles(content[product.name])
         return products
+
+    def _check_size(self, products: Sequence[Product], content: Mapping[str, Sequence[Any]], at: int) -> None:
+        """Refuse the trades or candles of a message, whose times stand at a place of each, if they close too much."""
+        if sum(map(len, content.values())) * len(self._lengths) * KEPT > MOST_CLOSING:
+            moments = {name: [one[at] for one in each] for name, each in content.items()}
+            check_closing(sum(product.closing(moments[product.name], product.streams) for product in products))
 
     def _products_of(self, content: dict[str, Any]) -> list[Product]:
         """Return a message's products that are kept, of which new ones are not yet; one of none counts as ignored.

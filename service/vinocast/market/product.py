@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from vinocast.errors import RequestError, StaleTimestampError, TimestampAheadError
+from vinocast.errors import StaleTimestampError, TimestampAheadError
 from vinocast.market.bars import MarketStream
 from vinocast.market.messages import CANDLE_SECONDS
 from vinocast.market.ring import KEPT
 from vinocast.market.trade_ids import EVER, TradeIds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
 
+    from vinocast.market.changes import Change
     from vinocast.market.connection import Connection
     from vinocast.market.counts import Counts
     from vinocast.market.lengths import BarLength
     from vinocast.market.messages import Candle, Heartbeat, Trade
-
-# What a product does before it takes what it has checked.
-Change: TypeAlias = "Callable[[], None]"
 
 
 class Product:
@@ -153,6 +151,11 @@ class Product:
     def _goes_on_before(self, last: int) -> bool:
         """Whether a time goes on from where the product was before the newest leapt."""
         return self._before is not None and last - int(self._before["now"]) <= self._leap
+
+    def closing(self, moments: Sequence[int], streams: Sequence[MarketStream]) -> int:
+        """Return how many bars of some of its streams may close at most with what happened at some moments."""
+        span = max(moments) - (min(moments) if self._now == EVER else self._now)
+        return sum(min(len(moments) * KEPT, max(span, 0) // stream.seconds + 1) for stream in streams)
 
     # What is taken
 
@@ -296,22 +299,3 @@ class Product:
         if state["fine"] is not None:
             self._fine = self._new_fine()
             self._fine.load(state["fine"])
-
-
-def change_all(products: Iterable[Product], check: Callable[[Product], Change | None]) -> None:
-    """Have all products of a message check what is theirs; then, where none refuses it, do what is to be done before.
-
-    Raises what the first is refused by. The others are checked all the same: each has its own first refusal.
-    """
-    changes: list[Change | None] = []
-    refused: RequestError | None = None
-    for product in products:
-        try:
-            changes.append(check(product))
-        except RequestError as error:
-            refused = refused or error
-    if refused is not None:
-        raise refused
-    for change in changes:
-        if change is not None:
-            change()
