@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import weakref
 from typing import TYPE_CHECKING
 
 from vinocast.engine.folders import find_models
@@ -32,14 +31,14 @@ class Change:
     """What is done by the thread that loads, and what comes of it.
 
     Attributes:
-        let_go: what is not served any more, while it lasts.
+        let_go: what is not served any more, until its memory is given back.
         failed: what has ended it before its end; None where nothing has.
         done: whether it has ended.
     """
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self.let_go: list[weakref.ref[AnyServedModel]] = []
+        self.let_go: list[AnyServedModel] = []
         self.failed: str | None = None
         self.done = False
 
@@ -70,7 +69,7 @@ class Unload(Change):
 
     def run(self, load: Callable[[AnyServedModel], None], closing: Callable[[], bool]) -> None:  # noqa: ARG002 - nothing is loaded
         """Have what comes from now on be refused."""
-        self.let_go += map(weakref.ref, self._repository.versions(self._name))
+        self.let_go += self._repository.versions(self._name)
         self._empty = self._repository.unload(self._name)
         log.info("model %s is unloaded", self._name)
 
@@ -155,7 +154,7 @@ class Reload(Change):
             raise ModelRefusedError(model.refused, model.reason)
         self._repository.put(model)
         if old is not None:
-            self.let_go.append(weakref.ref(old))
+            self.let_go.append(old)
         self.changed.append(label)
         log.info("model %s is served as its folder has it now, version %s", label, model.folder.version)
 
@@ -165,6 +164,6 @@ class Reload(Change):
         gone = [model for model in repository.versions(name) if model.label not in found]
         if gone and any(model.engine is not None for model in repository.versions(name) if model not in gone):
             repository.let_go(gone)
-            self.let_go += map(weakref.ref, gone)
+            self.let_go += gone
             log.info("no longer served, as their folders are gone: %s", ", ".join(model.label for model in gone))
         repository.review(name)

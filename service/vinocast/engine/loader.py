@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -14,7 +15,6 @@ from vinocast.process.memory import trim
 from vinocast.process.native import NativeThread
 
 if TYPE_CHECKING:
-    import weakref
     from collections.abc import Callable, Sequence
 
     from vinocast.engine.changes import Change
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # How long what has waited for a model that was let go may take to be answered; then its memory goes back later.
 PARTING_SECONDS = 5.0
 POLL_SECONDS = 0.05
+# To a model that nobody waits for: of the list, of the loop over it, and of who counts.
+OUR_REFERENCES = 3
 log = logging.getLogger(__name__)
 
 
@@ -142,11 +144,15 @@ class Loader:
         model.load_rest(self._compiler, self._closing.is_set)
 
 
-def _collect(let_go: Sequence[weakref.ref[AnyServedModel]]) -> None:
-    """Give the memory of models back, once what has waited for them is answered; wait for that a while at most."""
+def _collect(let_go: list[AnyServedModel]) -> None:
+    """Give the memory of models back, once what has waited for them is answered; wait for that a while at most.
+
+    It is given back here: it is in some hundred thousand pieces, and would hold up the thread that serves.
+    """
     limit = time.monotonic() + PARTING_SECONDS
-    while any(model() is not None for model in let_go) and time.monotonic() < limit:
+    while any(sys.getrefcount(model) > OUR_REFERENCES for model in let_go) and time.monotonic() < limit:
         time.sleep(POLL_SECONDS)
+    let_go.clear()
     gc.collect()
     trim()
 
