@@ -119,6 +119,33 @@ def observe(streams: Streams, name: str, timestamp_ms: int | None = None) -> Non
     streams.observe(name, 4, 2, rows(0, 1), timestamp_ms)
 
 
+@pytest.mark.parametrize(("horizon", "channels"), [(6, 7), (2, 7), (4, 7)])
+def test_residuals_begin_anew_with_a_model_of_other_steps_in_the_place_of_the_first(
+    horizon: int, channels: int
+) -> None:
+    stream = Stream(8, channels, 10, residuals=1)
+    stream.observe(np.zeros((8, channels), np.float32), None)
+    scales, every = np.ones(channels, np.float32), range(channels)
+
+    def forecast(steps: int) -> bool:
+        """Forecast and observe; return whether quantiles are the stream's own by then."""
+        expected = stream.expect("same name", steps)
+        assert expected is not None
+        points = np.zeros((steps, channels), np.float32)
+        expected.remember(points, scales, every)
+        stream.observe(np.ones((1, channels), np.float32), None)
+        return expected.improve(points[None], [0.5], points, scales, every) != "model"
+
+    assert [forecast(4), forecast(4)] == [True, True]
+    expected = stream.expect("same name", horizon)
+    assert expected is not None
+    points = np.zeros((horizon, channels), np.float32)
+    told = expected.improve(points[None], [0.5], points, scales, every)
+    assert (told == "model") == (horizon != 4)
+    assert forecast(horizon)
+    assert stream.expect("another", horizon) is None
+
+
 def test_streams_are_bounded_and_the_idle_ones_make_room() -> None:
     streams, clock = make_streams(limit=2)
     observe(streams, "a")

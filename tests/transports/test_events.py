@@ -135,6 +135,10 @@ def test_there_are_so_many_listeners_and_others_are_told() -> None:
             assert httpx.get(f"{service.url}/livez").status_code == 200
         close_bars_of_a_new_product(service)
         wait_until(lambda: _admitted(service), "the listeners that left are gone")
+        asked = [httpx.head(f"{service.url}/events") for _ in range(3)]  # more than there may be listeners
+        assert [(each.status_code, each.headers["content-type"]) for each in asked] == [
+            (200, "text/event-stream; charset=utf-8")
+        ] * 3
         queried = httpx.get(f"{service.url}/events?stream=a")
         assert (queried.status_code, error_of(queried.json())) == (422, ("invalid_request", "stream"))
 

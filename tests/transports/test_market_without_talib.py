@@ -42,6 +42,8 @@ def test_bars_are_made_and_each_forecast_is_refused_once_by_its_code() -> None:
             ("forecast", "not_found", False)
         }
         assert len(service.ask({"op": "bars", "stream": STREAM})["bars"]) == 900
+        dropped = service.ask({"op": "forget", "stream": STREAM})
+        assert (dropped["rows"], dropped["newest_timestamp_ms"]) == (900, pushed[-1]["newest_timestamp_ms"])
         stats = service.ask({"op": "stats"})
         assert stats["failed"] == {"not_found": 1}, stats
         assert service.finish() == ([], 0)

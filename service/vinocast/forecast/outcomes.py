@@ -51,6 +51,10 @@ class Outcomes:
         self._newest: int | None = None  # the position of the row that may be replaced
         self._skipped = -1
 
+    def fits(self, horizon: int, channels: int) -> bool:
+        """Whether they are of so many steps and channels: a model that is replaced may have others."""
+        return self._points.shape[1:] == (horizon, channels)
+
     def remember(
         self,
         position: int,

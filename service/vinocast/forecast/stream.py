@@ -129,13 +129,14 @@ class Stream:
     def expect(self, model: str, horizon: int, market: Market | None = None) -> Expected | None:
         """Return where a forecast of the window as it is now waits for its outcomes; None where none are kept.
 
-        They are of the model that was the first to forecast the stream. With ``market`` they are of what it answers.
+        They are of the model that was the first to forecast the stream, and begin anew where another of that name, with
+        other steps or columns, has taken its place. With ``market`` they are of what it answers.
         """
         if not self._most_residuals:
             return None
-        if self._outcomes is None:
+        columns = self.channels if market is None else len(market.outputs)
+        if self._outcomes is None or (self._model == model and not self._outcomes.fits(horizon, columns)):
             self._model, self._market = model, market
-            columns = self.channels if market is None else len(market.outputs)
             self._outcomes = Outcomes(self._most_residuals, horizon, columns)
         return Expected(self, self._outcomes, self.position) if self._model == model else None
 

@@ -137,13 +137,17 @@ class ClosedBars:
         if not most or not self._count:
             return None
         followed = plane.followed.get(stream.name)
-        if followed is None or followed.stream is not stream:  # one of that name, before it was dropped
+        columns = len(channels.CHANNELS if market is None else market.outputs)
+        if (
+            followed is None
+            or followed.stream is not stream  # one of that name, before it was dropped
+            or (followed.model == model and not followed.outcomes.fits(horizon, columns))
+        ):
 
             def since(position: int) -> NDArray[np.float32]:
                 rows = closed_bars(plane, stream).rows(position)
                 return rows if market is None else market.outcomes(rows)
 
-            columns = len(channels.CHANNELS if market is None else market.outputs)
             followed = Followed(model, horizon, most, columns, stream, since)
             plane.followed[stream.name] = followed
         return Expected(followed, followed.outcomes, self._behind) if followed.model == model else None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vinocast.errors import InvalidRequestError, quote
 from vinocast.forecast.kind import FORECASTER
-from vinocast.handlers.bars import closed_bars, is_market
+from vinocast.handlers.bars import is_market
 from vinocast.market.channels import WARM_UP
 from vinocast.requests import Forgotten, Observed
 
@@ -37,7 +37,7 @@ def forget(plane: DataPlane, request: requests.Forget, ticket: Ticket) -> None:
     if plane.market is not None and is_market(request.stream):
         bars = plane.market.forget(request.stream)
         plane.followed.pop(bars.name, None)
-        ticket.succeed(Forgotten(bars.name, bars.rows, closed_bars(plane, bars).newest_ms))
+        ticket.succeed(Forgotten(bars.name, bars.rows, bars.newest_ms))
         return
     dropped = plane.streams.forget(request.stream)
     ticket.succeed(Forgotten(request.stream, dropped.rows, dropped.newest_ms))
@@ -53,7 +53,7 @@ def describe(plane: DataPlane) -> list[dict[str, Any]]:
             "stream": stream.name,
             "rows": stream.rows,
             "missing": max(0, needed - stream.rows),
-            "timestamp_ms": (stream.newest - 1) * stream.seconds * 1000 if stream.rows else None,
+            "timestamp_ms": stream.newest_ms,
         }
         for stream in held
     ]

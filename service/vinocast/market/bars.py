@@ -196,6 +196,11 @@ class MarketStream:
         return self._closed.oldest * self.seconds
 
     @property
+    def newest_ms(self) -> int | None:
+        """The start of the newest closed bar in milliseconds since 1970; None before the first."""
+        return (self.newest - 1) * self.seconds * 1000 if self.rows else None
+
+    @property
     def rows(self) -> int:
         """How many closed bars are kept."""
         return self._closed.newest - self._closed.oldest

@@ -91,6 +91,10 @@ class Events:
         except RequestError as error:
             await Refusal(error)(scope, receive, send)
             return
+        if scope["method"] == "HEAD":  # who asks what there would be does not listen
+            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+            await send({"type": "http.response.body"})
+            return
         self.listeners += 1
         woken = asyncio.Event()
         self._waiting.add(woken)
