@@ -196,15 +196,15 @@ def test_what_is_no_folder_of_versions_is_refused_by_name(models: Path) -> None:
     (models / "mixed" / "4").mkdir()
     (models / "void").mkdir()
     (models / "linear" / "3").mkdir()
-    for name in ("03", "v4"):
-        make_linear(models / "linear" / name)
+    for name in ("linear/03", "linear/v4", "misnamed/v1"):
+        make_linear(models / name)
     with HttpService("--models", models, "--default-model", "linear") as service:
         told = {each["model"]: each["error"] for each in httpx.get(f"{service.url}/readyz").json()["degraded"]}
-        assert set(told) == {"linear/3", "linear/03", "linear/v4", "mixed", "void"}
+        assert set(told) == {"linear/3", "linear/03", "linear/v4", "misnamed/v1", "mixed", "void"}
         assert "manifest.json beside folders of versions (4)" in told["mixed"]
         for name in ("linear/3", "void"):
             assert told[name].startswith("it is empty")
-        for name in ("linear/03", "linear/v4"):
+        for name in ("linear/03", "linear/v4", "misnamed/v1"):
             assert "a positive whole number" in told[name]
         assert ask(service) == (2, "linear/2")
 

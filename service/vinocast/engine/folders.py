@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 MANIFEST_FILE = "manifest.json"
 # Written in one way only.
 VERSION = re.compile("[1-9][0-9]{0,17}")
+# What somebody may have meant as one.
+LIKE_A_VERSION = re.compile("[vV]?[0-9].*")
 EXPECTED = "a positive whole number of at most 18 digits, without zeros in front"
 
 
@@ -51,16 +53,16 @@ def find_models(root: Path) -> dict[str, Path]:
 def versions_of(path: Path) -> list[Path]:
     """Return the folders of a model's versions, the newest first, behind them what has another name and a manifest.
 
-    There are none where no name is one of a version.
+    There are none where no name is one of a version, or is like one beside a manifest.
     """
     try:
         folders = [each for each in path.iterdir() if not each.name.startswith(".") and each.is_dir()]
     except OSError:
         return []
     versions = [each for each in folders if VERSION.fullmatch(each.name)]
-    if not versions:
+    others = sorted(each for each in folders if not VERSION.fullmatch(each.name) and has_manifest(each))
+    if not versions and not any(LIKE_A_VERSION.fullmatch(each.name) for each in others):
         return []
-    others = sorted(each for each in folders if each not in versions and has_manifest(each))
     return [*sorted(versions, key=lambda each: int(each.name), reverse=True), *others]
 
 
