@@ -214,17 +214,14 @@ class DataPlane:
         Args:
             name: of the only model that is looked at; None for all but those that are unloaded.
 
-        Returns what comes of it, which is complete once it is done. Raises UnknownModelError for what is not there.
+        Returns what comes of it, which is complete once it is done.
         """
         reload = Reload(self.repository, name)
         self.loader.change(reload, self._wake)
         return reload
 
     def unload(self, name: str) -> Unload:
-        """Have a model be served no longer: what waits for it is computed, and its memory given back.
-
-        Raises UnknownModelError where there is none, InvalidRequestError for one that is needed.
-        """
+        """Have a model be served no longer: what waits for it is computed, and its memory given back."""
         unload = Unload(self.repository, name)
         self.loader.change(unload, self._wake)
         return unload

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import copy_model, in_threads, wait_until
+from forecast_toys import make_linear
+from support import PATIENCE, copy_model, in_threads, wait_until
 from vinocast.engine.changes import Change, Reload, Unload
 from vinocast.engine.compile import CompiledShape
 from vinocast.engine.cpu import CpuBudget, cpu_budget
@@ -80,6 +81,36 @@ def test_a_model_is_unloaded_and_loaded_again_beside_one_that_answers(models: Pa
     after, _ = repository.find(FORECASTER, "second").loaded().forecast(window, range(7))
     np.testing.assert_allclose(after, before, rtol=1e-5)
     loader.close()
+
+
+def test_changes_look_at_what_those_before_have_left(models: Path) -> None:
+    make_linear(models / "first")
+    make_linear(models / "second")
+    repository = Repository(models, "first", KINDS)
+    loader = Loader(repository)
+    loader.load(PROFILES["native"], cpu_budget(), lambda _: None)
+
+    # All are there before the first is made.
+    changes: list[Change] = [Unload(repository, "second"), Reload(repository, None), Unload(repository, "third")]
+    make_linear(models / "third")
+    changes += [Reload(repository, "third"), Unload(repository, "third"), Reload(repository, "fourth")]
+    for change in changes:
+        loader.change(change, lambda: None)
+    wait_until(lambda: not loader.changes, "the changes", 2 * PATIENCE)
+    codes = [change.failed and change.failed.code for change in changes]
+    assert codes == [None, None, None, None, None, "unknown_model"]
+    assert {model.name: model.is_unloaded for model in repository.models} == {
+        "first": False,
+        "second": True,
+        "third": True,
+    }
+    loader.close()
+    late = Reload(repository, "second")
+    loader.change(late, lambda: None)
+    wait_until(lambda: late.done, "the last change")
+    assert late.failed is not None
+    assert late.failed.code == "shutting_down"
+    assert repository.versions("second")[0].is_unloaded
 
 
 def test_a_model_that_is_not_as_was_asked_for_is_degraded_with_the_reason(models: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,15 @@ from support import (
     wait_until,
 )
 from tensors_asked import grpc_port
+from vinocast.dataplane import DataPlane
+from vinocast.engine.changes import Change
+from vinocast.engine.kinds import AnyServedModel
+from vinocast.errors import OverloadedError
+from vinocast.handlers.models import MOST_CHANGES, UNLOAD
+from vinocast.ops import OPS
 from vinocast.protocols.open_inference.messages import SERVICE, message
+from vinocast.settings import HttpSettings
+from vinocast.transports.http.server import Server
 
 WINDOW: Window = np.random.default_rng(3).standard_normal((16, 3)).astype(np.float32)
 
@@ -167,3 +176,36 @@ def test_what_waits_is_answered_and_the_memory_given_back(tmp_path: Path) -> Non
         assert httpx.get(f"{service.url}/readyz").status_code == 200
         assert change(service, "glyphs", "load").status_code == 200
         assert recognize().json()["results"] == first
+
+
+class Long(Change):
+    """A change that takes until it is let end."""
+
+    def __init__(self, plane: DataPlane) -> None:
+        super().__init__(plane.repository)
+        self.end = threading.Event()
+
+    def run(self, load: Callable[[AnyServedModel], None], closing: Callable[[], bool]) -> None:
+        self.end.wait(PATIENCE)
+
+
+def test_few_changes_wait_for_another(models: Path) -> None:
+    settings = HttpSettings(models=models, default_model="first")
+    plane = DataPlane(settings, OPS)
+    server = Server(plane, settings)
+    plane.start(lambda: None)
+    long = Long(plane)
+    plane.loader.change(long, lambda: None)
+    for _ in range(10):
+        server.look_again()
+    assert plane.loader.changes == 2  # the first of them finds what there is for all
+    answers: list[object] = []
+    for _ in range(MOST_CHANGES):
+        plane.submit(UNLOAD, "second", answers.append)
+    assert [type(answer) for answer in answers] == [OverloadedError] * 2
+    assert plane.loader.changes == MOST_CHANGES
+    long.end.set()
+    wait_until(lambda: not plane.loader.changes, "the changes")
+    while plane.lane.step():
+        pass
+    assert answers[2:] == [{"unloaded": "second"}] * (MOST_CHANGES - 2)

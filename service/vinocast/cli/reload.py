@@ -35,8 +35,8 @@ def reload(models: tuple[str, ...], url: str, token_file: Path | None, pid: int 
     """Have a running service serve each MODEL, or all that it has, as its folder has it now.
 
     The new one is loaded and tested beside the old, and takes its place between two requests. Where it is refused the
-    old one stays, and the exit code is 1. A model that the service has not had before must be named, and so must one
-    that was unloaded.
+    old one stays, the next model has its turn, and the exit code is 1. A model that the service has not had before must
+    be named, and so must one that was unloaded.
     """
     if pid is not None:
         try:
@@ -45,23 +45,35 @@ def reload(models: tuple[str, ...], url: str, token_file: Path | None, pid: int 
             raise SetupError(f"--pid {pid}: {error.strerror}") from None
         return
     token = read_token(token_file)
-    index = () if models else _ask(url, "/v2/repository/index", token)
+    refused = []
+    try:
+        index = () if models else _ask(url, "/v2/repository/index", token)
+    except RefusedError as error:
+        index = ()
+        refused.append(_said(error))
     # What somebody has unloaded stays so until it is named.
-    names = models or dict.fromkeys(each["name"] for each in index if each["reason"] != "unloaded")
-    for name in names:
-        _ask(url, f"/v2/repository/models/{quote(name, safe='')}/load", token)
-        click.echo(f"{name}: served as its folder has it now")
+    for name in models or dict.fromkeys(each["name"] for each in index if each["reason"] != "unloaded"):
+        try:
+            _ask(url, f"/v2/repository/models/{quote(name, safe='')}/load", token)
+        except RefusedError as error:
+            refused.append(_said(error))
+        else:
+            click.echo(f"{name}: served as its folder has it now")
+    if refused:
+        raise SetupError(f"{printable(url)}: {'; '.join(refused)}")
 
 
 def _ask(url: str, path: str, token: bytes | None) -> Any:
-    """Return what a service answers to a POST without fields; raises SetupError where it does not, or refuses."""
+    """Return what a service answers to a POST without fields; raises SetupError as :func:`ask` does."""
     try:
         return json.loads(ask(url, path, token, PATIENCE, b"{}"))
-    except RefusedError as error:
-        try:
-            said = str(json.loads(error.body)["error"])
-        except (ValueError, LookupError, TypeError):
-            raise error from None
-        raise SetupError(f"{printable(url)}: {printable(said)}") from None
     except ValueError:
         raise SetupError(f"{printable(url)}: what answers is no Vinocast; name one with --url") from None
+
+
+def _said(refusal: RefusedError) -> str:
+    """Return why a service has refused; raises the refusal where what answers is no Vinocast."""
+    try:
+        return printable(str(json.loads(refusal.body)["error"]))
+    except (ValueError, LookupError, TypeError):
+        raise refusal from None

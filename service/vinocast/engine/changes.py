@@ -12,6 +12,7 @@ from vinocast.errors import (
     InvalidRequestError,
     ModelRefusedError,
     SetupError,
+    ShuttingDownError,
     UnknownModelError,
     in_one_line,
     quote,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from vinocast.engine.kinds import AnyServedModel
     from vinocast.engine.repository import Repository
+    from vinocast.errors import RequestError
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +32,11 @@ log = logging.getLogger(__name__)
 class Change:
     """What is done by the thread that loads, and what comes of it.
 
+    Changes are made in the order in which they are asked for: each looks at what there is once its turn has come.
+
     Attributes:
         let_go: what is not served any more, until its memory is given back.
+        begun: whether its turn has come.
         failed: what has ended it before its end; None where nothing has.
         done: whether it has ended.
     """
@@ -39,11 +44,15 @@ class Change:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self.let_go: list[AnyServedModel] = []
-        self.failed: str | None = None
+        self.begun = False
+        self.failed: RequestError | None = None
         self.done = False
 
     def run(self, load: Callable[[AnyServedModel], None], closing: Callable[[], bool]) -> None:
-        """Do it; ``load`` loads a model whole, and once ``closing`` says True no other is to be loaded."""
+        """Do it; ``load`` loads a model whole, and once ``closing`` says True no other is to be loaded.
+
+        Raises RequestError where it cannot be done.
+        """
         raise NotImplementedError
 
     def settle(self) -> None:
@@ -51,27 +60,28 @@ class Change:
 
 
 class Unload(Change):
-    """A model that is no longer served, in any version, until it is loaded by name.
-
-    Raises UnknownModelError where there is none, InvalidRequestError where it is one that requests without a name need.
-    """
+    """A model that is no longer served, in any version, until it is loaded by name."""
 
     def __init__(self, repository: Repository, name: str) -> None:
         super().__init__(repository)
+        self._name = name
+        self._empty: Sequence[AnyServedModel] = ()
+
+    def run(self, load: Callable[[AnyServedModel], None], closing: Callable[[], bool]) -> None:  # noqa: ARG002 - nothing is loaded
+        """Have what comes from now on be refused.
+
+        Raises UnknownModelError where there is none, InvalidRequestError where requests without a name need it.
+        """
+        repository, name = self._repository, self._name
         there = {model.name for model in repository.models}
         if name not in there:
             raise UnknownModelError(f"model: expected one of {', '.join(sorted(there))}, got {quote(name)}", "model")
         if name in (repository.default, repository.general):
             what = "requests that name none" if name == repository.default else "series and columns of any names"
             raise InvalidRequestError(f"model: expected another than {name}, which answers {what}", "model")
-        self._name = name
-        self._empty: Sequence[AnyServedModel] = ()
-
-    def run(self, load: Callable[[AnyServedModel], None], closing: Callable[[], bool]) -> None:  # noqa: ARG002 - nothing is loaded
-        """Have what comes from now on be refused."""
-        self.let_go += self._repository.versions(self._name)
-        self._empty = self._repository.unload(self._name)
-        log.info("model %s is unloaded", self._name)
+        self.let_go += [model for model in repository.versions(name) if not model.is_unloaded]
+        self._empty = repository.unload(name)
+        log.info("model %s is unloaded", name)
 
     def settle(self) -> None:
         """Say that it is gone."""
@@ -80,7 +90,7 @@ class Unload(Change):
 
 
 class Reload(Change):
-    """What comes of looking at the folder of models again. Raises UnknownModelError for what is not in it.
+    """What comes of looking at the folder of models again.
 
     Args:
         repository: of the folder.
@@ -93,36 +103,20 @@ class Reload(Change):
 
     def __init__(self, repository: Repository, name: str | None) -> None:
         super().__init__(repository)
-        try:
-            found = find_models(repository.root)
-        except SetupError as error:
-            raise UnknownModelError(f"model: {in_one_line(error)}", "model") from None
-        self._found: dict[str, dict[str, Path]] = {}
-        self._there = set(found)
-        for label, path in found.items():
-            self._found.setdefault(label.partition("/")[0], {})[label] = path
-        if name is not None:
-            if name not in self._found:
-                names = ", ".join(self._found)
-                raise UnknownModelError(f"model: expected one of {names}, got {quote(name)}", "model")
-            self._found = {name: self._found[name]}
-        else:
-            unloaded = {model.name for model in repository.models if model.is_unloaded}
-            self._found = {each: found for each, found in self._found.items() if each not in unloaded}
+        self._name = name
         self.changed: list[str] = []
         self.refused: dict[str, ModelRefusedError] = {}
 
     def run(self, load: Callable[[AnyServedModel], None], closing: Callable[[], bool]) -> None:
-        """Have what has changed loaded whole by ``load``, one model after another until ``closing`` says True."""
+        """Have what has changed loaded whole by ``load``, one model after another until ``closing`` says True.
+
+        Raises UnknownModelError for what is not in the folder, ShuttingDownError where not all could be looked at.
+        """
         repository = self._repository
-        for label in repository.faults:
-            if label not in self._there:
-                repository.set_fault(label, None)
-                repository.review(label.partition("/")[0])
-        for name, found in self._found.items():
+        for name, found in self._find().items():
             for label, path in found.items():
                 if closing():
-                    return
+                    raise ShuttingDownError(f"the service is shutting down, and has not looked at {label}")
                 try:
                     self._look(label, path, load)
                 except ModelRefusedError as refused:
@@ -136,6 +130,30 @@ class Reload(Change):
             self._part(name, found)
         if not (self.changed or self.refused or self.let_go):
             log.info("no folder of a model has changed")
+
+    def _find(self) -> dict[str, dict[str, Path]]:
+        """Return the folders to look at, of each name those of its versions; raises UnknownModelError."""
+        repository = self._repository
+        try:
+            there = find_models(repository.root)
+        except SetupError as error:
+            log.error("no models can be looked for: %s", error)
+            raise UnknownModelError(f"model: {in_one_line(error)}", "model") from None
+        found: dict[str, dict[str, Path]] = {}
+        for label, path in there.items():
+            found.setdefault(label.partition("/")[0], {})[label] = path
+        for label in repository.faults:
+            if label not in there:
+                repository.set_fault(label, None)
+                repository.review(label.partition("/")[0])
+        if self._name is None:
+            unloaded = {model.name for model in repository.models if model.is_unloaded}
+            return {name: paths for name, paths in found.items() if name not in unloaded}
+        if self._name not in found and repository.versions(self._name):
+            raise UnknownModelError(f"model: {self._name} has no folder any more, and stays as it is", "model")
+        if self._name not in found:
+            raise UnknownModelError(f"model: expected one of {', '.join(found)}, got {quote(self._name)}", "model")
+        return {self._name: found[self._name]}
 
     def _look(self, label: str, path: Path, load: Callable[[AnyServedModel], None]) -> None:
         """Have what a folder holds now take the place of what it held before, if that is another.

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from vinocast.engine.lifecycle import ModelState
-from vinocast.errors import ModelRefusedError, SetupError, in_one_line
+from vinocast.errors import InternalError, ModelRefusedError, RequestError, SetupError
 from vinocast.process.memory import trim
 from vinocast.process.native import NativeThread
 
@@ -40,6 +40,12 @@ class Loader:
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._compiler: Compiler | None = None
+        self._changes: list[Change] = []
+
+    @property
+    def changes(self) -> int:
+        """How many changes are under way or wait for their turn."""
+        return len(self._changes)
 
     def load(
         self,
@@ -67,6 +73,7 @@ class Loader:
 
     def change(self, change: Change, ended: Callable[[], object]) -> None:
         """Have a change made, behind what is under way; ``ended`` is called in the thread that makes it, at its end."""
+        self._changes.append(change)
         self._behind(lambda: self._make(change, ended))
 
     def close(self) -> None:
@@ -125,15 +132,18 @@ class Loader:
                     settled(model)
 
     def _make(self, change: Change, ended: Callable[[], object]) -> None:
+        change.begun = True
         try:
             change.run(self._load_whole, self._closing.is_set)
             _collect(change.let_go)
             change.settle()
-        except Exception as error:
-            log.exception("the models could not be changed")
-            change.failed = in_one_line(error)
+        except RequestError as error:
+            change.failed = error.without_frames()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next change must have its turn
+            change.failed = InternalError.logged(error)
         finally:
             change.done = True
+            self._changes.remove(change)  # it may hold what the next lets go of
             ended()
 
     def _load_whole(self, model: AnyServedModel) -> None:

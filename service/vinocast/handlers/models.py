@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from vinocast import __version__
 from vinocast.dataplane import Op, Route
 from vinocast.engine.lifecycle import ModelState
-from vinocast.errors import InvalidRequestError, NotReadyError
+from vinocast.errors import InvalidRequestError, NotReadyError, OverloadedError
 from vinocast.handlers.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SERVER: Final = {"name": "vinocast", "version": __version__, "extensions": ["binary_tensor_data", "model_repository"]}
 PLATFORM = "openvino"
+# More changes of models than these are not asked for by clients at once: each waits for those before it.
+MOST_CHANGES = 16
 # What the index of the Open Inference Protocol calls the states of a model.
 STATES: Final = {
     ModelState.REGISTERED: "UNAVAILABLE",
@@ -81,6 +83,7 @@ def index(plane: DataPlane, *, ready: bool = False) -> list[dict[str, str]]:
 def repository_load(plane: DataPlane, name: str, ticket: Ticket) -> None:
     """Have a model served as its folder has it now, and answer once it is, or why it stays as it was."""
     _check_alone(plane, "send SIGHUP to their parent")
+    _check_room(plane)
     reload = plane.reload(name)
 
     def answer() -> dict[str, Any]:
@@ -95,6 +98,7 @@ def repository_load(plane: DataPlane, name: str, ticket: Ticket) -> None:
 def repository_unload(plane: DataPlane, name: str, ticket: Ticket) -> None:
     """Have a model served no longer, and answer once its memory is given back."""
     _check_alone(plane, "serve a folder without the model")
+    _check_room(plane)
     unload = plane.unload(name)
 
     def answer() -> dict[str, Any]:
@@ -112,9 +116,14 @@ def _check_alone(plane: DataPlane, instead: str) -> None:
         )
 
 
+def _check_room(plane: DataPlane) -> None:
+    if plane.loader.changes >= MOST_CHANGES:
+        raise OverloadedError(f"model: expected at most {MOST_CHANGES} changes of models at once", "model")
+
+
 def _check_made(change: Change) -> None:
     if change.failed is not None:
-        raise RuntimeError(change.failed)
+        raise change.failed
 
 
 LOAD: Final = Op(

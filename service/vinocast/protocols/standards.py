@@ -71,7 +71,8 @@ class StandardPart(Bounded):
     def _unknown(cls, name: str, path: str) -> InvalidRequestError:
         near = difflib.get_close_matches(name[:MOST_CHARACTERS].lower(), cls.known, n=1, cutoff=0.7)
         hint = f", did you mean {near[0]}?" if near else ";"
-        return InvalidRequestError(f"{path}: no such field{hint} expected none but {', '.join(cls.model_fields)}", path)
+        but = f" but {', '.join(cls.model_fields)}" if cls.model_fields else ""
+        return InvalidRequestError(f"{path}: no such field{hint} expected none{but}", path)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ import uvicorn
 from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 
 from vinocast.dataplane import DataPlane
-from vinocast.errors import SetupError, UnknownModelError
+from vinocast.errors import SetupError
 from vinocast.monitoring.metrics import Metrics
 from vinocast.ops import OPS
 from vinocast.process import service_manager
@@ -185,16 +185,14 @@ class Server(uvicorn.Server):
 
     def reload_soon(self) -> None:
         """Have the folder of models looked at again; for a signal handler."""
-        self._loop.call_soon_threadsafe(self._reload)
+        self._loop.call_soon_threadsafe(self.look_again)
 
-    def _reload(self) -> None:
+    def look_again(self) -> None:
+        """Have the folder of models looked at again."""
         if self._announced:
             service_manager.tell(service_manager.reloading())
-        try:
+        if all(reload.begun for reload in self._reloads):  # one that has not will find what there is now
             self._reloads.append(self.plane.reload())
-        except UnknownModelError as error:
-            log.error("no models can be looked for: %s", error.message)
-            self._look_at_reloads()
 
     def _look_at_reloads(self) -> None:
         if self._announced and all(reload.done for reload in self._reloads):
