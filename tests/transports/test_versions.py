@@ -44,7 +44,7 @@ def serve(models: Path) -> HttpService:
 @pytest.fixture
 def service(models: Path) -> Iterator[HttpService]:
     with serve(models) as service:
-        wait_until(lambda: len(state(service)) == 2, "both versions")
+        wait_until(lambda: [*state(service).values()] == ["ready", "ready"], "both versions")
         yield service
 
 
@@ -145,7 +145,7 @@ def test_a_new_version_answers_from_then_on_and_one_that_is_gone_no_more(service
 def test_where_the_newest_fails_the_next_older_answers_and_says_why(models: Path) -> None:
     make_version(models, 3, broken=True)
     with serve(models) as service:
-        wait_until(lambda: len(state(service)) == 3, "all versions")
+        wait_until(lambda: len(state(service)) == 3 and "loading" not in state(service).values(), "all versions")
         assert ask(service) == (2, "linear/2")
         assert state(service) == {"linear/1": "ready", "linear/2": "degraded", "linear/3": "refused"}
         told = httpx.get(f"{service.url}/readyz").json()
