@@ -92,9 +92,8 @@ class Processor {
     counts_ += reply.counts;
     used_ += reply.counts.used;
     const auto time_ms = reply.closed.empty() ? std::nullopt : market::time_of(message);
-    const unsigned given_up = mailbox_.given_up();
     for (const ClosedBar& closed : reply.closed) {
-      const market::Pushed pushed = mailbox_.take(closed.stream, closed.bar.start_s, engine_timeout, given_up);
+      const market::Pushed pushed = mailbox_.take(closed.stream, closed.bar.start_s, engine_timeout, given_up_);
       keep(closed.stream, closed.bar);
       Stream& stream = streams_[closed.stream];
       // A service that has been given its bars again closes the newest of them again.
@@ -174,8 +173,8 @@ class Processor {
     options.on_event = [this](const vinocast::Event& event) {
       std::fprintf(stderr, "%s\n", event.message.c_str());
       if (event.kind != vinocast::Event::Kind::died) return;
-      bars_are_gone_ = true;
       mailbox_.give_up();
+      bars_are_gone_ = true;
     };
     return options;
   }
@@ -204,6 +203,8 @@ class Processor {
         }
         request_.connected = true;
       }
+      // Before the message goes out: the service may end as soon as it has answered.
+      given_up_ = mailbox_.given_up();
       Reply reply = engine_.feed(request_);
       if (reply.outcome == vinocast::Outcome::lost) continue;
       if (reply.outcome == vinocast::Outcome::unavailable) throw std::runtime_error(reply.error.message);
@@ -249,6 +250,7 @@ class Processor {
   std::atomic<bool> bars_are_gone_{false};
   std::map<std::string, Stream> streams_;
   vinocast::FeedRequest request_;
+  unsigned given_up_ = 0;  // how often the mailbox was, when the last message was fed
   FeedCounts counts_;
   std::set<std::string> warnings_;  // that were said
   std::size_t lines_ = 0;
