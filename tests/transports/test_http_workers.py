@@ -28,7 +28,8 @@ from support import (
     wait_until,
 )
 from vinocast.transports.http.listeners import listen
-from vinocast.transports.workers.supervisor import HANG_TICKS, TICK_SECONDS, share_out
+from vinocast.transports.workers.seats import HANG_TICKS
+from vinocast.transports.workers.supervisor import TICK_SECONDS, share_out
 
 pytestmark = pytest.mark.slow
 

@@ -28,7 +28,6 @@ import socket
 import sys
 import time
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vinocast.errors import SetupError
@@ -40,20 +39,19 @@ from vinocast.transports.http.drain import HANDSHAKE_SECONDS, accept_all, stop_h
 from vinocast.transports.http.listeners import listen
 from vinocast.transports.http.server import DRAIN_SECONDS, POLL_SECONDS, listen_and_say
 from vinocast.transports.http.welcome import welcome
+from vinocast.transports.workers.seats import Seat, Worker
 from vinocast.transports.workers.worker import (
     ANSWER,
     CONNECTION,
     LEAVING,
     LIVE,
-    QUESTION,
     READY,
     RELOADED,
     run_worker,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from multiprocessing.context import ForkProcess
+    from collections.abc import Sequence
 
     from vinocast.settings import HttpSettings
 
@@ -61,9 +59,8 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
 # A worker gives up what it drains after DRAIN_SECONDS, and then ends.
 END_SECONDS = DRAIN_SECONDS + 0.7
 MESSAGE_BYTES = 1 << 16
-# Silence is counted in ticks, of which a parent that was stopped itself, or whose clock has jumped, counts one.
 TICK_SECONDS = 1.0
-HANG_TICKS, HANG_TICKS_AT_START, PARTING_TICKS = 10, 60, 2
+PARTING_TICKS = 2
 # After that pause what no worker could take is offered again.
 HELD_SECONDS = 0.05
 # How long the workers may take to have room for all that had connected, when the service ends.
@@ -96,83 +93,20 @@ def share_out(cpus: Sequence[int], workers: int) -> list[Sequence[int]]:
     return [cpus[start:end] for start, end in itertools.pairwise(bounds)]
 
 
-class _Seat:
-    """A share of the CPUs, and the worker on it, if one is running."""
-
-    def __init__(self, cpus: Sequence[int]) -> None:
-        self.cpus = cpus
-        self.worker: _Worker | None = None
-        self.failures = 0  # in a row
-        self.due = 0.0  # the moment of time.monotonic from which a worker may be started
-
-    def __str__(self) -> str:
-        return f"the worker on CPUs {','.join(map(str, self.cpus))}"
-
-
-class _Worker:
-    """A running process and what it has said of itself.
-
-    The far end of its channel is kept open here as well: what lies there when a worker is gone is not lost.
-    """
-
-    def __init__(self, seat: _Seat, process: ForkProcess, channel: socket.socket, far_end: socket.socket) -> None:
-        self.seat = seat
-        self.process = process
-        self.channel = channel
-        self.far_end = far_end
-        self.silent = 0  # ticks since it was asked and has not answered
-        self.asked = False
-        self.leaving = False
-        self.live = False
-        self.ready = False
-        self.refusal = ""
-
-    def ask(self) -> None:
-        """Count a tick of silence, or ask for a word."""
-        self.silent += self.asked or self.leaving or not self.live
-        if self.live and not self.asked:
-            with contextlib.suppress(OSError):  # full: it is as silent
-                self.channel.send(QUESTION)
-            self.asked = True
-
-    @property
-    def hangs(self) -> bool:
-        """Whether it has been silent for too long, and no debugger holds it."""
-        if self.silent < (HANG_TICKS if self.live or self.leaving else HANG_TICKS_AT_START):
-            return False
-        with contextlib.suppress(OSError):
-            return "\nTracerPid:\t0\n" in Path(f"/proc/{self.process.pid}/status").read_text()
-        return False
-
-    def part(self) -> None:
-        """Let it see that no more connections come."""
-        with contextlib.suppress(OSError):  # it is gone
-            self.channel.shutdown(socket.SHUT_WR)
-
-    def untaken(self) -> Iterator[socket.socket]:
-        """Yield the connections that it has been sent and has not taken, where it is silent or gone."""
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                data, descriptors, _, _ = socket.recv_fds(self.far_end, len(CONNECTION), 1)
-                yield from (socket.socket(fileno=descriptor) for descriptor in descriptors)
-                if not data:
-                    return
-
-
 class _Supervisor:
     def __init__(self, settings: HttpSettings, listeners: list[socket.socket], shares: list[Sequence[int]]) -> None:
         self._settings = settings
         self._listeners = listeners
-        self._seats = [_Seat(cpus) for cpus in shares]
+        self._seats = [Seat(cpus) for cpus in shares]
         # The one whose turn it is to get a connection stands first.
-        self._turns: list[_Worker] = []
+        self._turns: list[Worker] = []
         # What no worker could take yet.
         self._held: list[socket.socket] = []
         self._proven = False
         self._announced = False
         self._commands = ""
         # Those that look at the folder of models, after the service manager was told.
-        self._reloading: list[_Worker] = []
+        self._reloading: list[Worker] = []
         self._stopping = False
         self._accepting = False
         self._quiet_until = 0.0
@@ -195,7 +129,7 @@ class _Supervisor:
                 with contextlib.suppress(ProcessLookupError):  # it has ended, as will be seen
                     os.kill(worker.process.pid, signal.SIGHUP)
 
-    def _has_reloaded(self, worker: _Worker) -> None:
+    def _has_reloaded(self, worker: Worker) -> None:
         """Tell the service manager once the last of the workers has, or has ended."""
         if worker in self._reloading:
             self._reloading.remove(worker)
@@ -268,7 +202,7 @@ class _Supervisor:
         self._held += accept_all(self._listeners)
         self._offer_for_a_while()
 
-    def _take_back(self) -> list[_Worker]:
+    def _take_back(self) -> list[Worker]:
         """Hand what workers that are silent, or gone, have not taken over to those that have said that they leave.
 
         Returns the silent ones, which get nothing more. Where no other is left, all stays as it is: they may wake up.
@@ -294,7 +228,7 @@ class _Supervisor:
             time.sleep(POLL_SECONDS)
             self._offer_held()
 
-    def _start(self, seat: _Seat) -> None:
+    def _start(self, seat: Seat) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         theirs.setblocking(False)
@@ -306,12 +240,12 @@ class _Supervisor:
             theirs.close()
             self._lose(seat, f"it cannot be forked ({error.strerror})")
             return
-        worker = seat.worker = _Worker(seat, process, ours, theirs)
+        worker = seat.worker = Worker(seat, process, ours, theirs)
         self._turns.append(worker)
         self._selector.register(ours, selectors.EVENT_READ, lambda: self._hear(worker))
         self._selector.register(process.sentinel, selectors.EVENT_READ, lambda: self._bury(worker))
 
-    def _work(self, seat: _Seat, channel: socket.socket, parents_end: socket.socket) -> None:
+    def _work(self, seat: Seat, channel: socket.socket, parents_end: socket.socket) -> None:
         """Be a worker. Signals are its own, and what the parent has open must end with the parent."""
         on_end(lambda *_: sys.exit(0))
         service_manager.leave_to_parent()
@@ -325,7 +259,7 @@ class _Supervisor:
         os.sched_setaffinity(0, seat.cpus)
         run_worker(self._settings, channel)
 
-    def _hear(self, worker: _Worker) -> bool:
+    def _hear(self, worker: Worker) -> bool:
         """Take in what a worker says of itself; return whether it said anything."""
         try:
             message = worker.channel.recv(MESSAGE_BYTES)
@@ -354,7 +288,7 @@ class _Supervisor:
                 sys.stderr.write(welcome(self._listeners[0], self._commands))
         return True
 
-    def _bury(self, worker: _Worker) -> None:
+    def _bury(self, worker: Worker) -> None:
         """Clear up after a worker that has ended."""
         while self._hear(worker):
             pass
@@ -373,7 +307,7 @@ class _Supervisor:
             code = worker.process.exitcode
             self._lose(worker.seat, worker.refusal or f"it ended with code {code} (below 0: a signal)")
 
-    def _lose(self, seat: _Seat, reason: str) -> None:
+    def _lose(self, seat: Seat, reason: str) -> None:
         """Plan a start for a seat without a worker; raises SetupError if no worker has ever been ready."""
         if not self._proven:
             raise SetupError(f"{seat} cannot be started: {reason}")
