@@ -98,8 +98,7 @@ def fill(service: HttpService) -> None:
 
 def measure_within() -> tuple[float, float]:
     """Return microseconds to count a request, and milliseconds of the longest part of a page of all there can be."""
-    # Where several count is read from the environment when it is imported.
-    from vinocast.monitoring.metrics import Metrics  # noqa: PLC0415
+    from vinocast.monitoring.metrics import Metrics  # noqa: PLC0415 - it reads the environment when it is imported
 
     shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
     metrics = Metrics({}, {}, dict, dict, shared=shared)

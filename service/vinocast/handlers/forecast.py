@@ -106,7 +106,7 @@ def forecast(plane: DataPlane, request: requests.Forecast, ticket: Ticket, bars:
             job.timestamps = bars.times(steps)
     if stream is not None and not job.padded:
         job.expected = stream.expect(model.name, manifest.horizon, manifest.market)
-        job.tally = plane.tallies[model.label]
+        job.tally = None if job.expected is None else plane.tallies[model.label]
     if in_parts:
         plane.lane.submit_long(WideForecastJob(job))
         ticket.lasting = True

@@ -11,6 +11,8 @@ from vinocast.errors import InvalidRequestError, NotReadyError, OverloadedError
 from vinocast.handlers.waiting import Waiting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vinocast.dataplane import DataPlane, Ticket
     from vinocast.engine.changes import Change
     from vinocast.engine.manifest import TensorSpec
@@ -82,48 +84,45 @@ def index(plane: DataPlane, *, ready: bool = False) -> list[dict[str, str]]:
 
 def repository_load(plane: DataPlane, name: str, ticket: Ticket) -> None:
     """Have a model served as its folder has it now, and answer once it is, or why it stays as it was."""
-    _check_alone(plane, "send SIGHUP to their parent")
-    _check_room(plane)
+    _check_change(plane, "send SIGHUP to their parent")
     reload = plane.reload(name)
 
     def answer() -> dict[str, Any]:
-        _check_made(reload)
         for label, error in reload.refused.items():
             raise InvalidRequestError(f"model: what the folder of {label} has now is refused: {error.reason}", "model")
         return {"changed": reload.changed}
 
-    plane.lane.submit(Waiting(ticket, lambda: reload.done, answer))
+    _answer_once_made(plane, reload, answer, ticket)
 
 
 def repository_unload(plane: DataPlane, name: str, ticket: Ticket) -> None:
     """Have a model served no longer, and answer once its memory is given back."""
-    _check_alone(plane, "serve a folder without the model")
-    _check_room(plane)
-    unload = plane.unload(name)
-
-    def answer() -> dict[str, Any]:
-        _check_made(unload)
-        return {"unloaded": name}
-
-    plane.lane.submit(Waiting(ticket, lambda: unload.done, answer))
+    _check_change(plane, "serve a folder without the model")
+    _answer_once_made(plane, plane.unload(name), lambda: {"unloaded": name}, ticket)
 
 
-def _check_alone(plane: DataPlane, instead: str) -> None:
-    """Raise InvalidRequestError where one worker of several would answer for itself alone."""
+def _check_change(plane: DataPlane, instead: str) -> None:
+    """Raise InvalidRequestError where one worker of several would answer for itself alone.
+
+    Raises OverloadedError where too many changes wait.
+    """
     if plane.market is None:  # which several processes do not keep either
         raise InvalidRequestError(
             f"model: expected a service of one process: where several share a port, {instead}", "model"
         )
-
-
-def _check_room(plane: DataPlane) -> None:
     if plane.loader.changes >= MOST_CHANGES:
         raise OverloadedError(f"model: expected at most {MOST_CHANGES} changes of models at once", "model")
 
 
-def _check_made(change: Change) -> None:
-    if change.failed is not None:
-        raise change.failed
+def _answer_once_made(plane: DataPlane, change: Change, answer: Callable[[], dict[str, Any]], ticket: Ticket) -> None:
+    """Have a request answered once a change has been made, or be refused by what has ended it."""
+
+    def made() -> dict[str, Any]:
+        if change.failed is not None:
+            raise change.failed
+        return answer()
+
+    plane.lane.submit(Waiting(ticket, lambda: change.done, made))
 
 
 LOAD: Final = Op(
