@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from vinocast.market.feed import Market
 
 COLUMNS = name_columns(channels.CHANNELS)
-NUMBERS = ("closes", "highs", "lows", "volumes")
+OF_NUMBERS = 4  # close, high, low and volume
 NO_INDICATORS = (
     "stream: its forecast takes TA-Lib, which the service cannot import; 'vinocast doctor' there says how to install it"
 )
@@ -91,15 +92,14 @@ class ClosedBars:
             NotEnoughHistoryError: there are too few bars.
             InvalidValueError: a bar is missing and ``gaps`` are not taken, or a value is beyond float32.
         """
-        numbers, indicators = self._numbers(), self._stream.indicators
-        closes = numbers[0]
+        closes, indicators = self._closes(), self._stream.indicators
         later = len(closes) - self._count
         values = indicators.values(closes, context + later)[: -later or None]
         rows = len(values)
-        if rows < context or np.isnan(values[0, 0]):
+        if rows < context or isnan(values[0, 0]):
             values = indicators.values(closes)[: self._count]
             rows = channels.known_rows(closes[: self._count], values, context, fewer=fewer)
-        window = channels.seven(numbers[:, self._count - rows : self._count], values[len(values) - rows :])
+        window = self._seven(self._behind - rows, values[len(values) - rows :])
         if np.isfinite(window).all():
             return window
         if np.isinf(window).any():
@@ -116,14 +116,18 @@ class ClosedBars:
 
     def rows(self, place: int) -> NDArray[np.float32]:
         """Return the channels [rows, 7] of the bars from a place on, as far as they are kept."""
-        numbers = self._numbers()
-        first = max(0, min(self._count, place - self._first))
-        values = self._stream.indicators.newest(numbers[0], numbers.shape[1] - first)
-        return channels.seven(numbers[:, first : self._count], values[: self._count - first])
+        first = max(self._first, min(self._behind, place))
+        closes = self._closes()
+        values = self._stream.indicators.newest(closes, self._first + len(closes) - first)
+        return self._seven(first, values[: self._behind - first])
 
-    def _numbers(self) -> NDArray[np.float64]:
-        """Return close, high, low and volume [4, n] of all bars that are kept; indicators run over later ones too."""
-        return self._stream.columns(NUMBERS, self._first, self._first + self._stream.rows)
+    def _closes(self) -> NDArray[np.float64]:
+        """Return those [n] of all bars that are kept, as indicators run over later ones too."""
+        return self._stream.columns(1, self._first, self._first + self._stream.rows)[0]
+
+    def _seven(self, first: int, indicators: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the channels [n, 7] of bars from a place on, given the indicators [n, 3] of each."""
+        return channels.seven(self._stream.columns(OF_NUMBERS, first, first + len(indicators)), indicators)
 
     def tell(self, followed: Followed, start: int) -> None:
         """Have the bars from a start on, in seconds, be outcomes of the forecasts before them."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import isnan, nan
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from vinocast.market.closed import ClosedBars
 from vinocast.market.counts import Counts
 from vinocast.market.folds import Fold, fold, refold
@@ -26,7 +28,6 @@ from vinocast.markets import Bar, State
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from vinocast.market.channels import Indicators
@@ -208,14 +209,15 @@ class MarketStream:
     @property
     def closed(self) -> NDArray[np.float64]:
         """A copy of the closed bars [rows, 5], oldest first: open, high, low, close, volume; NaN where missing."""
-        return self._closed.columns(NUMBERS, self._closed.oldest, self._closed.newest).T
+        close, high, low, volume, opened = self.columns(len(NUMBERS), self._closed.oldest, self._closed.newest)
+        return np.stack((opened, high, low, close, volume), axis=1)
 
-    def columns(self, names: Sequence[str], first: int, behind: int) -> NDArray[np.float64]:
-        """Return a copy of columns [names, n] of the closed bars from a bucket to before another, which are kept.
+    def columns(self, count: int, first: int, behind: int) -> NDArray[np.float64]:
+        """Return a copy of columns of the closed bars from a bucket to before another; NaN where a bar is missing.
 
-        They are ``opens``, ``highs``, ``lows``, ``closes`` and ``volumes``; NaN where a bar is missing.
+        They are the first [count, n] of close, high, low, volume and open; the bars are kept.
         """
-        return self._closed.columns(names, first, behind)
+        return self._closed.columns(count, first, behind)
 
     @property
     def indicators(self) -> Indicators:

@@ -25,8 +25,6 @@ from vinocast.market.ring import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from vinocast.market.trade_ids import TradeIds
@@ -197,10 +195,13 @@ class ClosedBars:
 
     # What is read
 
-    def columns(self, names: Sequence[str], first: int, behind: int) -> NDArray[np.float64]:
-        """Return a copy of columns [names, n] of the bars from a bucket to before another; NaN where one is missing."""
+    def columns(self, count: int, first: int, behind: int) -> NDArray[np.float64]:
+        """Return a copy of columns of the bars from a bucket to before another; NaN where one is missing.
+
+        They are the first [count, n] of close, high, low, volume and open.
+        """
         self.settle()
-        return self.ring.columns(names, first, behind)
+        return self.ring.columns(count, first, behind)
 
     def indicators(self) -> Indicators:
         """Return the indicators, which have had all closes that are no longer kept and know of what was corrected."""

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 # Closed bars that a stream keeps.
@@ -21,7 +19,7 @@ NOTHING, TRADES, CANDLE, DOUBTED = range(4)
 LOST = 4
 KIND, MADE = 3, 7
 MISSING, INCOMPLETE, FILLED, COMPLETE = range(4)
-NUMBERS = ("opens", "highs", "lows", "closes", "volumes")
+NUMBERS = ("closes", "highs", "lows", "volumes", "opens")
 # A row holds how far an id lies from the stream's base.
 MOST_OFFSET = 2**31 - 1
 COLUMNS = {
@@ -52,12 +50,17 @@ class Ring:
         mades: of what each is made, and in the bits above that its state.
     """
 
-    __slots__ = ("_base", *COLUMNS)
+    __slots__ = ("_base", "_numbers", *COLUMNS)
 
     def __init__(self) -> None:
         self._base = -1
-        # By multiplication, which takes no more memory than it has to.
-        self.opens, self.highs, self.lows, self.closes, self.volumes = (array("d", [nan]) * KEPT for _ in range(5))
+        # By multiplication, which takes no more memory than it has to. One array, so that a window of several columns
+        # is two copies at most.
+        self._numbers = array("d", [nan]) * (len(NUMBERS) * KEPT)
+        whole = memoryview(self._numbers)
+        self.closes, self.highs, self.lows, self.volumes, self.opens = (
+            whole[first : first + KEPT] for first in range(0, len(whole), KEPT)
+        )
         self.carries, self.firsts, self.lasts = NO_CARRIES, NO_OFFSETS, NO_OFFSETS
         self.mades = bytearray(KEPT)
 
@@ -126,17 +129,15 @@ class Ring:
         self._base = number
         return 0
 
-    def columns(self, names: Sequence[str], oldest: int, newest: int) -> NDArray[np.float64]:
-        """Return columns [names, n] of the rows of buckets from the oldest to before the newest."""
+    def columns(self, count: int, oldest: int, newest: int) -> NDArray[np.float64]:
+        """Return the first columns [count, n] of NUMBERS, of the rows of buckets from one to before another."""
         # Of a ring that is two slices at most: a fifth of the time of an index for each row.
-        first, count = oldest % KEPT, newest - oldest
-        before = min(count, KEPT - first)
-        columns = np.empty((len(names), count))
-        for column, name in zip(columns, names, strict=True):
-            values = np.frombuffer(getattr(self, name))
-            column[:before] = values[first : first + before]
-            if before < count:
-                column[before:] = values[: count - before]
+        first, rows = oldest % KEPT, newest - oldest
+        before = min(rows, KEPT - first)
+        values = np.frombuffer(self._numbers).reshape(len(NUMBERS), KEPT)
+        columns = np.empty((count, rows))
+        columns[:, :before] = values[:count, first : first + before]
+        columns[:, before:] = values[:count, : rows - before]
         return columns
 
     def dump(self) -> dict[str, Any]:
