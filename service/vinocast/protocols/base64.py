@@ -29,4 +29,4 @@ def decode_base64(text: str, path: str, content: str) -> bytes:
 
 def encode_floats(values: NDArray[Any]) -> str:
     """Return the base64 of numbers of any shape as little-endian float32, the last axis fastest."""
-    return pybase64.b64encode_as_string(values.astype("<f4", copy=False).tobytes())
+    return pybase64.b64encode_as_string(values.astype("<f4", order="C", copy=False).data)

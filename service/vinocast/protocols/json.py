@@ -14,6 +14,7 @@ import sys
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Mapping
 from dataclasses import fields as fields_of
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 Request = TypeVar("Request", bound=Envelope)
 # What a reply says in other units than a result.
 TIMES = {field.name for field in fields_of(Computed)}
+# Names of levels that are kept ready, half the time of a name.
+MOST_NAMES = 1024
 # The op of a request that names none.
 DEFAULT_OP = "forecast"
 # A text with an integer beyond 64 bits that is nested more than 200 deep is read up to this length.
@@ -352,9 +355,10 @@ def _add_terms(reply: dict[str, Any], result: Forecasted | ForecastOfOne, *, in_
         reply["padded"] = result.padded
 
 
+@lru_cache(MOST_NAMES)
 def name_level(level: float) -> str:
     """Return the name that a quantile of a level has in a reply: the shortest that reads back the same."""
-    return repr(level).removesuffix(".0")
+    return repr(level + 0.0).removesuffix(".0")  # 0 of -0.0, which is the same level
 
 
 def _times(result: Computed) -> dict[str, Any]:
