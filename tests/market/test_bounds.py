@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import tracemalloc
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -36,8 +37,27 @@ from vinocast.market.feed import MOST_CLOSED, Fed
 from vinocast.market.ring import KEPT
 from vinocast.market.trade_ids import MOST_HOLES
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 STREAM = "AAA-USD@1m"
 YEAR = 366 * 86_400
+
+
+def count_calls(work: Callable[[], object]) -> int:
+    """Return how many functions are called by some work."""
+    count = 0
+
+    def note(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
 
 
 def test_the_newest_bars_are_kept() -> None:
@@ -83,6 +103,25 @@ def test_a_long_quiet_time_is_filled_as_far_as_bars_are_kept(minutes: int) -> No
     assert bars[0][:2] == (
         [0, 5] if minutes <= KEPT else [60, 6] if minutes == KEPT + 1 else [60 * (minutes - KEPT), 6]
     )
+
+
+def test_bars_of_a_quiet_time_have_nothing_of_those_whose_rows_they_take() -> None:
+    traded = [match(number, number, "5") for number in range(KEPT)]
+    market = take(market_of("1s"), [*traded, match(KEPT, 2 * KEPT - 1, "5")])
+    bars = told(market.find("AAA-USD@1s"))
+    assert bars[0] == [KEPT - 1, 5, 5, 5, 5, 1, "complete"]
+    assert bars[1:-1] == [[KEPT + at, 5, 5, 5, 5, 0, "filled"] for at in range(KEPT - 1)]
+
+
+def test_a_quiet_time_costs_the_same_whatever_was_missed_before_it() -> None:
+    def silence(step: int) -> int:
+        market = market_of("1s")
+        take(market, [match(1 + step * number, 0) for number in range(MOST_HOLES)])
+        end = match(2 + step * (MOST_HOLES - 1), KEPT)
+        return count_calls(lambda: market.feed([end]))
+
+    # Each hole is looked at a few times, and not for each of the bars.
+    assert silence(2) < silence(1) + 5 * MOST_HOLES
 
 
 def test_a_trade_of_a_bar_that_is_not_kept_counts_as_late_and_changes_nothing() -> None:
@@ -267,20 +306,8 @@ def test_counts_of_ids_and_numbers_that_leap_end_where_integers_of_json_do() -> 
 
 def test_bars_that_nobody_reads_are_not_looked_at_again_with_each_that_closes() -> None:
     def calls(messages: list[Message]) -> int:
-        """Return how many functions are called to take messages in one request."""
-        count = 0
-
-        def note(_frame: object, event: str, _argument: object) -> None:
-            nonlocal count
-            count += event == "call"
-
         market = take(market_of("1s"), [match(1, 0), *(match(1000 + 2 * at, at) for at in range(1, 1500))])
-        sys.setprofile(note)
-        try:
-            market.feed(messages)
-        finally:
-            sys.setprofile(None)
-        return count
+        return count_calls(lambda: market.feed(messages))
 
     new = [match(4000 + 2 * at, at) for at in range(1500, 1700)]
     late = [match(2 + at, 700 + at) for at in range(200)]  # of the oldest bars, in a hole that touches all

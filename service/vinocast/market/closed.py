@@ -18,9 +18,7 @@ from vinocast.market.ring import (
     KEPT,
     KIND,
     LOST,
-    MISSING,
     NOTHING,
-    TRADES,
     Ring,
 )
 
@@ -102,8 +100,7 @@ class ClosedBars:
 
     def _empty(self, first: int, end: int) -> None:
         """Have rows from a bucket to before another be made of nothing."""
-        for bucket in range(first, end):
-            self.ring.mades[bucket % KEPT] = NOTHING
+        self.ring.empty(first % KEPT, end - first)
         self._touch(first, end - 1)
 
     # What is corrected
@@ -164,34 +161,49 @@ class ClosedBars:
             if bucket >= end:
                 self._touch(bucket, max(bucket, last))
                 break
-            at, state = bucket % KEPT, self._state_of(bucket)
+            at = bucket % KEPT
             if ring.mades[at] & KIND == NOTHING:
-                if state == MISSING or isnan(close):
-                    state, close = MISSING, nan
-                if ring.fill(at, close):
-                    changed = min(changed, bucket)
-            ring.say_state(at, state)
-            close = ring.closes[at]
-            bucket += 1
+                count = ring.count_empty(at, min(self.newest, end) - bucket)
+                changed = min(changed, self._fill(bucket, count, close))
+                bucket += count
+            else:
+                ring.say_state(at, self._state_of(bucket))
+                bucket += 1
+            close = ring.closes[(bucket - 1) % KEPT]
         if changed < NEVER:
             self._change(changed)
 
+    def _fill(self, bucket: int, count: int, close: float) -> int:
+        """Find states and numbers of rows of nothing, all at once; return the first bucket whose close was another.
+
+        A close goes on, up to where it is not known whether anything was traded: from there on they are missing.
+        """
+        known = self._ids.known // self.seconds + 1 - bucket
+        filled = 0 if isnan(close) or bucket <= self.began else min(max(known, 0), count)
+        changed = NEVER
+        for first, rows, value in ((bucket, filled, close), (bucket + filled, count - filled, nan)):
+            if rows and (place := self.ring.fill(first % KEPT, rows, value)) < rows:
+                changed = min(changed, first + place)
+        for since, until in self._ids.holes_between(bucket * self.seconds, (bucket + filled) * self.seconds):
+            first = max(since // self.seconds, bucket)
+            self.ring.tear(first % KEPT, min(until // self.seconds + 1, bucket + filled) - first)
+        return changed
+
     def _state_of(self, bucket: int) -> int:
-        made, ids = self.ring.mades[bucket % KEPT], self._ids
+        """Return the state of a bar that is made of something."""
+        made = self.ring.mades[bucket % KEPT]
         kind = made & KIND
         if kind == CANDLE:
             return COMPLETE if self.ring.volumes[bucket % KEPT] else FILLED
-        if kind == DOUBTED:
-            return INCOMPLETE
-        if kind == NOTHING and not self.began < bucket <= ids.known // self.seconds:
-            return MISSING
-        if self.is_torn(bucket, made):
-            return INCOMPLETE
-        return COMPLETE if kind == TRADES else FILLED
+        return INCOMPLETE if kind == DOUBTED or self.is_torn(bucket, made) else COMPLETE
 
     def is_torn(self, bucket: int, made: int) -> bool:
         """Whether trades of a bucket, open or closed, were missed or may have been, given of what its bar is made."""
-        return bool(made & LOST) or bucket <= self.began or self._ids.touched(bucket * self.seconds, self.seconds)
+        return (
+            bool(made & LOST)
+            or bucket <= self.began
+            or any(self._ids.holes_between(bucket * self.seconds, (bucket + 1) * self.seconds))
+        )
 
     # What is read
 

@@ -19,6 +19,11 @@ NOTHING, TRADES, CANDLE, DOUBTED = range(4)
 LOST = 4
 KIND, MADE = 3, 7
 MISSING, INCOMPLETE, FILLED, COMPLETE = range(4)
+# Of each byte of ``mades``: the kind alone; and, of a row that is made of nothing, the byte in another state.
+KIND_OF = bytes(made & KIND for made in range(256))
+EMPTY_MISSING = bytes(made & MADE | MISSING << 3 for made in range(256))
+EMPTY_FILLED = bytes(made & MADE | (INCOMPLETE if made & LOST else FILLED) << 3 for made in range(256))
+EMPTY_TORN = bytes(made & MADE | INCOMPLETE << 3 for made in range(256))
 NUMBERS = ("closes", "highs", "lows", "volumes", "opens")
 # A row holds how far an id lies from the stream's base.
 MOST_OFFSET = 2**31 - 1
@@ -57,7 +62,7 @@ class Ring:
         # By multiplication, which takes no more memory than it has to. One array, so that a window of several columns
         # is two copies at most.
         self._numbers = array("d", [nan]) * (len(NUMBERS) * KEPT)
-        whole = memoryview(self._numbers)
+        whole = memoryview(self._numbers).cast("B").cast("d")  # by way of bytes, which says what its elements are
         self.closes, self.highs, self.lows, self.volumes, self.opens = (
             whole[first : first + KEPT] for first in range(0, len(whole), KEPT)
         )
@@ -94,12 +99,35 @@ class Ring:
         if self.carries is NO_CARRIES:
             self.carries, self.firsts, self.lasts = NO_CARRIES[:], NO_OFFSETS[:], NO_OFFSETS[:]
 
-    def fill(self, at: int, close: float) -> bool:
-        """Write the numbers of a row that is made of nothing, NaN for a missing one; return whether they are others."""
-        before = self.closes[at]
-        self.opens[at] = self.highs[at] = self.lows[at] = self.closes[at] = close
-        self.volumes[at] = nan if isnan(close) else 0.0
-        return before != close and not (isnan(before) and isnan(close))
+    def empty(self, at: int, count: int) -> None:
+        """Have rows be made of nothing, from one on and on from the first of the ring."""
+        before = min(count, KEPT - at)
+        self.mades[at : at + before] = bytes(before)
+        self.mades[: count - before] = bytes(count - before)
+
+    def count_empty(self, at: int, most: int) -> int:
+        """Return how many rows from one on are made of nothing, so many at most, and up to the end of the ring."""
+        kinds = self.mades[at : at + most].translate(KIND_OF)
+        return len(kinds) - len(kinds.lstrip(b"\0"))
+
+    def fill(self, at: int, count: int, close: float) -> int:
+        """Write rows that are made of nothing: with a close, or as missing where it is NaN.
+
+        They are filled, or incomplete where they are in a hole that is forgotten. Returns the place among them of the
+        first whose close was another, ``count`` where none was.
+        """
+        rows, missing = slice(at, at + count), isnan(close)
+        held, made = self.closes[rows].tolist(), array("d", [close]) * count
+        self.opens[rows] = self.highs[rows] = self.lows[rows] = self.closes[rows] = made
+        self.volumes[rows] = made if missing else array("d", [0]) * count
+        self.mades[rows] = self.mades[rows].translate(EMPTY_MISSING if missing else EMPTY_FILLED)
+        others = (place for place, before in enumerate(held) if before != close and not (missing and isnan(before)))
+        return next(others, count)
+
+    def tear(self, at: int, count: int) -> None:
+        """Say that rows that are made of nothing are incomplete."""
+        rows = slice(at, at + count)
+        self.mades[rows] = self.mades[rows].translate(EMPTY_TORN)
 
     def correct(self, at: int, number: int, price: float, size: float) -> None:
         """Put a trade into a row."""

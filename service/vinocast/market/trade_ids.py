@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Holes that are remembered; the oldest is forgotten for another.
 MOST_HOLES = 128
@@ -108,15 +112,17 @@ class TradeIds:
         self.holes[index : index + 1] = rest
         return min(moments), max(moments)
 
-    def touched(self, start: int, seconds: int) -> bool:
-        """Whether a hole touches the bar that starts then and is so long; not that before the first trade."""
-        if len(self.holes) < 2:
-            return False
-        end = start + seconds
-        return any(
-            (hole.since < end and hole.until >= start) or (hole.until < end and hole.since >= start)
-            for hole in self.holes[1:]
-        )
+    def holes_between(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Yield the first and the last second of each hole that touches the time from a moment to before another.
+
+        That before the first trade is none of them.
+        """
+        for hole in islice(self.holes, 1, None):
+            since, until = hole.since, hole.until
+            if since > until:
+                since, until = until, since
+            if since < end and until >= start:
+                yield since, until
 
     def forget(self, before: int) -> None:
         """Forget the holes that ended before a moment; their ids count as seen from then on."""
