@@ -335,7 +335,21 @@ def test_what_is_no_folder_of_a_model_is_no_model(models: Path) -> None:
     (models / "loop").symlink_to("loop")
     (models / "itself").symlink_to(".")
     (models / "linked").symlink_to(folder)
-    assert set(find_models(models)) == {MODEL, "linked", "empty"}  # of which the last is refused when it is opened
+    # Of which the last two are refused when they are opened.
+    assert set(find_models(models)) == {MODEL, "linked", "empty", "loop"}
+
+
+def test_a_link_to_what_is_not_there_is_told_of_and_not_passed_over(models: Path) -> None:
+    folder = copy_model(models)
+    (models / "lost").symlink_to(models / "moved")
+    (models / "several").mkdir()
+    shutil.copytree(folder, models / "several" / "1")
+    (models / "several" / "2").symlink_to(models / "moved")
+    with StdioService("--models", models) as service:
+        ping = service.ask({"op": "ping"})
+        assert ping["ready"] is True
+        told = {each["model"]: each["error"].partition(": ")[2] for each in ping["degraded"]}
+        assert told == dict.fromkeys(("lost", "several/2"), "a link to what is not there: make it anew, or remove it")
 
 
 def test_a_folder_whose_name_is_no_text_is_refused_by_a_name_that_can_be_told(models: Path) -> None:

@@ -21,8 +21,8 @@ EXPECTED = "a positive whole number of at most 18 digits, without zeros in front
 def find_models(root: Path) -> dict[str, Path]:
     """Return the folders of models in a folder, by NAME or by NAME/VERSION, the newest version of each first.
 
-    A name that is no text is written as one can be. What is empty, or cannot be served otherwise, is refused when it is
-    opened; see :func:`check_place`.
+    A name that is no text is written as one can be. What is empty, a link to what is not there, or cannot be served
+    otherwise, is refused when it is opened; see :func:`check_place`.
 
     Hidden folders are passed over: a conversion at work keeps its own there, as tools keep their copies. So is what
     holds neither a manifest nor folders of versions. Raises SetupError when there is no model, or ``root`` is one.
@@ -37,7 +37,7 @@ def find_models(root: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in entries:
         name, versions = shown(path.name), versions_of(path)
-        if has_manifest(path) or _is_empty(path):
+        if has_manifest(path) or _is_empty(path) or _leads_nowhere(path):
             found[name] = path
         elif versions:
             found |= {f"{name}/{shown(each.name)}": each for each in versions}
@@ -56,7 +56,8 @@ def versions_of(path: Path) -> list[Path]:
     There are none where no name is one of a version, or is like one beside a manifest.
     """
     try:
-        folders = [each for each in path.iterdir() if not each.name.startswith(".") and each.is_dir()]
+        entries = [each for each in path.iterdir() if not each.name.startswith(".")]
+        folders = [each for each in entries if each.is_dir() or _leads_nowhere(each)]
     except OSError:
         return []
     versions = [each for each in folders if VERSION.fullmatch(each.name)]
@@ -75,6 +76,8 @@ def label_of(path: Path) -> str:
 def check_place(path: Path, label: str) -> None:
     """Raise ModelRefusedError for a folder in which no model can lie, by its place alone."""
     name, _, version = label.partition("/")
+    if _leads_nowhere(path):
+        raise _refused(path, "a link to what is not there: make it anew, or remove it")
     if not path.name.isprintable() or (version and not path.parent.name.isprintable()):
         raise _refused(path, "a model goes by its folder's name, and this is no text: rename it")
     if version and not VERSION.fullmatch(version):
@@ -108,6 +111,10 @@ def _is_empty(path: Path) -> bool:
         return next(path.iterdir(), None) is None
     except OSError:  # no folder, or none that can be looked into
         return False
+
+
+def _leads_nowhere(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
 
 
 def _refused(path: Path, fault: str) -> ModelRefusedError:
