@@ -270,12 +270,7 @@ class DataPlane:
     @property
     def forecasters(self) -> list[str]:
         """The names of the forecasters that are served and forecast single series."""
-        served = (model for model in self.repository.answering if model.refused is None)
-        return [
-            model.name
-            for model in served
-            if isinstance(model.manifest, ForecasterManifest) and model.manifest.layout == "series"
-        ]
+        return [model.name for model in self.repository.answering_of(FORECASTER) if model.manifest.layout == "series"]
 
     @property
     def window_shape(self) -> tuple[int, Sequence[str]]:

@@ -36,7 +36,8 @@ class InOrder(Generic[T]):
 
     def begin(self, name: str) -> Callable[[T], None]:
         """Return what is to be called with the outcome of something that is begun now, once."""
-        line, place = self._lines.setdefault(name, deque()), _Place[T]()
+        line = self._lines.setdefault(name, deque())
+        place: _Place[T] = _Place()
         line.append(place)
 
         def come(outcome: T) -> None:

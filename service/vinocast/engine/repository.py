@@ -131,6 +131,15 @@ class Repository:
         newest = map(_newest, self._versions.values())
         return [model for model in newest if not model.is_unloaded]
 
+    def answering_of(self, kind: Kind[M, E]) -> list[ServedModel[M, E]]:
+        """Return those of them that are of a kind and not refused."""
+        models = [_newest(versions) for versions in self._versions.values()]
+        return [
+            cast("ServedModel[M, E]", model)
+            for model in models
+            if model.kind is kind and not model.is_unloaded and model.refused is None
+        ]
+
     def answers(self, model: AnyServedModel) -> bool:
         """Whether a model is the version that answers where none is named."""
         return model is _newest(self._versions.get(model.name, (model,)))

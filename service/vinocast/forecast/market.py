@@ -98,7 +98,7 @@ class Market(BaseModel):
         """The index of each by its name."""
         return {name: index for index, name in enumerate(self.outputs)}
 
-    @property
+    @cached_property
     def seconds(self) -> int:
         """The length of a bar."""
         count, unit = self.bar[:-1], self.bar[-1]

@@ -123,7 +123,8 @@ class ClosedBars:
 
     def _closes(self) -> NDArray[np.float64]:
         """Return those [n] of all bars that are kept, as indicators run over later ones too."""
-        return self._stream.columns(1, self._first, self._first + self._stream.rows)[0]
+        closes: NDArray[np.float64] = self._stream.columns(1, self._first, self._first + self._stream.rows)[0]
+        return closes
 
     def _seven(self, first: int, indicators: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the channels [n, 7] of bars from a place on, given the indicators [n, 3] of each."""
@@ -192,9 +193,9 @@ def market_model(plane: DataPlane, request: requests.Forecast, bars: ClosedBars)
     length; else that of any columns.
     """
     if request.model is None and not plane.default_named:
-        served = (each for each in plane.repository.answering if each.kind is FORECASTER and each.refused is None)
-        models = (plane.repository.find(FORECASTER, each.name) for each in served)
-        of_markets = [model for model in models if model.manifest.market is not None]
+        of_markets = [each for each in plane.repository.answering_of(FORECASTER) if each.manifest.market is not None]
         if of_markets:
-            return min(of_markets, key=lambda model: bool(bars.warnings(model)))
+            return (
+                of_markets[0] if len(of_markets) == 1 else min(of_markets, key=lambda each: bool(bars.warnings(each)))
+            )
     return plane.repository.find(FORECASTER, request.model, general=True)

@@ -8,6 +8,7 @@ began, in the order of the bars, and a bar that is corrected is as if it had alw
 from __future__ import annotations
 
 import functools
+from array import array
 from math import isnan, nan
 from typing import TYPE_CHECKING, Any, overload
 
@@ -16,6 +17,8 @@ import numpy as np
 from vinocast.errors import NotEnoughHistoryError, in_one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from talib import stream
 
@@ -30,6 +33,8 @@ UNBIASED = (VOLATILITY_BARS / (VOLATILITY_BARS - 1)) ** 0.5
 UNSETTLED = 4
 # What settles does so by many, which cost less each.
 SETTLED_TOGETHER = 16
+# Closes that are no longer kept, and that the handles behind these have not had yet.
+PENDING = 64
 # A ratio of two closes, whatever they are, whose logarithm is finite.
 RATIOS = (float(np.finfo(np.float64).tiny), float(np.finfo(np.float64).max))
 # Shared, as most streams have neither for most of the time.
@@ -124,14 +129,17 @@ class Indicators:
     windows are, and as many as were last asked for.
     """
 
-    __slots__ = ("_ahead", "_behind", "_count", "_dropped", "_rows", "_settled", "_since", "_values")
+    __slots__ = ("_ahead", "_behind", "_count", "_dropped", "_pending", "_rows", "_settled", "_since", "_values")
 
     def __init__(self) -> None:
-        self._dropped = Handles()
+        # Behind the closes that are no longer kept, but for the last of these, which they have not had yet: by many
+        # they cost less each, and most are never gone back to.
+        self._dropped, self._pending = Handles(), array("d")
         self._rows = 0  # that were last asked for
         self._begin()
 
     def _begin(self) -> None:
+        self._take_pending()
         self._settled = self._dropped.copy()
         self._count = 0  # the kept closes that the latter are behind
         # Those behind the last close that was asked for; None where one of the newest is another than it was.
@@ -139,10 +147,17 @@ class Indicators:
         # The values of the kept closes from one to before another; those of closes that have settled stay right.
         self._values, self._since, self._behind = NO_VALUES, 0, 0
 
-    def drop(self, closes: NDArray[np.float64]) -> None:
+    def _take_pending(self) -> None:
+        if self._pending:
+            self._dropped.fill(np.array(self._pending))
+            self._pending = array("d")
+
+    def drop(self, closes: Sequence[float]) -> None:
         """Go on without closes [n], the oldest that are kept, NaN where a bar is missing."""
         count = len(closes)
-        self._dropped.fill(closes)
+        self._pending.extend(closes)
+        if len(self._pending) >= PENDING:
+            self._take_pending()
         self._values = self._values[max(0, count - self._since) :]
         self._since = max(0, self._since - count)
         self._behind -= count

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from math import isnan, nan
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
     from vinocast.market.trade_ids import TradeIds
 
-# Closes that are no longer kept, and that the indicators have not had yet: by many they cost less each.
-PENDING = 64
 NEVER = 2**62
 
 
@@ -44,7 +41,7 @@ class ClosedBars:
     """
 
     __slots__ = (
-        "_before", "_dirty_first", "_dirty_last", "_ids", "_indicators", "_pending", "began", "newest", "oldest",
+        "_before", "_dirty_first", "_dirty_last", "_ids", "_indicators", "began", "newest", "oldest",
         "ring", "seconds",
     )  # fmt: skip
 
@@ -55,7 +52,7 @@ class ClosedBars:
         self._before = nan  # the close before the oldest bar
         # The buckets whose state, and numbers where they have none of their own, are to be found anew.
         self._dirty_first, self._dirty_last = NEVER, -1
-        self._indicators, self._pending = Indicators(), array("d")
+        self._indicators = Indicators()
 
     # Which are kept
 
@@ -94,9 +91,7 @@ class ClosedBars:
         if dropped:
             self._before = dropped[-1]
         self.oldest = oldest
-        self._pending.extend(dropped)
-        if len(self._pending) >= PENDING:
-            self._flush()
+        self._indicators.drop(dropped)
 
     def _empty(self, first: int, end: int) -> None:
         """Have rows from a bucket to before another be made of nothing."""
@@ -135,14 +130,7 @@ class ClosedBars:
 
     def _change(self, bucket: int) -> None:
         """Have the indicators compute anew from a bar on, which is another than it was."""
-        self._flush()
         self._indicators.change(bucket - self.oldest)
-
-    def _flush(self) -> None:
-        """Have the indicators go on without the closes that are no longer kept."""
-        if self._pending:
-            self._indicators.drop(np.array(self._pending))
-            self._pending = array("d")
 
     # States
 
@@ -216,9 +204,8 @@ class ClosedBars:
         return self.ring.columns(count, first, behind)
 
     def indicators(self) -> Indicators:
-        """Return the indicators, which have had all closes that are no longer kept and know of what was corrected."""
+        """Return the indicators, which know of what was corrected."""
         self.settle()
-        self._flush()
         return self._indicators
 
     def holes(self) -> list[tuple[int, int]]:
