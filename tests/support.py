@@ -134,6 +134,13 @@ def near(answer: Any, expected: Window, window: Window) -> bool:
     return answer.shape == expected.shape and bool((abs(answer - expected) <= 1e-5 * window.std(axis=0)).all())
 
 
+def by_id(replies: list[Reply]) -> dict[Any, Reply]:
+    """Replies by request_id, each of which must occur once."""
+    found = {reply["request_id"]: reply for reply in replies}
+    assert len(found) == len(replies)
+    return found
+
+
 def error_of(reply: Reply) -> tuple[str, str | None]:
     """Code and field of a refusal, whose envelope is checked in passing."""
     assert reply["success"] is False, reply

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFont
+from png_support import chunk
 from support import ROOT
 from vinocast.errors import RasterError
 from vinocast.glyphs.rasters import MOST_CHUNKS, decode_raster, suspicions
@@ -90,10 +91,6 @@ def test_a_bomb_is_refused_by_its_header() -> None:
     bomb = GOOD[:8] + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)) + GOOD[33:]
     with pytest.raises(RasterError, match="60000x60000"):
         decode_raster(bomb)
-
-
-def chunk(kind: bytes, data: bytes = b"") -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 @pytest.mark.parametrize("kind", [b"teSt", b"IDAT", b"PLTE", b"tRNS", b"zTXt", b"IHDR"])
