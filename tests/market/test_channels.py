@@ -66,7 +66,7 @@ def test_a_corrected_stream_is_as_if_it_had_always_been_so(steps: list[tuple[str
                 end += number
             case "drop":
                 count = min(number, end - kept)
-                indicators.drop(closes[kept : kept + count])
+                indicators.drop(closes[kept : kept + count].tolist())
                 kept += count
             case "ask":  # with 0 for all
                 values = indicators.values(closes[kept:end], number or None)
