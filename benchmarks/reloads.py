@@ -8,9 +8,9 @@ place of the other, as a new version (`models/NAME/VERSION/`, and the one before
 HTTP all the time: windows as JSON and as base64 over our own route, and as tensors in JSON and in bytes. Each reply has
 to be one of the two models', bit for bit, and once a reload is answered the new one's. `vinocast stdio` has no reload.
 
-Prints, before the first reload, halfway and at the end, how many requests were answered, how many of them were lost or
-wrong, their round trips since the row above, and the resident memory while nobody asks. Exits with 1 where one was
-lost or wrong, or memory has grown by 10 MB and more.
+Prints how many requests were answered, how many of them were lost or wrong, their round trips since the row above, and
+the resident memory while nobody asks: when the clients have asked for a minute, before the first reload, halfway and at
+the end. Exits with 1 where one was lost or wrong, or memory has grown by 10 MB and more.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ TIMES = (1.0, 2.0)
 MOST_GROWTH_MB = 10.0
 # Of each window there is a request in each form.
 WINDOWS, FORMS = 4, 4
+# What the clients alone make the heaps grow by comes before the first reload.
+WARMING_SECONDS = 60.0
 # For what the allocator gives back behind the last answer.
 SETTLING_SECONDS = 2.0
 JSON = {"Content-Type": "application/json"}
@@ -282,7 +284,7 @@ def measure(layout: Literal["versions", "flat"], reloads: int, clients: int) -> 
                 load(service, by_signal=False)
             crowd = Clients(service.port, expected, asked, clients)
             crowd.start()
-            time.sleep(SETTLING_SECONDS)
+            time.sleep(WARMING_SECONDS)
             seen = crowd.stop()
             time.sleep(SETTLING_SECONDS)
             before = service.rss_mb

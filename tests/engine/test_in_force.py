@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import subprocess
@@ -19,6 +20,8 @@ from vinocast.engine.cpu import CpuBudget, cpu_budget
 from vinocast.engine.in_force import differences
 from vinocast.engine.profiles import ISA_CAP_VARIABLES, PROFILES
 from vinocast.errors import ModelRefusedError
+from vinocast.forecast.engine import ForecastEngine
+from vinocast.forecast.manifest import open_forecaster
 
 # A program that has used OpenVINO before, under a cap of its own. What has AVX2 has this difference.
 USED_BEFORE = f"""
@@ -184,3 +187,24 @@ def test_kernels_are_those_of_the_processor_under_its_cap(
     assert bool(found) is (wanted is not None)
     if wanted:
         assert f"instead of {wanted}:" in found[0]
+
+
+@pytest.mark.slow
+def test_a_model_that_is_let_go_leaves_no_objects_behind() -> None:
+    compiler = Compiler(PROFILES["native"], cpu_budget())
+
+    def objects() -> int:
+        """Return how many there are once a model has been loaded in all its shapes, and let go."""
+        engine = ForecastEngine(open_forecaster(MODELS / MODEL))
+        engine.load(compiler)
+        engine.load_rest(compiler)
+        shapes.add(len(engine.compiled_counts))
+        del engine
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    shapes: set[int] = set()
+    first = [objects() for _ in range(3)][-1]
+    last = [objects() for _ in range(5)][-1]
+    assert shapes == {7}
+    assert last - first < 5 * 7 * 10
