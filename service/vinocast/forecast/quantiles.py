@@ -120,7 +120,9 @@ class QuantileTable:
                 quantiles = at_places(forecast, entries)
             else:
                 # Of every step, since to go along the few series of each takes as long again.
-                quantiles = entries * np.broadcast_to(scales, forecast.shape).copy()
+                of_steps = np.empty(forecast.shape, np.float32)
+                of_steps[:] = scales
+                quantiles = entries * of_steps
                 quantiles += forecast
         if not np.isfinite(quantiles).all():
             raise InvalidValueError("the window's values spread too far for quantiles in float32", "past_values")
