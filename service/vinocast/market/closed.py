@@ -151,7 +151,7 @@ class ClosedBars:
                 break
             at = bucket % KEPT
             if ring.mades[at] & KIND == NOTHING:
-                count = ring.count_empty(at, min(self.newest, end) - bucket)
+                count = ring.count_empty(at, min(max(self.newest, last + 1), end) - bucket)
                 changed = min(changed, self._fill(bucket, count, close))
                 bucket += count
             else:
