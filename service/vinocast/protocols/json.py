@@ -358,7 +358,7 @@ def _add_terms(reply: dict[str, Any], result: Forecasted | ForecastOfOne, *, in_
 @lru_cache(MOST_NAMES)
 def name_level(level: float) -> str:
     """Return the name that a quantile of a level has in a reply: the shortest that reads back the same."""
-    return repr(level + 0.0).removesuffix(".0")  # 0 of -0.0, which is the same level
+    return repr(level).removesuffix(".0")
 
 
 def _times(result: Computed) -> dict[str, Any]:

@@ -207,10 +207,10 @@ def sorted_levels(levels: list[float] | None) -> list[float] | None:
     """Return levels of quantiles, ascending; raises InvalidRequestError for one that stands twice."""
     if levels is None:
         return None
-    for index, level in enumerate(levels):
-        if level in levels[:index]:
-            path = f"quantile_levels[{index}]"
-            raise InvalidRequestError(f"{path}: expected each level once, got {level:g} again", path)
+    if len(set(levels)) < len(levels):
+        index = next(index for index, level in enumerate(levels) if level in levels[:index])
+        path = f"quantile_levels[{index}]"
+        raise InvalidRequestError(f"{path}: expected each level once, got {levels[index]:g} again", path)
     # Of -0.0 the sign is dropped.
     return sorted(abs(level) for level in levels)
 
