@@ -65,7 +65,8 @@ def main(source: str, profile_name: str, turns: int) -> None:
         requests[name] = compiled.create_infer_request()
         requests[name].get_input_tensor().data[:] = inputs
         requests[name].infer()
-    click.echo(f"{source}, profile {profile.name}: {read_back(compiled, profile.plugin_config(budget))}")
+    in_force = read_back(compiled, "CPU", profile.plugin_config(budget))
+    click.echo(f"{source}, profile {profile.name}: {in_force}")
 
     answers = [np.array(request.get_output_tensor().data) for request in requests.values()]
     expected, scale = answers[0][0].T, series.std(1, keepdims=True)

@@ -189,7 +189,7 @@ class Compiler:
         if self._device != "CPU":
             config = {name: config[name] for name in ("PERFORMANCE_HINT", "INFERENCE_PRECISION_HINT")}
         compiled = self._core.compile_model(static, self._device, config)
-        in_force = read_back(compiled, config)
+        in_force = read_back(compiled, self._device, config)
         if self._device != "CPU":
             in_force["EXECUTION_DEVICES"] = ",".join(compiled.get_property("EXECUTION_DEVICES"))
         warnings = [

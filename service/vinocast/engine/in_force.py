@@ -20,22 +20,21 @@ Property = str | int | float | bool
 KERNEL_ISAS = ("sse41", "sse42", "avx", "avx2", "avx512", "amx")
 # What kernels of AVX-512 need; a processor with AVX512F alone gets those of AVX2.
 AVX512_FLAGS = {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
-# The properties that models tell, by their devices: asked for once, since OpenVINO's binding for Python never lets go
-# of the names that it returns here, some 30 with each answer.
-_known: dict[tuple[str, ...], frozenset[str]] = {}
+# The properties that models tell, by what they are compiled for: asked for once, since OpenVINO's binding for Python
+# never lets go of the names that it returns here, some 30 with each answer.
+_known: dict[str, frozenset[str]] = {}
 
 
-def read_back(compiled: ov.CompiledModel, names: Iterable[str]) -> dict[str, Property]:
-    """Return properties of a model compiled for the CPU, and the instruction sets that its kernels were built for.
+def read_back(compiled: ov.CompiledModel, device: str, names: Iterable[str]) -> dict[str, Property]:
+    """Return properties of a model compiled for a device, and the instruction sets that kernels for the CPU have.
 
     ``KERNEL_ISA`` joins what the kernels' names carry, such as ``avx2`` of ``brgemm_avx2_f32``. What a model of another
     device does not tell is left out.
     """
-    devices = tuple(compiled.get_property("EXECUTION_DEVICES"))
-    if devices not in _known:
-        _known[devices] = frozenset(compiled.get_property("SUPPORTED_PROPERTIES"))
-    read = {name: _plain(compiled.get_property(name)) for name in names if name in _known[devices]}
-    if "CPU" in devices:
+    if device not in _known:  # not those that it runs on: AUTO tells other properties than the CPU that it chooses
+        _known[device] = frozenset(compiled.get_property("SUPPORTED_PROPERTIES"))
+    read = {name: _plain(compiled.get_property(name)) for name in names if name in _known[device]}
+    if "CPU" in compiled.get_property("EXECUTION_DEVICES"):
         kernels = (node.get_rt_info() for node in compiled.get_runtime_model().get_ops())
         parts = {part for info in kernels for part in str(info["primitiveType"].value).split("_")}
         read["KERNEL_ISA"] = ",".join(sorted(parts.intersection(KERNEL_ISAS)))
