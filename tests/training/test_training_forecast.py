@@ -8,7 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -33,13 +33,7 @@ RECIPE = Recipe(steps=4, batch=4, evaluate_every=2, validation_stride=500)
 Vinocast = Callable[..., "CompletedProcess[str]"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads would add up in another order than one, and results are compared bit for bit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

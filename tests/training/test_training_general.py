@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +34,7 @@ from vinocast.training.general.run import CHECKPOINT_FILE, train_general
 SMALL = GeneralRecipe(steps=6, batch=8, warm_up=2, evaluate_every=3, bf16=False)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_a_batch_depends_on_seed_and_number_alone() -> None:

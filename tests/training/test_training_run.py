@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,12 +21,7 @@ from vinocast.training.teacher import Teacher, fit_ridge
 TINY = Recipe(steps=6, batch=4, evaluate_every=2, teacher=0.3, bf16=False)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def waves(rows: int, seed: int) -> Windows:

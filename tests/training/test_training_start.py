@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -44,12 +43,7 @@ SMALL: dict[str, Any] = {
 RECIPE = Recipe(steps=6, batch=8, evaluate_every=2, validation_stride=5, bf16=False, learning_rate=1e-3)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make_source(folder: Path, **config: Any) -> Path:

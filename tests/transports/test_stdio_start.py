@@ -18,8 +18,6 @@ from support import (
 )
 
 MakeGate = Callable[..., Gate]
-
-
 PING = {"op": "ping", "request_id": "ping"}
 
 

@@ -133,12 +133,8 @@ class Repository:
 
     def answering_of(self, kind: Kind[M, E]) -> list[ServedModel[M, E]]:
         """Return those of them that are of a kind and not refused."""
-        models = [_newest(versions) for versions in self._versions.values()]
-        return [
-            cast("ServedModel[M, E]", model)
-            for model in models
-            if model.kind is kind and not model.is_unloaded and model.refused is None
-        ]
+        answering = [model for model in self.answering if model.kind is kind and model.refused is None]
+        return cast("list[ServedModel[M, E]]", answering)
 
     def answers(self, model: AnyServedModel) -> bool:
         """Whether a model is the version that answers where none is named."""

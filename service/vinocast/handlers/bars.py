@@ -195,7 +195,5 @@ def market_model(plane: DataPlane, request: requests.Forecast, bars: ClosedBars)
     if request.model is None and not plane.default_named:
         of_markets = [each for each in plane.repository.answering_of(FORECASTER) if each.manifest.market is not None]
         if of_markets:
-            return (
-                of_markets[0] if len(of_markets) == 1 else min(of_markets, key=lambda each: bool(bars.warnings(each)))
-            )
+            return min(of_markets, key=lambda model: bool(bars.warnings(model)))
     return plane.repository.find(FORECASTER, request.model, general=True)
