@@ -96,6 +96,32 @@ def test_a_long_table_of_a_thousand_series_goes_in_one_go(
     assert done.stderr.endswith(f"96 steps of 1 day by model {BUNDLED_GENERAL}, for 1000 series\n")
 
 
+def test_series_that_do_not_overlap_in_time_are_forecast_each_from_its_own(
+    run_vinocast: RunVinocast, model: vinocast.Forecaster, tmp_path: Path
+) -> None:
+    values = walk(520, 2)
+    times = read_moment("2024-03-01 00:00").after(read_frequency("h"), 0, 1040)
+    path = tmp_path / "mine.csv"
+
+    def write(rows: int) -> None:
+        lines = [f"{'AB'[n // rows]},{times[n]},{values[n % rows, n // rows]}" for n in range(2 * rows)]
+        path.write_text("\n".join(["item_id,timestamp,target", *lines, ""]))
+
+    write(520)
+    done = run_vinocast("forecast", path, "--prediction-length", "5")
+    assert done.returncode == 0, done.stderr
+    header, rows = rows_of(done.stdout)
+    assert header == ["item_id", "timestamp", "target"]
+    assert [row[0] for row in rows] == ["A"] * 5 + ["B"] * 5
+    assert [rows[0][1], rows[5][1]] == ["2024-03-22 16:00", "2024-04-13 08:00"]
+    assert close(numbers(rows, 2).reshape(2, 5).T, expected(model, values)[:5], values)
+    # Together they are long enough, and neither is.
+    write(300)
+    done = run_vinocast("forecast", path, "--prediction-length", "5")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "item_id 'A': 300 steps are fewer than the 512" in done.stderr
+
+
 def test_semicolons_decimal_commas_and_a_byte_order_mark_change_nothing(
     run_vinocast: RunVinocast, tmp_path: Path
 ) -> None:

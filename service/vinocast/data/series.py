@@ -84,11 +84,11 @@ def read_series(path: Path, channels: Sequence[str], *, independent: bool) -> Se
     fewer than channels, they serve in turn if the channels are ``independent``.
 
     Raises:
-        SetupError: what :func:`vinocast.data.tables.read.read_table` raises, a long table, too few columns, an
+        SetupError: what :func:`vinocast.data.tables.read.read_table` raises, several items, too few columns, an
             empty cell.
     """
     table = read_table(path)
-    if table.item is not None:
+    if len(table.items) > 1:
         raise SetupError(f"{path}: a long table, expected a column for each of {', '.join(channels)}")
     (item,) = table.items
     columns = _columns(table, channels, independent=independent)
