@@ -129,3 +129,45 @@ def test_names_of_any_kind_are_drawn_and_written(run_vinocast: RunVinocast, mode
         assert done.stderr.count("\n") == 1
         assert "\x1b" not in done.stderr
     assert "<script>alert" not in (tmp_path / "out.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("head", "options", "name", "form"),
+    [
+        ("date,a,a_0.1", ["--quantiles", "0.1,0.9"], "a_0.1", "parquet"),
+        ("date,a,a_0", ["--quantiles=-0.0"], "a_0", "csv"),
+        ("x,step,y", [], "step", "csv"),
+    ],
+)
+def test_columns_that_would_have_one_name_are_refused(
+    run_vinocast: RunVinocast, models: Path, tmp_path: Path, head: str, options: list[str], name: str, form: str
+) -> None:
+    path = tmp_path / "mine.csv"
+    write_wide(path, walk(512, 2))
+    header, *rows = path.read_text().splitlines()
+    # Without times, and with numbers in no order, steps are counted in a column that is called so.
+    rows = rows if head.startswith("date") else [f"at {row}" for row in rows]
+    path.write_text("\n".join([header.replace("date,c0,c1", head), *rows, ""]))
+    common = ["forecast", path, "--models", models, "--default-model", "sure", "--prediction-length", "2", *options]
+    done = run_vinocast(*common, "--format", form)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"two columns of what is written would be called '{name}'" in done.stderr
+    # An object has them apart.
+    answer = orjson.loads(run_vinocast(*common, "--format", "json").stdout)
+    assert answer["channels"] == [each for each in head.split(",") if each not in ("date", "x")]
+    assert np.array(answer["predictions"]).shape == (2, 2)
+
+
+def test_a_forecast_that_ends_after_the_last_year_is_refused(run_vinocast: RunVinocast, tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    rows = [f"{item},2261-12-{day:02d},{day}" for item in "ab" for day in range(1, 30 + (item == "b"))]
+    path.write_text("\n".join(["item_id,date,target", *rows, ""]))
+    common = ["forecast", path, "--short", "pad", "--prediction-length"]
+    done = run_vinocast(*common, "2", "--plot", tmp_path / "out.html")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].endswith(
+        "item_id 'b': a time lies outside the years 1678 to 2261, 2 steps of 1 day after the last row: ask for fewer "
+        "with --prediction-length"
+    )
+    assert not (tmp_path / "out.html").exists()
+    assert rows_of(run_vinocast(*common, "1").stdout)[1][1][:2] == ["b", "2261-12-31"]

@@ -21,7 +21,8 @@ class Levels(click.ParamType[tuple[float, ...]]):
         if not isinstance(value, str):
             return value
         try:
-            levels = sorted({float(each) for each in value.split(",")})
+            # A zero of its own sign is no level of its own.
+            levels = sorted({float(each) + 0.0 for each in value.split(",")})
         except ValueError:
             levels = [-1.0]
         if not all(0 <= level <= 1 for level in levels) or len(levels) > 99:

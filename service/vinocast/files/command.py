@@ -84,6 +84,7 @@ def run(asked: Asked) -> None:
         scored = backtest.run(forecaster, asked.backtest, asked.season, levels or LEVELS, pad=asked.short == "pad")
         click.echo(backtest.to_json(scored) if asked.json else str(scored), nl=not asked.json)
         return
+    output.check(form, table, asked.quantiles or (), forecaster.steps)
     forecasts = list(forecaster.forecast([(item, len(item.lines)) for item in table.items]))
     _say_what_was_made_up(table, forecasts)
     count = f"{forecaster.steps} step{'s' * (forecaster.steps != 1)}"

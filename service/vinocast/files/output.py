@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import orjson
 
+from vinocast.errors import SetupError, printable
 from vinocast.extras import missing_extra
 
 if TYPE_CHECKING:
@@ -22,6 +24,30 @@ if TYPE_CHECKING:
 
 Format = Literal["csv", "json", "parquet"]
 FORMATS: dict[str, Format] = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".pq": "parquet"}
+
+
+def check(form: Format, table: Table, levels: Sequence[float], steps: int) -> None:
+    """Raise SetupError where so many steps of forecasts of a table cannot be written, before any is computed.
+
+    Two columns would have one name, or a time would be one that none can be written of.
+    """
+    if form != "json":
+        first = [table.item] if table.item is not None else []
+        name, count = Counter([*first, table.time, *names(table, levels)]).most_common(1)[0]
+        if count > 1:
+            raise SetupError(
+                f"{table.source}: two columns of what is written would be called '{printable(name)}': call the file's "
+                "own otherwise, leave it out with --columns, or write --format json"
+            )
+    for item in table.items:
+        try:
+            table.times(item, len(item.lines) + steps - 1, 1)
+        except ValueError as error:
+            whose = "" if item.name is None else f"{table.item} '{printable(item.name)}': "
+            raise SetupError(
+                f"{table.source}: {whose}{error}, {steps} steps of {table.step} after the last row: ask for fewer with "
+                "--prediction-length"
+            ) from None
 
 
 def check_extra(form: Format) -> None:
