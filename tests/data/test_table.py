@@ -405,6 +405,45 @@ def test_a_parquet_file_beyond_the_bounds_is_not_read(tmp_path: Path, monkeypatc
         read_table(write_parquet(tmp_path / "none.parquet", a=pyarrow.array([], pyarrow.float64())))
 
 
+@pytest.mark.parametrize(
+    ("first", "step", "written"),
+    [  # both in nanoseconds
+        (1_700_000_000_123_456_789, 1_000_000, "{}"),
+        (1_700_000_000_123_456_789, 1_000_000_000, "{}"),
+        (1_700_000_000_123_456_789, 100, "{}"),
+        (1_700_000_000_001_000_000, 1_000_000_000, "{}.{:09d}"),
+        (1_700_000_000_000_000_100, 100, "{}.{:09d}"),
+    ],
+)
+def test_numbers_since_1970_keep_every_digit(read: Read, first: int, step: int, written: str) -> None:
+    texts = []
+    for place in range(7):
+        time = first + place * step
+        texts.append(written.format(time) if written == "{}" else written.format(*divmod(time, 10**9)))
+    table = read("\n".join(["time,a", *(f"{text},1" for text in texts[:5]), ""]))
+    assert (table.items[0].first, table.frequency.nanoseconds) == (first, step)
+    assert next_times(table) == [text.rstrip("0") if "." in text else text for text in texts[5:]]
+
+
+def test_integers_of_parquet_keep_every_digit(tmp_path: Path) -> None:
+    first, step = 1_700_000_000_123_456_789, 1_000_000
+    times = [first + place * step for place in range(4)]
+    for kind in (pyarrow.int64(), pyarrow.uint64()):
+        table = read_table(
+            write_parquet(tmp_path / "ns.parquet", time=pyarrow.array(times, kind), a=[1.0, 2.0, 3.0, 4.0])
+        )
+        assert next_times(table, 1) == [str(first + 4 * step)]
+    # Of seconds with a fraction, what a float is written as.
+    seconds = [1_700_000_000.001 + place for place in range(4)]
+    table = read_table(write_parquet(tmp_path / "s.parquet", time=seconds, a=[1.0, 2.0, 3.0, 4.0]))
+    assert (values(table), next_times(table, 1)) == ([[1], [2], [3], [4]], ["1700000004.001"])
+    # Names that float64 would take for one another.
+    ids = [2**60, 2**60, 2**60 + 1, 2**60 + 1]
+    days = pyarrow.array([date(2024, 1, 1), date(2024, 1, 2)] * 2)
+    table = read_table(write_parquet(tmp_path / "long.parquet", item_id=ids, ds=days, y=[1.0, 2.0, 3.0, 4.0]))
+    assert [item.name for item in table.items] == [str(2**60), str(2**60 + 1)]
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=r"none\.csv: No such file"):
         read_table(tmp_path / "none.csv")

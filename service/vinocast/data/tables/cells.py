@@ -32,6 +32,7 @@ class Column:
         numbers: float64 [rows], NaN where there is none, of a file that knows numbers.
         times: datetime64[ns] [rows] of a file that knows times, NaT where there is none.
         utc: whether such times are in UTC, and not of an unnamed place.
+        integers: int64 [rows], ``numbers`` as the file has them, where that is more digits than float64 holds.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Column:
     numbers: NDArray[np.float64] | None = None
     times: NDArray[np.datetime64] | None = None
     utc: bool = False
+    integers: NDArray[np.int64] | None = None
 
 
 @dataclass

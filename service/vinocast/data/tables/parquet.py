@@ -15,6 +15,9 @@ from vinocast.extras import missing_extra
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# Up to which float64 holds every integer.
+MOST_EXACT = 2**53
+
 
 def read_parquet(source: str, data: bytes) -> Cells:
     """Return the cells of a Parquet file's bytes; raises SetupError where they are none, or the extra is missing."""
@@ -65,7 +68,14 @@ def _typed(name: str, values: Any) -> Column | None:
             return None
         return Column(name, times=_numpy(moments, "datetime64[ns]"), utc=getattr(kind, "tz", None) is not None)
     if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
-        return Column(name, numbers=_numpy(values.cast(pyarrow.float64(), safe=False), "float64"))
+        numbers = _numpy(values.cast(pyarrow.float64(), safe=False), "float64")
+        column = Column(name, numbers=numbers)
+        if types.is_integer(kind) and not values.null_count and (np.abs(numbers) > MOST_EXACT).any():
+            try:
+                column.integers = _numpy(values.cast(pyarrow.int64()), "int64")
+            except pyarrow.ArrowInvalid:
+                column.integers = None  # beyond int64, where no time is
+        return column
     return None
 
 

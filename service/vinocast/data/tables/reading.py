@@ -74,5 +74,7 @@ def texts_of(column: Column) -> list[str]:
         return column.texts
     if column.times is not None:
         return [str(time) for time in column.times]
+    if column.integers is not None:
+        return list(map(str, column.integers.tolist()))
     numbers = column.numbers if column.numbers is not None else np.empty(0)
     return ["" if np.isnan(number) else f"{number:.17g}" for number in numbers.tolist()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,12 +15,16 @@ from vinocast.data.tables.moment_parts import MomentError
 from vinocast.data.tables.moment_texts import looks_like_time
 from vinocast.data.tables.moments import Moments, read_moments
 from vinocast.data.tables.reading import Reading, TimeColumn, numbers_of, plain_name
-from vinocast.data.times.days import FIRST_YEAR, LAST_YEAR, SECOND
+from vinocast.data.times.days import FIRST_YEAR, LAST_MOMENT, LAST_YEAR, SECOND
 from vinocast.data.times.form import Form
 from vinocast.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from vinocast.data.times.days import Steps
 
 # Names of columns, in small letters and digits alone.
 TIME_NAMES = frozenset(
@@ -28,6 +33,8 @@ TIME_NAMES = frozenset(
      "utc", "timeutc", "datetimeutc", "unix", "unixtime", "epoch", "step", "index", "second", "seconds")
 )  # fmt: skip
 CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?: ?[AaPp][Mm])?", re.ASCII)
+# A number of which no digit is lost on the way to nanoseconds.
+PLAIN = re.compile(r"[+-]?\d{1,19}(?:\.\d{0,9})?", re.ASCII)
 # The first second that a number counts in nanoseconds, microseconds, milliseconds and seconds since 1970.
 EPOCHS = ((1e17, 1), (1e14, 10**3), (1e11, 10**6), (1e8, SECOND))
 
@@ -143,15 +150,9 @@ def _as_numbers_of_time(reading: Reading, column: Column) -> TimeColumn | None:
     rises = bool((np.diff(numbers) > 0).all() or (np.diff(numbers) < 0).all())
     if unit is None and not rises and reading.options.time is None and not has_items(reading):
         return None
-    if most * (unit or SECOND) >= 2.0**63:
+    if most * (unit or SECOND) > LAST_MOMENT:
         raise reading.cells.fault("a number too large to be a time", int(np.abs(numbers).argmax()), column.name)
-    exact = column.texts is not None and whole
-    integers = [int(float(text)) for text in column.texts or []] if exact else None
-    nanoseconds = (
-        np.array(integers, np.int64) * (unit or SECOND)
-        if integers is not None
-        else np.round(numbers * (unit or SECOND)).astype(np.int64)
-    )
+    nanoseconds = _count(column, numbers, unit or SECOND)
     if unit is not None:
         words = {1: "nanoseconds", 10**3: "microseconds", 10**6: "milliseconds", SECOND: "seconds"}
         reading.notes.append(f"'{printable(column.name)}' is read as {words[unit]} since 1970")
@@ -160,3 +161,20 @@ def _as_numbers_of_time(reading: Reading, column: Column) -> TimeColumn | None:
     return TimeColumn(
         column.name, nanoseconds.astype("datetime64[ns]"), Form(epoch=unit or SECOND), counted=unit is None
     )
+
+
+def _count(column: Column, numbers: NDArray[np.float64], unit: int) -> Steps:
+    """Return the numbers of a column [rows] in nanoseconds, where one is so many, int64 [rows].
+
+    By the digits that are written: of nanoseconds since 1970 float64 holds every 256th.
+    """
+    if column.integers is not None:
+        return column.integers * unit
+    if column.texts is None and (numbers == np.round(numbers)).all():
+        return numbers.astype(np.int64) * unit
+    counts = [
+        # As it would be written: 0.001 is that, and not the number of float64 beside it.
+        round(Decimal(text if PLAIN.fullmatch(text) else repr(number)) * unit)
+        for text, number in zip(column.texts or map(repr, numbers.tolist()), numbers.tolist(), strict=True)
+    ]
+    return np.array(counts, np.int64)
