@@ -406,6 +406,31 @@ def test_a_parquet_file_beyond_the_bounds_is_not_read(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize(
+    ("form", "hours"), [("%Y%m%d", 24), ("%Y%m%d%H", 1), ("%Y%m%d%H", 24), ("%Y%m%d%H%M", 1), ("%Y%m%d%H%M%S", 6)]
+)
+@pytest.mark.parametrize("name", ["time", "MESS_DATUM", "when"])
+def test_times_of_digits_alone_are_read_and_written_so(
+    read: Read, tmp_path: Path, form: str, hours: int, name: str
+) -> None:
+    texts = [(datetime(2024, 1, 30) + timedelta(hours=place * hours)).strftime(form) for place in range(40)]
+    table = read("\n".join([f"{name};a", *(f"{text};{place}" for place, text in enumerate(texts[:38]))]))
+    assert (table.time, table.columns, table.counted) == (name, ("a",), False)
+    assert next_times(table) == texts[38:]
+    path = write_parquet(tmp_path / "digits.parquet", **{name: list(map(int, texts[:38])), "a": list(range(38))})
+    assert next_times(read_table(path)) == texts[38:]
+
+
+def test_numbers_that_only_look_like_times_go_on_counting(read: Read) -> None:
+    for first, step in ((2024010100, 3600), (190001010000, 60_000), (1700000000, 60)):
+        texts = [str(first + place * step) for place in range(60)]
+        table = read("\n".join(["time,a", *(f"{text},1" for text in texts[:58])]))
+        assert next_times(table) == texts[58:]
+        assert "since 1970" in table.notes[0]
+    # Of a column that is neither the first nor called a time they are values.
+    assert read(daily([f"1,{2024010100 + hour}" for hour in range(20)], "date,a,b")).columns == ("a", "b")
+
+
+@pytest.mark.parametrize(
     ("first", "step", "written"),
     [  # both in nanoseconds
         (1_700_000_000_123_456_789, 1_000_000, "{}"),

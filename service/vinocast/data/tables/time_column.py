@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from vinocast.data.tables.items import has_items
 from vinocast.data.tables.moment_parts import MomentError
 from vinocast.data.tables.moment_texts import looks_like_time
 from vinocast.data.tables.moments import Moments, read_moments
-from vinocast.data.tables.reading import Reading, TimeColumn, numbers_of, plain_name
+from vinocast.data.tables.reading import Reading, TimeColumn, numbers_of, plain_name, texts_of
 from vinocast.data.times.days import FIRST_YEAR, LAST_MOMENT, LAST_YEAR, SECOND
 from vinocast.data.times.form import Form
 from vinocast.errors import printable
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
 TIME_NAMES = frozenset(
     ("date", "datetime", "dateandtime", "timestamp", "timestamps", "time", "times", "ds", "ts", "dt", "t", "day",
      "hour", "month", "quarter", "year", "week", "period", "opentime", "starttime", "datum", "zeit", "zeitstempel",
-     "utc", "timeutc", "datetimeutc", "unix", "unixtime", "epoch", "step", "index", "second", "seconds")
+     "messdatum", "utc", "timeutc", "datetimeutc", "unix", "unixtime", "epoch", "step", "index", "second", "seconds")
 )  # fmt: skip
+# How many digits a day has, and a time of digits alone: a day, or one with hours, minutes or seconds.
+DAY_DIGITS, COMPACT = 8, (8, 10, 12, 14)
 CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?: ?[AaPp][Mm])?", re.ASCII)
 # A number of which no digit is lost on the way to nanoseconds.
 PLAIN = re.compile(r"[+-]?\d{1,19}(?:\.\d{0,9})?", re.ASCII)
@@ -94,13 +97,18 @@ def _as_time(reading: Reading, column: Column, *, named: bool) -> TimeColumn | N
         return TimeColumn(column.name, column.times, Form("%Y-%m-%d", "T" if zone[0] else " ", clock, 0, *zone))
     texts = column.texts
     if texts is None:
-        return None
+        # Numbers are looked at as they would be written.
+        if not named or column.numbers is None or f"{column.numbers[0]:.17g}".strip("0123456789"):
+            return None
+        texts = texts_of(column)
     example = next(filter(None, texts), "")
-    compact = named and len(example) == 8 and example.isdecimal() and all(len(text) == 8 for text in texts)
+    compact = (
+        named and len(example) in COMPACT and example.isdecimal() and all(len(text) == len(example) for text in texts)
+    )
     if not compact and not looks_like_time(example):
         return None
     try:
-        moments = _read_times(reading, texts)
+        moments = _read_compact(reading, texts) if compact else _read_times(reading, texts)
     except MomentError as error:
         if compact or not named:
             return None
@@ -116,6 +124,22 @@ def _as_time(reading: Reading, column: Column, *, named: bool) -> TimeColumn | N
         name = f"{name} {clock_column.name}"
     reading.notes += moments.notes
     return TimeColumn(name, moments.times, moments.form)
+
+
+def _read_compact(reading: Reading, texts: list[str]) -> Moments:
+    """Read times of digits alone, all as long: a day, and what there is of a clock behind it.
+
+    Raises:
+        MomentError: one is no such time. With a clock, one before 1900 or after 2100 is none: they may be numbers that
+            count, as seconds since 1970 are.
+    """
+    if len(texts[0]) == DAY_DIGITS:
+        return _read_times(reading, texts)
+    moments = _read_times(reading, [f"{text[:DAY_DIGITS]} {text[DAY_DIGITS:]}" for text in texts])
+    years = moments.times.astype("datetime64[Y]").astype(np.int64) + 1970
+    if (bad := first_of((years < 1900) | (years > 2100))) is not None:
+        raise MomentError(f"a year before 1900 or after 2100: '{printable(texts[bad])}'", bad)
+    return replace(moments, form=replace(moments.form, join=""))
 
 
 def _read_times(reading: Reading, texts: list[str]) -> Moments:
