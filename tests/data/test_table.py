@@ -176,6 +176,28 @@ def test_zones_are_converted_and_said_or_refused(read: Read) -> None:
 
 
 @pytest.mark.parametrize(
+    ("days", "step", "following"),
+    [
+        # Working days around the second Sunday of March, days, weeks, and the first of each month.
+        ([date(2022, 3, day) for day in (7, 8, 9, 10, 11, 14, 15, 16)], "1 working day", [(3, 17), (3, 18)]),
+        ([date(2022, 3, day) for day in range(9, 19)], "1 day", [(3, 19), (3, 20)]),
+        ([date(2022, 2, 28) + timedelta(days=7 * week) for week in range(4)], "7 days", [(3, 28), (4, 4)]),
+        ([date(2022, month, 1) for month in range(1, 7)], "1 month", [(7, 1), (8, 1)]),
+    ],
+)
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_days_of_a_place_that_puts_its_clocks_forward_are_days(
+    read: Read, days: list[date], step: str, following: list[tuple[int, int]], newest_first: bool
+) -> None:
+    rows = [f"{day} 00:00:00-0{5 if day < date(2022, 3, 13) else 4}:00,{place}" for place, day in enumerate(days)]
+    table = read("\n".join(["Date,Close", *(reversed(rows) if newest_first else rows)]))
+    assert values(table) == [[place] for place in range(len(days))]
+    assert str(table.frequency) == step.replace("7 days", "1 week")
+    assert next_times(table) == [f"2022-{month:02d}-{day:02d} 00:00:00-04:00" for month, day in following]
+    assert "times of 2 zones are at one hour of their own days" in " ".join(table.notes)
+
+
+@pytest.mark.parametrize(
     ("dates", "order", "expected"),
     [
         (["13/01/2024", "14/01/2024"], None, "15/01/2024"),

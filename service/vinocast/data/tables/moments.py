@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,11 +23,22 @@ if TYPE_CHECKING:
 
 @dataclass
 class Moments:
-    """Times [rows] of the clock that they are told by, or of UTC where that is several, and how to write others."""
+    """Times [rows] of the clock that they are told by, and how to write others.
+
+    They are of UTC where the zones of rows differ, unless all are at one time of their own days: the days of a place
+    whose clocks are put forward and back.
+    """
 
     times: Times
     form: Form
     notes: list[str]
+
+
+def _at_one_clock(times: Times) -> bool:
+    """Whether times [rows], as they are written, are of several days and all at the same time of day."""
+    days = times.astype("datetime64[D]")
+    clocks = times - days.astype("datetime64[ns]")
+    return bool((clocks == clocks[0]).all() and (days != days[0]).any())
 
 
 def read_moments(texts: Sequence[str], order: DayOrder | None = None) -> Moments:
@@ -64,8 +75,17 @@ def read_moments(texts: Sequence[str], order: DayOrder | None = None) -> Moments
             offsets = np.array([read_offset(zone) for zone in parts.zones], np.int64)
         except ValueError as error:
             raise MomentError(str(error), 0) from None
-        if len(set(offsets.tolist())) > 1:
-            times = times - (offsets[parts.zone_codes] * 60 * SECOND).astype("timedelta64[ns]")
-            notes.append(f"times of {len(set(offsets.tolist()))} zones are converted to UTC")
-            form = Form(form.date, form.join, form.clock, form.fraction, "Z", 0)
+        if (several := len(set(offsets.tolist()))) > 1:
+            if _at_one_clock(times):
+                zone = parts.zone_codes[times.argmax()]
+                apart = " " if form.zone.startswith(" ") else ""
+                form = replace(form, zone=apart + parts.zones[zone], offset=int(offsets[zone]))
+                notes.append(
+                    f"times of {several} zones are at one hour of their own days, and laid out by day; those that "
+                    f"follow are written with {parts.zones[zone]}"
+                )
+            else:
+                times = times - (offsets[parts.zone_codes] * 60 * SECOND).astype("timedelta64[ns]")
+                notes.append(f"times of {several} zones are converted to UTC")
+                form = Form(form.date, form.join, form.clock, form.fraction, "Z", 0)
     return Moments(times, form, notes)
