@@ -315,6 +315,20 @@ def test_bars_that_nobody_reads_are_not_looked_at_again_with_each_that_closes() 
     assert calls(both) < 3 * (calls(new) + calls(late))
 
 
+def test_a_candle_costs_longer_bars_the_same_however_many_bars_there_are() -> None:
+    def calls(bars: int, *messages: list[int]) -> int:
+        """Return what messages of candles of some bars cost, each counted from the newest on, where so many came."""
+        market = take(
+            market_of("15m", "1h"), [candles(*(candle(300 * at, "10 11 9 10 5") for at in range(3000 - bars, 3000)))]
+        )
+        old = [candles(*(candle(300 * (2999 - at), "10 11 9 10 6") for at in each)) for each in messages]
+        return count_calls(lambda: market.feed(old))
+
+    assert calls(1000, *[[890]] * 20) < calls(100, *[[80]] * 20) + 100
+    assert calls(1000, *[[20, 890]] * 20) < calls(100, *[[20, 80]] * 20) + 100
+    assert calls(1000, [*range(2000, 2500)]) < calls(100, [*range(2000, 2500)]) + 100  # which are not kept
+
+
 def test_no_more_bars_close_with_one_request_than_are_gone_through_in_a_moment() -> None:
     jumps = [match(number, 901 * number) for number in range(1200)]
     market = market_of("1s")

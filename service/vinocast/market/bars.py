@@ -146,13 +146,19 @@ class MarketStream:
 
     def parts(self, start: int, end: int) -> tuple[list[Candle], bool]:
         """Return the bars from a moment to before another as candles, and whether they tell of all that time so far."""
-        first, past = start // self.seconds, end // self.seconds
-        bars = [bar for bar in self.closed_bars(first) if bar.start < end]
+        closed, seconds, first, past = self._closed, self.seconds, start // self.seconds, end // self.seconds
+        candles: list[Candle] = []
+        whole = True
+        # No others are looked at: each candle of a feed has this done again for each longer stream.
+        for bucket in range(max(first, closed.oldest), min(past, closed.newest)):
+            state = closed.state(bucket)
+            if state != MISSING:
+                candles.append((bucket * seconds, *closed.ring.numbers(bucket % KEPT)))
+                whole = whole and state != INCOMPLETE
         if first <= self.newest < past and self._made & KIND != NOTHING:
-            bars.append(self.bars(1)[0])
-        candles: list[Candle] = [bar[:6] for bar in bars if bar.open is not None]  # type: ignore[misc]
-        whole = len(candles) == min(past, self.newest + 1) - first
-        return candles, whole and all(bar.state != "incomplete" for bar in bars)
+            candles.append((self.newest * seconds, *self._numbers()))
+            whole = whole and not self._is_open_torn()
+        return candles, whole and len(candles) == min(past, self.newest + 1) - first
 
     def advance(self, bucket: int) -> None:
         """Close all bars before a bucket, which is the open one from then on."""
@@ -232,10 +238,12 @@ class MarketStream:
         """Return so many of the newest bars, oldest first, the open one among them once it holds something."""
         bars = self.closed_bars(max(self.newest + 1 - last, 0))
         if self._made & KIND != NOTHING:
-            start, torn = self.newest * self.seconds, self._closed.is_torn(self.newest, self._made)
-            state: State = "incomplete" if torn and self._made & KIND == TRADES else "open"
-            bars.append(Bar(start, *self._numbers(), state))
+            state: State = "incomplete" if self._is_open_torn() else "open"
+            bars.append(Bar(self.newest * self.seconds, *self._numbers(), state))
         return bars[-last:] if last > 0 else []
+
+    def _is_open_torn(self) -> bool:
+        return self._made & KIND == TRADES and self._closed.is_torn(self.newest, self._made)
 
     def closed_starts(self, since: int) -> range:
         """Return the starts of the closed bars from a bucket on, in seconds, as far as they are kept."""

@@ -17,6 +17,7 @@ from vinocast.market.ring import (
     KEPT,
     KIND,
     LOST,
+    MISSING,
     NOTHING,
     Ring,
 )
@@ -176,6 +177,18 @@ class ClosedBars:
             first = max(since // self.seconds, bucket)
             self.ring.tear(first % KEPT, min(until // self.seconds + 1, bucket + filled) - first)
         return changed
+
+    def state(self, bucket: int) -> int:
+        """Return the state of one bar, whose numbers are right from then on.
+
+        The others stay as they are, and marked, unless it is made of nothing and theirs may be its own.
+        """
+        if self.ring.mades[bucket % KEPT] & KIND != NOTHING:
+            return self._state_of(bucket)
+        if bucket <= self.began:
+            return MISSING
+        self.settle()
+        return self.ring.state(bucket % KEPT)
 
     def _state_of(self, bucket: int) -> int:
         """Return the state of a bar that is made of something."""
