@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -116,3 +117,19 @@ def states(stream: MarketStream) -> list[str]:
 
 def same(left: Sequence[Bar], right: Sequence[Bar]) -> bool:
     return [tuple(bar) for bar in left] == [tuple(bar) for bar in right]
+
+
+def count_calls(work: Callable[[], object]) -> int:
+    """Return how many functions are called by some work."""
+    count = 0
+
+    def note(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gc
-import sys
 import tracemalloc
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,6 +13,7 @@ from market_support import (
     advanced,
     candle,
     candles,
+    count_calls,
     heartbeat,
     market_of,
     market_trades,
@@ -37,27 +36,8 @@ from vinocast.market.feed import MOST_CLOSED, Fed
 from vinocast.market.ring import KEPT
 from vinocast.market.trade_ids import MOST_HOLES
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 STREAM = "AAA-USD@1m"
 YEAR = 366 * 86_400
-
-
-def count_calls(work: Callable[[], object]) -> int:
-    """Return how many functions are called by some work."""
-    count = 0
-
-    def note(_frame: object, event: str, _argument: object) -> None:
-        nonlocal count
-        count += event == "call"
-
-    sys.setprofile(note)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 def test_the_newest_bars_are_kept() -> None:

@@ -7,9 +7,10 @@ import pytest
 from channel_support import Floats, batch, equal, walk
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from market_support import count_calls
 from numpy.typing import NDArray
 from vinocast.errors import NotEnoughHistoryError
-from vinocast.market.channels import WARM_UP, Handles, Indicators, known_rows, seven
+from vinocast.market.channels import PENDING, WARM_UP, Handles, Indicators, known_rows, seven
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 33, 34, 35, 100, 1500])
@@ -77,6 +78,21 @@ def test_a_corrected_stream_is_as_if_it_had_always_been_so(steps: list[tuple[str
             case _ if end > kept:
                 closes[at] = np.nan if step == "lose" else closes[at] * 1.01
                 indicators.change(at - kept)
+
+
+def test_of_a_stream_that_nobody_asks_for_closes_that_are_dropped_are_filled_in_many_together() -> None:
+    def calls(each: int) -> int:
+        """Return what it takes to drop so many closes with each call, beside the calls themselves."""
+        indicators, closes = Indicators(), walk(8 * PENDING).tolist()
+        parts = [closes[at : at + each] for at in range(0, len(closes), each)]
+
+        def drop_all() -> None:
+            for part in parts:
+                indicators.drop(part)
+
+        return count_calls(drop_all) - 2 * len(parts)
+
+    assert calls(1) < 1.1 * calls(PENDING)
 
 
 def test_what_begins_anew_with_the_closes_that_are_kept_nears_what_never_stopped() -> None:

@@ -136,11 +136,11 @@ class Indicators:
         # they cost less each, and most are never gone back to.
         self._dropped, self._pending = Handles(), array("d")
         self._rows = 0  # that were last asked for
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
-        self._take_pending()
-        self._settled = self._dropped.copy()
+    def _reset(self) -> None:
+        # None until they are asked for: a stream that nobody forecasts goes without.
+        self._settled: Handles | None = None
         self._count = 0  # the kept closes that the latter are behind
         # Those behind the last close that was asked for; None where one of the newest is another than it was.
         self._ahead: Handles | None = None
@@ -163,14 +163,14 @@ class Indicators:
         self._behind -= count
         self._count -= count
         if self._count < 0:
-            self._begin()
+            self._reset()
 
     def change(self, at: int) -> None:
         """Say that of the kept closes the one at an index, or what follows it, may be another than it was."""
         if at < self._behind:
             self._ahead = None
         if at < self._count:
-            self._begin()
+            self._reset()
 
     def values(self, closes: NDArray[np.float64], rows: int | None = None) -> NDArray[np.float32]:
         """Return RSI, MACD and volatility [rows, 3] at the newest of all the closes [n] that are kept, or at all.
@@ -180,13 +180,16 @@ class Indicators:
         self._rows = len(closes) if rows is None else rows
         first = max(0, len(closes) - self._rows)
         if first < self._since:
-            self._begin()
+            self._reset()
         if self._ahead is None or self._behind != len(closes):
             self._go_on(closes, first)
         return self._values[first - self._since :]
 
     def _go_on(self, closes: NDArray[np.float64], first: int) -> None:
         """Compute what is not known at closes [n], and keep the values from one on."""
+        if self._settled is None:
+            self._take_pending()
+            self._settled = self._dropped.copy()
         unsettled = len(closes) - UNSETTLED
         known = self._behind
         if self._ahead is None:

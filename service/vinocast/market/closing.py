@@ -1,4 +1,4 @@
-"""How many bars may close with one request, in which nothing else is answered: so many take half a second."""
+"""How many bars may close with one request, in which nothing else is answered: so many take 2.5 s."""
 
 from __future__ import annotations
 
