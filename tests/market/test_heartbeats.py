@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from market_support import heartbeat, market_of, match, states, take, told
+from market_support import heartbeat, market_of, match, restarted, states, take, told
 
 STREAM = "AAA-USD@1m"
 
@@ -49,6 +49,20 @@ def test_heartbeats_that_tell_nothing_change_nothing() -> None:
     assert states(market.find(STREAM)) == ["incomplete"]
     assert market.find(STREAM).rows == 0
     assert market.counts.told() == {"seen": 4, "used": 1}
+
+
+def test_a_heartbeat_begins_no_stream_that_has_had_no_trade() -> None:
+    trades = [match(1, 10), match(2, 70)]
+    market = restarted(take(market_of("5m"), trades), market_of("1m", "5m"))
+    fed = market.feed([heartbeat(2, at) for at in (80, 350, 400)])
+    assert [(each.stream, each.bar.state) for each in fed.closed] == [("AAA-USD@5m", "incomplete")]
+    assert [stream.name for stream in market.streams] == ["AAA-USD@5m"]
+    # Nor where no stream that is kept has had any.
+    market = restarted(take(market_of("5m"), trades), market_of("1m"))
+    assert market.feed([heartbeat(2, at) for at in (80, 350)]).counts == {"seen": 2}
+    assert market.streams == []
+    take(market, [match(3, 400), match(4, 460)])
+    assert states(market.find(STREAM)) == ["incomplete", "open"]
 
 
 def test_a_heartbeat_of_a_product_that_is_not_kept_is_ignored() -> None:

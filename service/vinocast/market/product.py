@@ -208,7 +208,7 @@ class Product:
 
     def _forget(self) -> None:
         """Forget the holes in which no bar is kept any more, and the oldest where there are too many."""
-        self._ids.forget(min(stream.since for stream in self.streams if stream.begun))
+        self._ids.forget(min((stream.since for stream in self.streams if stream.begun), default=EVER))
         while (hole := self._ids.oldest_if_too_many()) is not None:
             for stream in self.streams:
                 stream.lose_between(min(hole.since, hole.until), max(hole.since, hole.until))
@@ -230,7 +230,7 @@ class Product:
             self._count_missed(missed)
         self._now = max(self._now, ids.known)
         for stream in self.streams:
-            if ids.known // stream.seconds > stream.newest:
+            if stream.begun and ids.known // stream.seconds > stream.newest:
                 stream.advance(ids.known // stream.seconds)
             stream.touch_between(since, ids.known)
         self._forget()
