@@ -127,6 +127,8 @@ def test_what_is_no_message_is_refused(message: object) -> None:
     with pytest.raises(RequestError) as caught:
         market.feed_one(message)
     assert caught.value.code == "invalid_request"
+    path = f"{caught.value.field}: " if caught.value.field else ""
+    assert caught.value.message.startswith(f"{path}expected ")
     assert market.feed([message]).counts == {"seen": 1, "refused": 1}
 
 

@@ -68,7 +68,9 @@ def read(message: dict[str, Any]) -> Read:
         if reader is None and type(kind) is not str:
             field = "type" if "type" in message else None
             raise InvalidRequestError(
-                f"expected a message of Coinbase, with the text type or channel, got type {describe(kind)}", field
+                f"{'type: ' if field else ''}expected a message of Coinbase, with the text type or channel, got type "
+                f"{describe(kind)}",
+                field,
             )
     elif type(channel) is str:
         reader = ADVANCED.get(channel)
