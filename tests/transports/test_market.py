@@ -125,8 +125,17 @@ def test_what_does_not_go_together_is_refused_by_its_field(ask: Ask) -> None:
     assert error_of(ask("bars", stream="THREE-USD@5m")) == ("unknown_stream", "stream")
     assert error_of(ask("bars", stream="THREE-USD")) == ("unknown_stream", "stream")
     assert error_of(ask("history", stream="THREE-USD@7m", candles=[row])) == ("unknown_stream", "stream")
-    for last in (0, 901):
+    for last in (0, 902):
         assert error_of(ask("bars", stream="THREE-USD@5m", last=last)) == ("invalid_request", "last")
+
+
+def test_all_bars_that_are_kept_are_read_unless_fewer_are_asked_for(ask: Ask) -> None:
+    rows = [[NOON + 60 * at, 9, 11, 10, 10, 5] for at in range(1000)]
+    ask("history", stream="LONG-USD@1m", candles=rows)
+    held = ask("bars", stream="LONG-USD@1m")["bars"]
+    assert [bar[0] for bar in held] == [row[0] for row in rows[-901:]]
+    assert [bar[-1] for bar in held] == ["complete"] * 900 + ["open"]
+    assert ask("bars", stream="LONG-USD@1m", last=901)["bars"] == held
 
 
 def test_a_new_connection_is_told_of_in_either_way(ask: Ask) -> None:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 # They are gone through in one piece, in which nothing else is answered: some 0.1 s.
 MOST_MESSAGES = 10_000
 MOST_CANDLES = 10_000
-# Bars that a stream keeps.
-MOST_BARS = 900
+# Closed bars that a stream keeps, and the open one.
+MOST_BARS = 901
 TERMS = ("model", "targets", "prediction_length", "quantile_levels", "missing", "encoding_format")
 PLAIN, OPS_OF_FEED = frozenset(("op", "request_id", "message", "on_bar")), (None, "feed")
 CANDLE = ("time", "low", "high", "open", "close", "volume")
