@@ -36,16 +36,16 @@ class Panel:
         past_times: [rows], where the history stands.
         past: [rows]; of no row where there is no history.
         times: [steps], where the forecast stands.
-        points: float32 [steps].
-        bands: what to call each, and its lower and its upper bound, float32 [2, steps]; the widest first.
+        points: [steps].
+        bands: what to call each, and its lower and its upper bound, [2, steps]; the widest first.
     """
 
     title: str
     past_times: Sequence[Any] | NDArray[Any]
     past: NDArray[np.float64]
     times: Sequence[Any] | NDArray[Any]
-    points: NDArray[np.float32]
-    bands: Sequence[tuple[str, NDArray[np.float32]]]
+    points: NDArray[np.floating]
+    bands: Sequence[tuple[str, NDArray[np.floating]]]
 
 
 def pairs(levels: Sequence[float]) -> list[tuple[int, int]]:

@@ -202,6 +202,29 @@ def test_what_is_missing_is_not_scored(run_vinocast: RunVinocast, models: Path, 
     assert "line 547, column 'c0': no value" in done.stderr
 
 
+def test_units_that_lie_far_from_zero_are_scored_alike(run_vinocast: RunVinocast, models: Path, tmp_path: Path) -> None:
+    reports = []
+    for name, by in (("near", 0), ("far", 2.0**30)):
+        write_wide(tmp_path / f"{name}.csv", seasonal(620, 1) + by)
+        options = [
+            "--models",
+            models,
+            "--default-model",
+            "sure",
+            "--prediction-length",
+            "20",
+            "--backtest",
+            "5",
+            "--json",
+        ]
+        reports.append(orjson.loads(run_vinocast("forecast", tmp_path / f"{name}.csv", *options).stdout))
+    near, far = reports
+    assert near["season"] == far["season"] == SEASON
+    for method, scores in near["scores"]["c0"].items():
+        for name in ("mae", "mse", "mase", "coverage"):
+            assert far["scores"]["c0"][method][name] == pytest.approx(scores[name], rel=1e-3)
+
+
 def test_more_windows_than_memory_has_room_for_are_refused(
     run_vinocast: RunVinocast, models: Path, tmp_path: Path
 ) -> None:

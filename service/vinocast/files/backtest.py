@@ -70,7 +70,7 @@ def run(
         return np.ascontiguousarray(np.moveaxis(stacked, -1, 0))
 
     actual = by_column([item.values[stop : stop + steps] for item, stop in stops])
-    history = by_column([forecast.window.values for forecast in made])
+    history = by_column([forecast.window.history for forecast in made])
     points = by_column([forecast.points for forecast in made])
     quantiles = None
     if made[0].quantiles.size:

@@ -78,7 +78,7 @@ def name_level(level: float) -> str:
     return repr(level).removesuffix(".0")
 
 
-def _numbers(forecast: ItemForecast) -> NDArray[np.float32]:
+def _numbers(forecast: ItemForecast) -> NDArray[np.floating]:
     """Return [steps, names]."""
     return np.concatenate([forecast.points, *forecast.quantiles], axis=1)
 
@@ -95,7 +95,7 @@ def to_csv(table: Table, levels: Sequence[float], forecasts: Sequence[ItemForeca
     writer.writerow([*first, table.time, *names(table, levels)])
     for forecast in forecasts:
         item = [forecast.window.item.name] if first else []
-        # As float32 is written: as few digits as tell it from its neighbours.
+        # As float32 is written, or float64: as few digits as tell it from its neighbours.
         rows = _numbers(forecast).astype(np.str_).tolist()
         moments = table.form.write(_times(table, forecast))
         writer.writerows([*item, moment, *row] for moment, row in zip(moments, rows, strict=True))
@@ -151,7 +151,11 @@ def to_parquet(table: Table, levels: Sequence[float], forecasts: Sequence[ItemFo
     else:
         columns[table.time] = pyarrow.array(times - np.timedelta64(form.offset, "m"), pyarrow.timestamp("ns", "UTC"))
     numbers = np.concatenate([_numbers(forecast) for forecast in forecasts])
-    columns |= {name: np.ascontiguousarray(numbers[:, place]) for place, name in enumerate(names(table, levels))}
+    # Of float32, unless that would cut off digits of some item.
+    wide = np.any([forecast.window.offsets != 0 for forecast in forecasts], axis=0).tolist()
+    for place, name in enumerate(names(table, levels)):
+        kind = np.float64 if wide[place % len(wide)] else np.float32
+        columns[name] = np.ascontiguousarray(numbers[:, place], kind)
     file = io.BytesIO()
     parquet.write_table(pyarrow.table(list(columns.values()), names=list(columns)), file)
     return file.getvalue()
