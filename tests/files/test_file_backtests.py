@@ -233,3 +233,13 @@ def test_more_windows_than_memory_has_room_for_are_refused(
     done = run_vinocast(*common, "--backtest", "501", "--prediction-length", "1")
     assert (done.returncode, done.stdout) == (1, "")
     assert "--backtest 501: 50100 windows in all are more than 50000" in done.stderr
+    write_wide(tmp_path / "wide.csv", walk(2760, 100))
+    levels = ",".join(f"{place / 100}" for place in range(1, 100))
+    common = ["forecast", tmp_path / "wide.csv", "--models", models, "--default-model", "sure", "--quantiles", levels]
+    done = run_vinocast(*common, "--backtest", "224", "--prediction-length", "10")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert (
+        "--backtest 224: 22400 windows in all, of 512 steps that are read and 10 that are forecast at 99 levels, are "
+        in (done.stderr)
+    )
+    assert f"are {22400 * (512 + 990)} numbers, more than the {1 << 25} that are kept" in done.stderr
