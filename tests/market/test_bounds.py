@@ -18,12 +18,14 @@ from market_support import (
     market_of,
     market_trades,
     match,
+    restarted,
     states,
     take,
     told,
 )
 from vinocast.data.sealed import pack
 from vinocast.errors import (
+    InvalidValueError,
     OverloadedError,
     PayloadTooLargeError,
     StaleTimestampError,
@@ -264,19 +266,86 @@ def test_several_products_of_one_message_go_on_together_after_a_long_silence() -
     ]
 
 
+FAR = 10**15
+SOUND = [match(number, 20 * number) for number in range(1, 400)]
+
+
+@pytest.mark.parametrize("wrong", [match(FAR, 1000), heartbeat(FAR, 1000)], ids=["match", "heartbeat"])
+def test_an_id_that_is_far_too_high_is_refused_and_changes_nothing(wrong: Message) -> None:
+    market = take(market_of("1m"), SOUND[:50])
+    with pytest.raises(InvalidValueError, match=r"within 1000000 of the last trade of AAA-USD, which is 50"):
+        market.feed_one(wrong)
+    market = restarted(market, market_of("1m"))
+    take(market, SOUND[50:])
+    assert told(market.find(STREAM)) == told(take(market_of("1m"), SOUND).find(STREAM))
+    assert market.feed([wrong]).counts == {"seen": 1, "refused": 1}  # since others came between
+
+
+@pytest.mark.parametrize(
+    "leap",
+    [[match(FAR, 7980), match(FAR + 1, 7990)], [heartbeat(FAR, 7980 + at) for at in range(3)]],
+    ids=["matches", "heartbeats"],
+)
+def test_ids_that_leap_twice_to_the_same_place_are_missed(leap: list[Message]) -> None:
+    market = take(market_of("1m"), SOUND)
+    assert market.feed(leap).counts["refused"] == 1
+    market.feed([match(FAR + 2, 8050), match(FAR + 3, 8100)])
+    assert market.counts.missed_trades == FAR - 399 + (leap[0]["type"] == "heartbeat")
+    assert states(market.find(STREAM))[-4:-2] == ["complete", "incomplete"]
+    take(market, [match(FAR + 4, 8200), match(FAR + 5, 8250)])
+    assert states(market.find(STREAM))[-3:] == ["complete", "complete", "open"]
+
+
+def test_ids_go_on_below_one_that_was_far_too_high_and_no_bar_is_complete_without_them() -> None:
+    for first in ([match(FAR, 0)], [*SOUND[:50], match(FAR, 1000), match(FAR + 5, 1001)]):
+        market = market_of("1m")
+        market.feed(first)
+        fed = market.feed(SOUND[60:])
+        assert fed.counts["refused"] == 1
+        assert isinstance(fed.refused[0][1], InvalidValueError)
+        # The second is at 1240 seconds, in a bar that was begun without the ids before it.
+        before = len(first) > 1
+        expected = [*["incomplete"] * before, *["complete"] * 15 * before, *["incomplete"] * (5 if before else 21)]
+        assert states(market.find(STREAM)) == [*expected, *["complete"] * 112, "open"]
+        # What was seen below it is a duplicate still, and what is missed is counted by the sound ids alone.
+        kept = told(market.find(STREAM))
+        assert market.counts.missed_trades == (11 if before else 0)
+        assert market.feed(SOUND[:50]).counts.get("duplicates", 0) == (50 if before else 0)
+        assert not before or told(market.find(STREAM)) == kept
+        assert market.feed([match(400, 8000), match(402, 8040), match(403, 8100)]).counts["missed_trades"] == 1
+        assert states(market.find(STREAM))[-3:] == ["incomplete", "incomplete", "open"]
+
+
+def test_a_state_that_knows_of_no_wrong_id_is_loaded() -> None:
+    market, empty = take(market_of("1m"), SOUND), market_of("1m")
+    records = list(market.dump())
+    del records[1]["suspect_id"]
+    empty.load(records)
+    assert told(empty.find(STREAM)) == told(market.find(STREAM))
+    assert empty.feed([match(FAR, 8000), match(400, 8001)]).counts == {"seen": 2, "refused": 1, "used": 1}
+
+
+def test_what_was_missed_for_days_is_found_at_once() -> None:
+    market = take(market_of("1m"), [*SOUND[:50], match(900_000, 40_000), match(900_001, 40_060)])
+    assert market.counts.missed_trades == 900_000 - 51
+    assert states(market.find(STREAM))[-3:] == ["incomplete", "incomplete", "open"]
+
+
 def test_an_id_that_is_far_too_high_leaves_the_time_of_the_others_as_the_newest() -> None:
-    market = take(market_of("1s"), [match(1, 0), match(2**63 - 2, 1)])
+    market = market_of("1s")
+    market.feed([match(1, 0), match(2**63 - 3, 1), match(2**63 - 2, 1)])
     assert market.feed([match(2 + number, 50_000 * number) for number in range(10)]).counts["used"] >= 9
 
 
 def test_counts_of_ids_and_numbers_that_leap_end_where_integers_of_json_do() -> None:
     market = market_of("1m")
     leap = [advanced("heartbeats", [], number) for number in (0, 2**63 - 2)] * 3
-    trades = [match(number, 0, product=name) for name in ("A", "B", "C") for number in (1, 2**63 - 2)]
+    trades = [match(number, 0, product=name) for name in ("A", "B", "C") for number in (1, 2**63 - 3, 2**63 - 2)]
     assert market.feed([*leap, *trades]).counts == {
-        "seen": 12,
+        "seen": 15,
         "missed_messages": MOST,
         "used": 6,
+        "refused": 3,
         "missed_trades": MOST,
     }
     assert [stream.counts.missed_trades for stream in market.streams] == [MOST] * 3

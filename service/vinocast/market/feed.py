@@ -145,6 +145,7 @@ class Market:
             InvalidRequestError, InvalidValueError: it is no object, or of a known type with a broken field; the path is
                 relative to the message.
             TimestampAheadError, StaleTimestampError: its time is out of reach.
+            InvalidValueError: so is the id of its last trade.
             PayloadTooLargeError: it may close too many bars.
             OverloadedError: there are too many streams for those of another product.
         """

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from vinocast.errors import StaleTimestampError, TimestampAheadError
+from vinocast.errors import InvalidValueError, StaleTimestampError, TimestampAheadError
 from vinocast.market.bars import MarketStream
 from vinocast.market.messages import CANDLE_SECONDS
 from vinocast.market.ring import KEPT
-from vinocast.market.trade_ids import EVER, TradeIds
+from vinocast.market.trade_ids import EVER, MOST_LEAP, TradeIds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +43,7 @@ class Product:
         "_now",
         "_reach",
         "_suspect",
+        "_suspect_id",
         "name",
         "streams",
     )
@@ -59,6 +61,7 @@ class Product:
 
     def _begin(self) -> None:
         self._suspect: int | None = None
+        self._suspect_id: int | None = None
         self._ids, self._now = TradeIds(), EVER
         # What there was before the newest time leapt, until another as new is as far.
         self._before: dict[str, Any] | None = None
@@ -74,10 +77,20 @@ class Product:
         place = self.streams.index(stream)
         self.streams[place] = self._stream(self._lengths[place])
 
-    # Times out of reach
+    # Times and ids out of reach
 
     def check_trades(self, trades: list[Trade]) -> Change | None:
-        """Refuse trades, ordered by id, whose times lie too far from all that was seen; see :meth:`_check`."""
+        """Refuse trades, ordered by id, whose times or ids lie too far from all that was seen.
+
+        See :meth:`_check` and :meth:`_check_ids`.
+        """
+        change = self._check_times(trades)
+        if self._suspect_id is not None or not -MOST_LEAP <= trades[-1][0] - self._ids.last <= MOST_LEAP:
+            # Where a leap of the times is taken, that of the ids is with it.
+            return change or self._check_ids(trades[0][0], trades[-1][0], trades[-1][3])
+        return change
+
+    def _check_times(self, trades: list[Trade]) -> Change | None:
         if len(trades) == 1:
             first = last = trades[0][3]
         else:
@@ -134,6 +147,48 @@ class Product:
             f"expected a new trade of {self.name} to be near the newest, which is {now}, got "
             f"{last}; the next as far away will begin the product anew, or where it was before the newest"
         )
+
+    def _check_ids(self, first: int, last: int, seconds: int) -> Change | None:
+        """Refuse ids from one to another where they leap; return what is to be done before them.
+
+        One wrong id must not leave a hole that no sound one ever ends: as with times, the first is refused, and the
+        next is taken where it is as far. A trade that is newer than all that were seen and far below their ids says
+        that the highest of these were wrong, and has the ids go on from before them.
+
+        Raises InvalidValueError where it is the first.
+        """
+        ids, suspect = self._ids, self._suspect_id
+        ahead = bool(ids) and last - max(ids.last, ids.announced[0]) > MOST_LEAP
+        index = ids.find(last) if ids.last - last > MOST_LEAP and seconds > ids.last_seconds else None
+        if not ahead and index is None:
+            self._suspect_id = None
+            return None
+        if suspect is not None and last - first <= MOST_LEAP and abs(last - suspect) <= MOST_LEAP:
+            return self._trust_ids if index is None else partial(self._take_ids_back, index, seconds)
+        self._suspect_id = last
+        raise InvalidValueError(
+            f"expected an id within {MOST_LEAP} of the last trade of {self.name}, which is {ids.last}, got {last}; "
+            "the next as far away will be taken"
+        )
+
+    def _trust_ids(self) -> None:
+        self._suspect_id = None
+
+    def _take_ids_back(self, index: int, seconds: int) -> None:
+        """Go on from before a hole with a trade that happened then, since the ids behind the hole were wrong.
+
+        Nobody knows which those should have been, so that the bars from the first of them on stay incomplete.
+        """
+        ids = self._ids
+        wrong = ids.holes[index + 1 :]
+        times = [ids.last_seconds, seconds, ids.holes[index].until, *(hole.since for hole in wrong)]
+        times += [hole.until for hole in wrong]
+        for stream in self.streams:
+            if stream.begun and seconds // stream.seconds > stream.newest:
+                stream.advance(seconds // stream.seconds)
+            stream.lose_between(min(times), max(times))
+        self._count_missed(-ids.take_back(index))
+        self._suspect_id = None
 
     def _leap_ahead(self) -> None:
         self._before = self.dump()
@@ -216,12 +271,13 @@ class Product:
     def take_heartbeat(self, heartbeat: Heartbeat) -> None:
         """Take a heartbeat: it ends the bars before it, where no trade is missing.
 
-        Raises TimestampAheadError as :meth:`check_trades` does.
+        Raises TimestampAheadError and InvalidValueError as :meth:`check_trades` does.
         """
         ids, number, seconds = self._ids, heartbeat.last_trade_id, heartbeat.seconds
         if number == 0 or not ids.holes or number < ids.last:
             return
-        if (change := self._check(seconds, seconds, new=False)) is not None:
+        change = self._check(seconds, seconds, new=False) or self._check_ids(number, number, seconds)
+        if change is not None:
             change()
         since, announced = ids.last_seconds, ids.announced[1]
         missed = ids.announce(number, seconds)
@@ -280,6 +336,7 @@ class Product:
             "product": self.name,
             "now": self._now,
             "suspect": self._suspect,
+            "suspect_id": self._suspect_id,
             "ids": self._ids.dump(),
             "streams": [stream.dump() for stream in self.streams],
             "fine": None if self._fine is None else self._fine.dump(),
@@ -291,6 +348,7 @@ class Product:
         Raises KeyError, TypeError or ValueError for what it cannot have been made of.
         """
         self._now, self._suspect = int(state["now"]), state["suspect"]
+        self._suspect_id = state.get("suspect_id")  # a state of before has none
         self._ids.load(state["ids"])
         dumped = {each["seconds"]: each for each in state["streams"]}
         for stream in self.streams:

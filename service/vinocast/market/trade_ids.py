@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 # Holes that are remembered; the oldest is forgotten for another.
 MOST_HOLES = 128
+# Ids that may be missed at once before the first is held to be wrong: days of a busy market.
+MOST_LEAP = 1_000_000
 # Before every moment that can be told.
 EVER = -(2**62)
 
@@ -111,6 +113,15 @@ class TradeIds:
         rest = [each for each in (hole, behind) if each.first <= each.last or each is self.holes[0]]
         self.holes[index : index + 1] = rest
         return min(moments), max(moments)
+
+    def take_back(self, index: int) -> int:
+        """Go back to before a hole, as if none behind it had come; return how many fewer ids are missed."""
+        hole = self.holes[index]
+        missed = sum(each.last - each.first + 1 for each in self.holes[max(index, 1) :])
+        del self.holes[index:]
+        self.last, self.last_seconds, self.announced = hole.first - 1, hole.since, (-1, EVER)
+        self.missed -= missed
+        return missed
 
     def holes_between(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Yield the first and the last second of each hole that touches the time from a moment to before another.
