@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vinocast.handlers.bars import ClosedBars
     from vinocast.market.feed import Fed as FedMarket
 
-# They are gone through in one piece, in which nothing else is answered: some 0.1 s.
+# They are gone through in one piece, in which nothing else is answered: some 0.1 s of trades (docs/bars.md says more).
 MOST_MESSAGES = MOST_CANDLES = 10_000
 # Of a request: to take the window of one, some 0.1 ms.
 MOST_PUSHES = 1000

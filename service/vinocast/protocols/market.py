@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# They are gone through in one piece, in which nothing else is answered: some 0.1 s.
+# They are gone through in one piece, in which nothing else is answered: some 0.1 s of trades (docs/bars.md says more).
 MOST_MESSAGES = 10_000
 MOST_CANDLES = 10_000
 # Closed bars that a stream keeps, and the open one.
