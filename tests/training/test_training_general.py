@@ -10,11 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import openvino as ov
 import pytest
 import torch
 from vinocast.errors import SetupError
 from vinocast.training import checkpoint
 from vinocast.training.general import families, series, validation
+from vinocast.training.general.graph import build_graph
 from vinocast.training.general.learner import GeneralLearner, pinball
 from vinocast.training.general.model import (
     CONTEXT,
@@ -195,6 +197,24 @@ def test_what_followed_the_likest_past_is_where_a_future_token_begins() -> None:
         assert (begun - wave[CONTEXT:]).abs().mean() < 0.15, period
 
 
+def test_the_served_graph_computes_what_was_trained(rng: np.random.Generator) -> None:
+    torch.manual_seed(0)
+    model = GeneralForecaster().double()
+    walks = rng.standard_normal((64, CONTEXT)).cumsum(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * parameter.std() * torch.randn_like(parameter))
+        model(standardise(torch.from_numpy(walks))[0])  # its norms have statistics of their own then
+        model.eval()
+        standard, mean, deviation = standardise(torch.from_numpy(walks[:5]))
+        expected = model(standard).numpy()
+    weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    compiled = ov.Core().compile_model(build_graph(weights), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    served = compiled(walks[:5].astype(np.float32))[0]
+    assert np.abs((served - mean.numpy()[..., None]) / deviation.numpy()[..., None] - expected).max() < 1e-4
+    assert np.ptp(expected) > 0.5
+
+
 @pytest.mark.slow
 def test_steps_on_one_batch_reduce_its_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     made = series.batch(0, 0, 16)
@@ -274,6 +294,6 @@ def test_the_command_writes_a_checkpoint_when_it_is_terminated(tmp_path: Path) -
     _, state = checkpoint.load(tmp_path / "run" / CHECKPOINT_FILE)
     reached = state["progress"]["step"]
     assert reached >= 2
-    assert f"step {reached} of 24000, validation WQL" in out
+    assert f"step {reached} of 12000, validation WQL" in out
     done = subprocess.run([*command, "--hours", "1e-9"], capture_output=True, text=True, timeout=120, check=False)
     assert f"going on from step {reached}" in done.stderr

@@ -3,7 +3,7 @@
 Built from the weights. What is folded is folded in float64, and every step is an identity of algebra:
 
 1. Of eval batchnorms nothing remains: they are folded into the linear maps behind them.
-2. Q, K and V are one product; in the first layer, of the past's tokens, one of 12 rows, the embedding folded in.
+2. K and V of the past are one product for all layers, since its tokens are the same in each.
 3. The comparison of 96 steps with each 96 before them takes the series in rows of 17 patches, one for each patch: what
    describes the 12 segments that begin in a patch is one product with a row, its weights shifted twelvefold. Segments
    that are none get no share.
@@ -53,6 +53,7 @@ from vinocast.training.general.model import (
     PATCH,
     QUANTILES,
     SEGMENTS,
+    STARTS,
 )
 
 if TYPE_CHECKING:
@@ -61,8 +62,7 @@ if TYPE_CHECKING:
     from vinocast.export.families.checkpoint import Weights
 
 INPUT, OUTPUT = "past_values", "quantiles"
-# Patches in which a segment begins, and of a row that reaches what followed the last of these.
-STARTS = -(-SEGMENTS // PATCH)
+# Patches of a row, which reaches what followed the last segment that begins in its first.
 ROW = 1 + 2 * HORIZON // PATCH
 # What followed a segment, and a patch before that, begins in its row behind so many steps.
 BEFORE = HORIZON - PATCH
@@ -117,27 +117,26 @@ class _Builder:
         padded = op.pad(series, ints(0, 0), ints(0, (STARTS + ROW - 1) * PATCH - CONTEXT), "constant", floats(0.0))
         places = np.arange(STARTS)[:, None] + np.arange(ROW)
         rows = reshape(op.gather(reshape(padded, 0, -1, PATCH), op.constant(places), ints(1)), 0, STARTS, ROW * PATCH)
-        # Columns: analogs, segments of a patch, what describes them.
-        match = self.w["analogs.match.weight"].reshape(ANALOGS, MATCHED, HORIZON)
-        shifted = np.zeros((HORIZON + PATCH - 1, ANALOGS, PATCH, MATCHED))
+        # Columns: what describes a segment, analogs, segments of a patch.
+        match = self.w["analogs.match.weight"].reshape(ANALOGS, MATCHED, HORIZON).transpose(2, 1, 0)
+        shifted = np.zeros((HORIZON + PATCH - 1, MATCHED, ANALOGS, PATCH))
         for step in range(PATCH):
-            shifted[step : step + HORIZON, :, step] = match.transpose(2, 0, 1)
+            shifted[step : step + HORIZON, ..., step] = match
         known = exact(
             op.slice(rows, ints(0), ints(len(shifted)), ints(1), ints(2)),
             floats(shifted.reshape(len(shifted), -1)),
             "known",
         )
-        newest = op.slice(series, ints(CONTEXT - HORIZON), ints(CONTEXT), ints(1), ints(1))
-        asked = exact(newest, floats(self.w["analogs.match.weight"].T), "asked")
-        away = op.subtract(
-            reshape(known, 0, STARTS, ANALOGS, PATCH, MATCHED), reshape(asked, 0, 1, ANALOGS, 1, MATCHED)
-        )
-        distance = op.reduce_sum(op.multiply(away, away), ints(4), False)
+        # The newest are described once for each segment of a patch: so rows are subtracted from rows, which is faster.
+        newest = reshape(op.slice(series, ints(CONTEXT - HORIZON), ints(CONTEXT), ints(1), ints(1)), 0, 1, HORIZON)
+        asked = exact(newest, floats(np.repeat(match, PATCH, 2).reshape(HORIZON, -1)), "asked")
+        away = reshape(op.squared_difference(known, asked), 0, STARTS, MATCHED, ANALOGS * PATCH)
+        distance = op.reduce_sum(away, ints(2), False)
         prior = np.full((ANALOGS, STARTS * PATCH), NEVER)
         prior[:, :SEGMENTS] = self.w["analogs.prior"]
         scores = op.subtract(
             floats(prior.reshape(ANALOGS, STARTS, PATCH).transpose(0, 2, 1).reshape(ANALOGS, -1)),
-            reshape(transpose(distance, 0, 2, 3, 1), 0, ANALOGS, PATCH * STARTS),
+            reshape(transpose(distance, 0, 2, 1), 0, ANALOGS, PATCH * STARTS),
         )
         share = reshape(op.softmax(scores, -1), 0, ANALOGS * PATCH, STARTS)
         # Of each segment of a patch, all that follows where it begins; the segments begin a step apart.
@@ -152,30 +151,28 @@ class _Builder:
             transpose(reshape(mixed, 0, ANALOGS, 1 + FUTURES, PATCH), 0, 2, 1, 3), 0, 1 + FUTURES, ANALOGS * PATCH
         )
 
-    def layers(self, past: Node, begun: Node) -> Node:
-        """The encoder: the past's patches and the future's tokens to those of the future, [n, futures, d_model]."""
-        embed = self.linear("embed_past.")
-        embed = Linear(embed.weight, embed.bias + self.w["position"][:PASTS])
-        tokens = op.concat([embed(past), begun], 1)
+    def layers(self, past: Node, future: Node) -> Node:
+        """The layers: the past's patches, and what the future's tokens begin as, to the latter at the end."""
+        embed = self.linear("embed_past.").scaled(GELU_SCALE)
+        past = op.multiply(gelu(embed(past)), floats(GELU_SCALE))
+        past = op.add(past, floats(self.w["position"][:PASTS]))
+        asked = [
+            self.norm("norm_past.").then(self.linear(f"layers.{index}.attn.{which}_proj."))
+            for index in range(LAYERS)
+            for which in "kv"
+        ]
+        pairs = heads(beside(*asked)(past), len(asked), HEADS)
         for index in range(LAYERS):
             name = f"layers.{index}."
-            norm = self.norm(f"{name}norm1.")
-            q, k, v, out = (self.linear(f"{name}self_attn.{which}_proj.") for which in ("q", "k", "v", "out"))
-            q, k, v = (norm.then(linear) for linear in (q.scaled((D_MODEL // HEADS) ** -0.5), k, v))
-            if index == LAYERS - 1:
-                pairs = heads(beside(k, v)(tokens), 2, HEADS)
-                tokens = op.slice(tokens, ints(PASTS), ints(PASTS + FUTURES), ints(1), ints(1))
-                mixed = attend(*heads(q(tokens), 1, HEADS), *pairs)
-            else:
-                maps = beside(q, k, v)
-                qkv = maps(tokens) if index else op.concat([embed.then(maps)(past), maps(begun)], 1)
-                mixed = attend(*heads(qkv, 3, HEADS))
-            tokens = op.add(tokens, out(mixed))
+            q, out = (self.linear(f"{name}attn.{which}_proj.") for which in ("q", "out"))
+            q = self.norm(f"{name}norm1.").then(q.scaled((D_MODEL // HEADS) ** -0.5))
+            mixed = attend(*heads(q(future), 1, HEADS), *pairs[2 * index : 2 * index + 2])
+            future = op.add(future, out(mixed))
             widen = self.norm(f"{name}norm2.").then(self.linear(f"{name}ff1.")).scaled(GELU_SCALE)
             narrow = self.linear(f"{name}ff2.")
             narrow = Linear(narrow.weight * GELU_SCALE, narrow.bias)
-            tokens = op.add(tokens, narrow(gelu(widen(tokens))))
-        return tokens
+            future = op.add(future, narrow(gelu(widen(future))))
+        return future
 
     def monotone(self, raw: Node) -> Node:
         """The median, and from it outwards the steps between neighbours: [n, horizon, levels]."""

@@ -1,11 +1,11 @@
-"""The general forecaster's architecture: a PatchTST whose future patches are tokens, begun from analogs of the past.
+"""The general forecaster's architecture: tokens of the future, begun from analogs of the past, that ask the past.
 
-Granite's encoder (patches of 12, three layers of 128, batchnorm before each sublayer) over the 42 newest patches of a
-window and 8 tokens more, one for each patch of the forecast. A head reads those alone: 12 steps by nine quantiles of
-each. What such a token begins as is copied from the past, since an encoder of patches copies badly where a period is no
-multiple of its patch: the newest 96 steps are compared with every 96 steps before them, at a stride of one, and what
-followed where they are alike is averaged (the analog method, as attention). Nothing depends on data but values, so the
-graph is static, of products, softmaxes, norms and elementwise functions.
+The 42 newest patches of 12 of a window are tokens, and 8 more are the patches of the forecast: through three layers
+these alone go on, each asking all patches of the past. A head makes 12 steps by nine quantiles of each. What such a
+token begins as is copied from the past, since patches copy badly where a period is no multiple of them: the newest 96
+steps are compared with every 96 steps before them, at a stride of one, and what followed where they are alike is
+averaged (the analog method, as attention). Nothing depends on data but values, so the graph is static, of products,
+softmaxes, norms and elementwise functions.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ MATCHED = 8
 PASTS = CONTEXT // PATCH
 FUTURES = HORIZON // PATCH
 SEGMENTS = CONTEXT - 2 * HORIZON + 1
+# Patches in which a segment begins.
+STARTS = -(-SEGMENTS // PATCH)
 # Added to the variance, in the units of the series.
 MINIMUM_VARIANCE = 1e-5
 NORM_EPS = 1e-5
@@ -53,25 +55,20 @@ def standardise(past: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class Attention(nn.Module):
-    """Attention of some tokens to all, many heads wide."""
+    """Attention of some tokens to others, many heads wide."""
 
     def __init__(self) -> None:
         super().__init__()
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(D_MODEL, D_MODEL) for _ in range(4))
 
-    def forward(self, asking: Tensor, tokens: Tensor) -> Tensor:
-        """Return [n, a, d_model] for ``asking`` [n, a, d_model] and ``tokens`` [n, t, d_model]."""
-        n, size = len(tokens), D_MODEL // HEADS
-        if asking is tokens:
-            maps = (self.q_proj, self.k_proj, self.v_proj)
-            weight, bias = (torch.cat([getattr(m, part) for m in maps]) for part in ("weight", "bias"))
-            q, k, v = F.linear(tokens, weight, bias).view(n, -1, 3, HEADS, size).permute(2, 0, 3, 1, 4)
-        else:
-            weight, bias = (
-                torch.cat([getattr(m, part) for m in (self.k_proj, self.v_proj)]) for part in ("weight", "bias")
-            )
-            k, v = F.linear(tokens, weight, bias).view(n, -1, 2, HEADS, size).permute(2, 0, 3, 1, 4)
-            q = self.q_proj(asking).view(n, -1, HEADS, size).transpose(1, 2)
+    def forward(self, asking: Tensor, asked: Tensor) -> Tensor:
+        """Return [n, a, d_model] for ``asking`` [n, a, d_model] and ``asked`` [n, t, d_model]."""
+        n, size = len(asked), D_MODEL // HEADS
+        weight, bias = (
+            torch.cat([getattr(m, part) for m in (self.k_proj, self.v_proj)]) for part in ("weight", "bias")
+        )
+        k, v = F.linear(asked, weight, bias).view(n, -1, 2, HEADS, size).permute(2, 0, 3, 1, 4)
+        q = self.q_proj(asking).view(n, -1, HEADS, size).transpose(1, 2)
         # torch's own attention is two to three times slower here, in bfloat16 and backwards.
         mixed = (torch.softmax((q * size**-0.5) @ k.transpose(-1, -2), -1) @ v).transpose(1, 2).flatten(2)
         merged: Tensor = self.out_proj(mixed)
@@ -87,19 +84,17 @@ class TokenNorm(nn.BatchNorm1d):
 
 
 class Layer(nn.Module):
-    """An encoder layer, its norms before its sublayers."""
+    """A layer in which the future's tokens ask the past's, norms before its sublayers."""
 
     def __init__(self) -> None:
         super().__init__()
         self.norm1, self.norm2 = TokenNorm(D_MODEL, NORM_EPS), TokenNorm(D_MODEL, NORM_EPS)
-        self.self_attn = Attention()
+        self.attn = Attention()
         self.ff1, self.ff2 = nn.Linear(D_MODEL, FFN), nn.Linear(FFN, D_MODEL)
 
-    def forward(self, tokens: Tensor, kept: slice) -> Tensor:
-        """Return the tokens ``kept`` of [n, t, d_model]; every token is attended to."""
-        y = self.norm1(tokens)
-        whole = kept == slice(None)
-        h = tokens[:, kept] + self.self_attn(y if whole else y[:, kept], y)
+    def forward(self, future: Tensor, past: Tensor) -> Tensor:
+        """Return what has the shape of ``future`` [n, futures, d_model], given ``past`` [n, pasts, d_model], normed."""
+        h = future + self.attn(self.norm1(future), past)
         result: Tensor = h + self.ff2(F.gelu(self.ff1(self.norm2(h))))
         return result
 
@@ -119,8 +114,13 @@ class Analogs(nn.Module):
         known, asked = described[..., :SEGMENTS], described[..., -1:]
         distance = _precise(known - asked).square().sum(2)
         share = torch.softmax(self.prior - distance, -1)
-        after = series.unfold(1, PATCH + HORIZON, 1)[:, HORIZON - PATCH :]
-        return torch.matmul(share.to(after.dtype), after)
+        # By patches of the past, in each of which 12 segments begin, so that no segment is copied out; see graph.py.
+        n, width = len(series), PATCH + HORIZON + PATCH
+        rows = F.pad(series[:, HORIZON - PATCH :], (0, PATCH)).unfold(1, width, PATCH)
+        by_step = F.pad(share, (0, STARTS * PATCH - SEGMENTS)).view(n, ANALOGS, STARTS, PATCH).transpose(2, 3)
+        apart = torch.matmul(by_step.flatten(1, 2), rows).view(n, ANALOGS, PATCH * width)
+        # In rows that are one longer each next begins one further on.
+        return F.pad(apart, (0, PATCH)).view(n, ANALOGS, PATCH, width + 1)[..., : PATCH + HORIZON].sum(2)
 
 
 class GeneralForecaster(nn.Module):
@@ -129,7 +129,7 @@ class GeneralForecaster(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.analogs = Analogs()
-        self.embed_past = nn.Linear(PATCH, D_MODEL)
+        self.embed_past, self.norm_past = nn.Linear(PATCH, D_MODEL), TokenNorm(D_MODEL, NORM_EPS)
         self.embed_future = nn.Linear((2 * ANALOGS + 1) * PATCH, D_MODEL)
         self.position = nn.Parameter(_sincos(PASTS + FUTURES, D_MODEL))
         self.layers = nn.ModuleList(Layer() for _ in range(LAYERS))
@@ -140,7 +140,7 @@ class GeneralForecaster(nn.Module):
         """Return the quantiles, in float32 at least."""
         n = len(standardised)
         series = torch.asinh(standardised.clamp(-BOUND, BOUND))
-        past = self.embed_past(series[:, -PASTS * PATCH :].reshape(n, PASTS, PATCH))
+        past = F.gelu(self.embed_past(series[:, -PASTS * PATCH :].reshape(n, PASTS, PATCH)))
         analogs = self.analogs(series)
         before, after = analogs[..., :PATCH], analogs[..., PATCH:]
         begun = torch.cat(
@@ -150,10 +150,11 @@ class GeneralForecaster(nn.Module):
             ],
             2,
         )
-        tokens = torch.cat([past, self.embed_future(begun)], 1) + self.position
+        past = self.norm_past(past + self.position[:PASTS])
+        future = self.embed_future(begun) + self.position[PASTS:]
         for layer in self.layers:
-            tokens = layer(tokens, slice(PASTS, None) if layer is self.layers[-1] else slice(None))
-        return monotone(_precise(self.head(tokens)).view(n, HORIZON, len(QUANTILES)))
+            future = layer(future, past)
+        return monotone(_precise(self.head(future)).view(n, HORIZON, len(QUANTILES)))
 
 
 def monotone(raw: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ class GeneralRecipe:
     """The recipe of ``vinocast train general``. Each field is an option of the command."""
 
     seed: int = choice(0, SEED, "Of the first weights and of every series.")
-    steps: int = choice(24000, COUNT, "Length of the schedule of the learning rate; a run may do it in parts.")
+    steps: int = choice(12000, COUNT, "Length of the schedule of the learning rate; a run may do it in parts.")
     batch: int = choice(256, COUNT, "Series per step.")
     learning_rate: float = choice(2e-3, POSITIVE, "Highest learning rate of the cosine schedule.")
     warm_up: int = choice(300, click.IntRange(0, 10**9), "Steps of rising rate, whenever the optimizer begins anew.")
