@@ -31,7 +31,7 @@ fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not slow" $(SLOW_ROOMS:%=--ignore=tests/%)
 
 # Most of a test is to wait for a process; a module of tests is one's own, as its services are shared.
-TEST_PROCESSES ?= 2
+TEST_PROCESSES ?= 3
 
 test: $(VENV)/.dev $(SUPPLY)/.tools
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(TESTS)

@@ -41,7 +41,7 @@ def test_bars_are_made_and_each_forecast_is_refused_once_by_its_code() -> None:
         assert {(push["op"], push["error"]["code"], push["error"]["retryable"]) for push in pushed} == {
             ("forecast", "not_found", False)
         }
-        assert len(service.ask({"op": "bars", "stream": STREAM})["bars"]) == 900
+        assert len(service.ask({"op": "bars", "stream": STREAM})["bars"]) == 900 + 1  # and the open one
         dropped = service.ask({"op": "forget", "stream": STREAM})
         assert (dropped["rows"], dropped["newest_timestamp_ms"]) == (900, pushed[-1]["newest_timestamp_ms"])
         stats = service.ask({"op": "stats"})
