@@ -143,9 +143,8 @@ class Market:
 
         Raises:
             InvalidRequestError, InvalidValueError: it is no object, or of a known type with a broken field; the path is
-                relative to the message.
+                relative to the message. The latter as well where the id of its last trade is out of reach.
             TimestampAheadError, StaleTimestampError: its time is out of reach.
-            InvalidValueError: so is the id of its last trade.
             PayloadTooLargeError: it may close too many bars.
             OverloadedError: there are too many streams for those of another product.
         """
