@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,44 +10,15 @@ import pyarrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pyarrow import parquet
 from support import SHARED_DATA
+from table_support import Read, daily, next_times, values, write_parquet
 from vinocast.data.tables import csv, files
 from vinocast.data.tables import parquet as parquet_cells
 from vinocast.data.tables.read import read_table
-from vinocast.data.tables.table import Table, TableOptions
 from vinocast.errors import SetupError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-Read = Callable[..., Table]
-NAN = float("nan")
-
-
-@pytest.fixture
-def read(tmp_path: Path) -> Read:
-    def read(text: str | bytes, **options: Any) -> Table:
-        path = tmp_path / "mine.csv"
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return read_table(path, TableOptions(**options))
-
-    return read
-
-
-def values(table: Table, item: int = 0) -> list[list[float]]:
-    return [[round(value, 9) for value in row] for row in table.items[item].values.tolist()]
-
-
-def next_times(table: Table, count: int = 2, item: int = 0) -> list[str]:
-    which = table.items[item]
-    return table.form.write(table.times(which, len(which.values), count))
-
-
-def daily(cells: Iterable[str], head: str = "date,a", form: str = "%Y-%m-%d", separator: str = ",") -> str:
-    first = date(2024, 1, 1)
-    rows = [f"{(first + timedelta(days=day)).strftime(form)}{separator}{cell}" for day, cell in enumerate(cells)]
-    return "\n".join([head, *rows, ""])
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
@@ -139,7 +109,7 @@ def test_missing_rows_and_empty_cells_are_gaps(read: Read) -> None:
     lines = text.splitlines()
     del lines[3]
     table = read("\n".join(lines))
-    expected = np.array([[1, 5], [2, 6], [NAN, NAN], [NAN, 8], [5, NAN], [6, 10]])
+    expected = np.array([[1, 5], [2, 6], [np.nan, np.nan], [np.nan, 8], [5, np.nan], [6, 10]])
     np.testing.assert_array_equal(table.items[0].values, expected)
     assert table.items[0].lines.tolist() == [2, 3, 0, 4, 5, 6]
     assert table.notes == [
@@ -163,145 +133,6 @@ def test_rows_of_one_time_are_dropped_or_refused(read: Read) -> None:
     assert values(read(other, duplicates="last")) == [[1], [5], [3]]
     header, *rows = other.splitlines()
     assert values(read("\n".join([header, *reversed(rows)]), duplicates="last")) == [[1], [5], [3]]
-
-
-def test_zones_are_converted_and_said_or_refused(read: Read) -> None:
-    lines = ["date,a", "2024-10-27T01:00:00+02:00,1", "2024-10-27T02:00:00+02:00,2", "2024-10-27T02:00:00+01:00,3"]
-    table = read("\n".join(lines))
-    assert values(table) == [[1], [2], [3]]
-    assert next_times(table) == ["2024-10-27T02:00:00Z", "2024-10-27T03:00:00Z"]
-    assert table.notes == ["times of 2 zones are converted to UTC"]
-    with pytest.raises(SetupError, match="line 4, column 'date': '2024-10-27T02:00:00' has no zone"):
-        read("\n".join([*lines[:3], "2024-10-27T02:00:00,3"]))
-
-
-@pytest.mark.parametrize(
-    ("days", "step", "following"),
-    [
-        # Working days around the second Sunday of March, days, weeks, and the first of each month.
-        ([date(2022, 3, day) for day in (7, 8, 9, 10, 11, 14, 15, 16)], "1 working day", [(3, 17), (3, 18)]),
-        ([date(2022, 3, day) for day in range(9, 19)], "1 day", [(3, 19), (3, 20)]),
-        ([date(2022, 2, 28) + timedelta(days=7 * week) for week in range(4)], "7 days", [(3, 28), (4, 4)]),
-        ([date(2022, month, 1) for month in range(1, 7)], "1 month", [(7, 1), (8, 1)]),
-    ],
-)
-@pytest.mark.parametrize("newest_first", [False, True])
-def test_days_of_a_place_that_puts_its_clocks_forward_are_days(
-    read: Read, days: list[date], step: str, following: list[tuple[int, int]], newest_first: bool
-) -> None:
-    rows = [f"{day} 00:00:00-0{5 if day < date(2022, 3, 13) else 4}:00,{place}" for place, day in enumerate(days)]
-    table = read("\n".join(["Date,Close", *(reversed(rows) if newest_first else rows)]))
-    assert values(table) == [[place] for place in range(len(days))]
-    assert str(table.frequency) == step.replace("7 days", "1 week")
-    assert next_times(table) == [f"2022-{month:02d}-{day:02d} 00:00:00-04:00" for month, day in following]
-    assert "times of 2 zones are at one hour of their own days" in " ".join(table.notes)
-
-
-@pytest.mark.parametrize(
-    ("dates", "order", "expected"),
-    [
-        (["13/01/2024", "14/01/2024"], None, "15/01/2024"),
-        (["01/13/2024", "01/14/2024"], None, "01/15/2024"),
-        (["1.2.2024", "2.2.2024"], None, "3.2.2024"),
-        (["01/02/2024", "02/02/2024"], "dmy", "03/02/2024"),
-        (["02/01/24", "02/02/24"], "mdy", "02/03/24"),
-    ],
-)
-def test_days_and_months_are_told_apart_by_all_rows(
-    read: Read, dates: list[str], order: str | None, expected: str
-) -> None:
-    text = "\n".join(["date,a", *(f"{day},1" for day in dates)])
-    assert next_times(read(text, dates=order))[0] == expected
-
-
-def test_a_clock_that_is_a_little_late_is_put_on_the_step(read: Read) -> None:
-    late = [0, 1, 2, 0, 1, 3, 0, 0]
-    rows = [f"{datetime(2024, 1, 1, 5, minute, second)},{minute}" for minute, second in enumerate(late)]
-    table = read("\n".join(["time,a", *rows]))
-    assert values(table) == [[minute] for minute in range(8)]
-    assert next_times(table) == ["2024-01-01 05:08:00", "2024-01-01 05:09:00"]
-    assert table.notes == ["4 rows a little beside a step of 1 minute: put on it"]
-
-
-LONG = "item_id,timestamp,target\nA,2024-01-01,1\nA,2024-01-02,2\nB,2024-01-02,3\nB,2024-01-03,4\nB,2024-01-05,5\n"
-
-
-@pytest.mark.parametrize(
-    "header",
-    ["item_id,timestamp,target", "unique_id,ds,y", "ID,Date,Value", "series,time,values", "store,day,sales"],
-)
-def test_a_long_table_is_known_by_its_names_or_by_its_rows(read: Read, header: str) -> None:
-    table = read(LONG.replace("item_id,timestamp,target", header))
-    assert [item.name for item in table.items] == ["A", "B"]
-    assert [table.item, table.time, *table.columns] == header.split(",")
-    np.testing.assert_array_equal(table.items[1].values[:, 0], [3, 4, NAN, 5])
-    assert next_times(table, 1) == ["2024-01-03"]
-    assert next_times(table, 1, item=1) == ["2024-01-06"]
-    assert "1 row of 6 missing, the first of 'B' of 2024-01-04, after line 5" in table.notes
-
-
-def test_items_may_lie_in_any_order(read: Read, rng: np.random.Generator) -> None:
-    header, *rows = LONG.splitlines()
-    table = read("\n".join([header, *rng.permutation(rows).tolist()]), duplicates="refuse")
-    items = {item.name: item.values[:, 0].tolist() for item in table.items}
-    np.testing.assert_array_equal(items["A"], [1, 2])
-    np.testing.assert_array_equal(items["B"], [3, 4, NAN, 5])
-
-
-def test_of_a_long_table_the_target_is_forecast_or_what_is_named(read: Read) -> None:
-    text = "unique_id,ds,price,y\nA,2024-01-01,7,1\nB,2024-01-01,8,2\nA,2024-01-02,9,3\nB,2024-01-02,6,4\n"
-    table = read(text)
-    assert table.columns == ("y",)
-    assert "only 'y' is forecast, and not 'price': --columns chooses" in table.notes
-    assert values(read(text, columns=("price",)), 1) == [[8], [6]]
-
-
-def long_rows(name: str, series: Iterable[tuple[str, range]]) -> str:
-    """A long table of hours: of each series the hours that are its rows, and as its values the same."""
-    first = datetime(2024, 1, 1)
-    rows = [f"{item},{first + timedelta(hours=hour)},{hour}" for item, hours in series for hour in hours]
-    return "\n".join([f"{name},timestamp,target", *rows, ""])
-
-
-@pytest.mark.parametrize(
-    ("name", "items"),
-    [("item_id", "AB"), ("unique_id", "12"), ("symbol", "AB"), ("sensor", "12"), ("id", "12"), ("Meter", "71")],
-)
-@pytest.mark.parametrize("second", [range(20, 40), range(19, 39), range(200, 220)])
-def test_series_that_do_not_overlap_in_time_are_as_many(read: Read, name: str, items: str, second: range) -> None:
-    table = read(long_rows(name, zip(items, (range(20), second), strict=True)))
-    assert (table.item, table.columns) == (name, ("target",))
-    assert {item.name: item.values[:, 0].tolist() for item in table.items} == {
-        items[0]: list(range(20)),
-        items[1]: list(second),
-    }
-
-
-def test_series_that_take_turns_are_as_many(read: Read) -> None:
-    table = read(long_rows("symbol", [("A", range(0, 20, 2)), ("B", range(1, 20, 2))]))
-    assert [(item.name, len(item.values)) for item in table.items] == [("A", 10), ("B", 10)]
-    assert "a long table: its series are named by 'symbol'" in table.notes
-
-
-def test_what_a_sensor_measures_is_no_name_of_it(read: Read) -> None:
-    for readings in ([0, 1, 1, 0] * 10, [n // 2 for n in range(40)], [0.5] * 20 + [1.5] * 20):
-        table = read(daily([f"{reading},1" for reading in readings], "date,sensor,a"))
-        assert (table.item, table.columns) == (None, ("sensor", "a"))
-    # As far as the numbers go these are two series; who says otherwise is believed.
-    text = daily([f"{n // 20},1" for n in range(40)], "date,sensor,a")
-    assert read(text).item == "sensor"
-    assert read(text, columns=("sensor", "a")).item is None
-
-
-def test_a_single_series_keeps_its_name(read: Read) -> None:
-    table = read(long_rows("item_id", [("A", range(5))]))
-    assert (table.item, [item.name for item in table.items]) == ("item_id", ["A"])
-    # A column of nothing names none.
-    assert read(long_rows("item_id", [("", range(5))])).item is None
-    # Where another column tells the rows of a time apart, that is the name of the series.
-    rows = [f"A,{store},2024-01-0{day},{day}" for store in "xy" for day in (1, 2, 3)]
-    table = read("\n".join(["item_id,store,date,sales", *rows, ""]))
-    assert (table.item, [item.name for item in table.items]) == ("store", ["x", "y"])
 
 
 def test_a_constant_text_is_left_out_and_said(read: Read) -> None:
@@ -384,11 +215,6 @@ def test_every_reading_is_bounded(read: Read, monkeypatch: pytest.MonkeyPatch) -
         read(daily(map(str, range(100))))
 
 
-def write_parquet(path: Path, **columns: Any) -> Path:
-    parquet.write_table(pyarrow.table(columns), path)
-    return path
-
-
 def test_parquet_is_read_with_its_types(tmp_path: Path) -> None:
     moments = [datetime(2024, 1, 1) + timedelta(hours=hour) for hour in range(4)]
     path = write_parquet(
@@ -400,7 +226,7 @@ def test_parquet_is_read_with_its_types(tmp_path: Path) -> None:
         d=pyarrow.array(["x", "y", "x", "y"]).dictionary_encode(),
     )
     table = read_table(path)
-    np.testing.assert_array_equal(table.items[0].values, [[1, 1.5], [2, 2.5], [NAN, 3.5], [4, 4.5]])
+    np.testing.assert_array_equal(table.items[0].values, [[1, 1.5], [2, 2.5], [np.nan, 3.5], [4, 4.5]])
     assert next_times(table) == ["2024-01-01T04:00:00Z", "2024-01-01T05:00:00Z"]
     assert "column 'c' left out: list<element: int64> is no number, time or text" in table.notes
     assert "1 cell without a number, the first in row 3, column 'a'" in table.notes
@@ -425,70 +251,6 @@ def test_a_parquet_file_beyond_the_bounds_is_not_read(tmp_path: Path, monkeypatc
         read_table(path)
     with pytest.raises(SetupError, match="no rows"):
         read_table(write_parquet(tmp_path / "none.parquet", a=pyarrow.array([], pyarrow.float64())))
-
-
-@pytest.mark.parametrize(
-    ("form", "hours"), [("%Y%m%d", 24), ("%Y%m%d%H", 1), ("%Y%m%d%H", 24), ("%Y%m%d%H%M", 1), ("%Y%m%d%H%M%S", 6)]
-)
-@pytest.mark.parametrize("name", ["time", "MESS_DATUM", "when"])
-def test_times_of_digits_alone_are_read_and_written_so(
-    read: Read, tmp_path: Path, form: str, hours: int, name: str
-) -> None:
-    texts = [(datetime(2024, 1, 30) + timedelta(hours=place * hours)).strftime(form) for place in range(40)]
-    table = read("\n".join([f"{name};a", *(f"{text};{place}" for place, text in enumerate(texts[:38]))]))
-    assert (table.time, table.columns, table.counted) == (name, ("a",), False)
-    assert next_times(table) == texts[38:]
-    path = write_parquet(tmp_path / "digits.parquet", **{name: list(map(int, texts[:38])), "a": list(range(38))})
-    assert next_times(read_table(path)) == texts[38:]
-
-
-def test_numbers_that_only_look_like_times_go_on_counting(read: Read) -> None:
-    for first, step in ((2024010100, 3600), (190001010000, 60_000), (1700000000, 60)):
-        texts = [str(first + place * step) for place in range(60)]
-        table = read("\n".join(["time,a", *(f"{text},1" for text in texts[:58])]))
-        assert next_times(table) == texts[58:]
-        assert "since 1970" in table.notes[0]
-    # Of a column that is neither the first nor called a time they are values.
-    assert read(daily([f"1,{2024010100 + hour}" for hour in range(20)], "date,a,b")).columns == ("a", "b")
-
-
-@pytest.mark.parametrize(
-    ("first", "step", "written"),
-    [  # both in nanoseconds
-        (1_700_000_000_123_456_789, 1_000_000, "{}"),
-        (1_700_000_000_123_456_789, 1_000_000_000, "{}"),
-        (1_700_000_000_123_456_789, 100, "{}"),
-        (1_700_000_000_001_000_000, 1_000_000_000, "{}.{:09d}"),
-        (1_700_000_000_000_000_100, 100, "{}.{:09d}"),
-    ],
-)
-def test_numbers_since_1970_keep_every_digit(read: Read, first: int, step: int, written: str) -> None:
-    texts = []
-    for place in range(7):
-        time = first + place * step
-        texts.append(written.format(time) if written == "{}" else written.format(*divmod(time, 10**9)))
-    table = read("\n".join(["time,a", *(f"{text},1" for text in texts[:5]), ""]))
-    assert (table.items[0].first, table.frequency.nanoseconds) == (first, step)
-    assert next_times(table) == [text.rstrip("0") if "." in text else text for text in texts[5:]]
-
-
-def test_integers_of_parquet_keep_every_digit(tmp_path: Path) -> None:
-    first, step = 1_700_000_000_123_456_789, 1_000_000
-    times = [first + place * step for place in range(4)]
-    for kind in (pyarrow.int64(), pyarrow.uint64()):
-        table = read_table(
-            write_parquet(tmp_path / "ns.parquet", time=pyarrow.array(times, kind), a=[1.0, 2.0, 3.0, 4.0])
-        )
-        assert next_times(table, 1) == [str(first + 4 * step)]
-    # Of seconds with a fraction, what a float is written as.
-    seconds = [1_700_000_000.001 + place for place in range(4)]
-    table = read_table(write_parquet(tmp_path / "s.parquet", time=seconds, a=[1.0, 2.0, 3.0, 4.0]))
-    assert (values(table), next_times(table, 1)) == ([[1], [2], [3], [4]], ["1700000004.001"])
-    # Names that float64 would take for one another.
-    ids = [2**60, 2**60, 2**60 + 1, 2**60 + 1]
-    days = pyarrow.array([date(2024, 1, 1), date(2024, 1, 2)] * 2)
-    table = read_table(write_parquet(tmp_path / "long.parquet", item_id=ids, ds=days, y=[1.0, 2.0, 3.0, 4.0]))
-    assert [item.name for item in table.items] == [str(2**60), str(2**60 + 1)]
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
