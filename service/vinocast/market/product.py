@@ -191,7 +191,7 @@ class Product:
         self._suspect_id = None
 
     def _leap_ahead(self) -> None:
-        self._before = self.dump()
+        self._before = {**self.dump(), "before": None}
 
     def _stay(self) -> None:
         self._suspect = self._before = None
@@ -340,6 +340,7 @@ class Product:
             "ids": self._ids.dump(),
             "streams": [stream.dump() for stream in self.streams],
             "fine": None if self._fine is None else self._fine.dump(),
+            "before": self._before,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -348,7 +349,8 @@ class Product:
         Raises KeyError, TypeError or ValueError for what it cannot have been made of.
         """
         self._now, self._suspect = int(state["now"]), state["suspect"]
-        self._suspect_id = state.get("suspect_id")  # a state of before has none
+        # A state that an earlier version wrote has neither.
+        self._suspect_id, self._before = state.get("suspect_id"), state.get("before")
         self._ids.load(state["ids"])
         dumped = {each["seconds"]: each for each in state["streams"]}
         for stream in self.streams:
