@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from market_toys import MARKET
 from vinocast import state
 from vinocast.data.sealed import pack, read, write
 from vinocast.engine.lane import Lane
 from vinocast.errors import SetupError
+from vinocast.forecast.market import Market
 from vinocast.forecast.streams import Streams
 from vinocast.state import HEAD, State
 
@@ -62,6 +64,17 @@ def test_a_stream_goes_on_as_if_it_had_never_stopped(
     assert second.describe() == whole.describe()
     assert {**second.find("a").dump(), "rows": 0} == {**whole.find("a").dump(), "rows": 0}
     np.testing.assert_array_equal(second.find("a").window(5, 2, fewer=True), whole.find("a").window(5, 2, fewer=True))
+    kept.close()
+
+
+def test_a_stream_that_a_market_model_has_forecast_is_kept_as_it_came(tmp_path: Path) -> None:
+    first, second = (Streams(10, 100, max_steps_ahead=100, residuals=5) for _ in range(2))
+    rows = np.random.default_rng(0).uniform(1, 2, (6, 7)).astype(np.float32)
+    # It has other columns than the rows, and outcomes of these are what is waited for.
+    assert first.observe("a", 5, 7, rows, None).expect("m", 2, Market.model_validate(MARKET)) is not None
+    run(tmp_path, first).close()
+    kept = run(tmp_path, second)
+    np.testing.assert_array_equal(second.find("a").window(5, 7), rows[-5:])
     kept.close()
 
 

@@ -142,8 +142,11 @@ class Stream:
 
     def since(self, position: int) -> NDArray[np.float32]:
         """Return the outcomes [rows, columns] of rows that came after so many, as far as they are kept."""
-        count = min(self.position - position, self.rows)
-        return self._outcome(self._ring[(self._next - count + np.arange(count)) % self.context])
+        return self._outcome(self._newest(min(self.position - position, self.rows)))
+
+    def _newest(self, count: int) -> NDArray[np.float32]:
+        """Return a copy of so many rows [count, channels], the newest, oldest of them first."""
+        return self._ring[(self._next - count + np.arange(count)) % self.context]
 
     def _outcome(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         return rows if self._market is None else self._market.outcomes(rows)
@@ -152,7 +155,7 @@ class Stream:
         """Return what :meth:`restored` makes the stream of again, but for its residuals."""
         return {
             "shape": self._ring.shape,
-            "rows": self.since(self.position - self.rows),
+            "rows": self._newest(self.rows),
             "position": self.position,
             "newest_ms": self.newest_ms,
             "rows_since_newest": self.rows_since_newest,
