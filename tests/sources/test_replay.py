@@ -20,6 +20,10 @@ import orjson
 import pytest
 from markets import START, Trade, advanced_messages, bars_of, exchange_match, exchange_messages, make_trades
 from support import ROOT, SHARED_DATA, VINOCAST, HttpService, RunVinocast
+from vinocast.markets import Bar
+from vinocast.results import Forecast
+from vinocast.sources.outcomes import Outcomes
+from vinocast.sources.pairing import Told
 
 COINBASE = SHARED_DATA / "coinbase"
 HOUR = 3600
@@ -155,6 +159,21 @@ def test_candles_are_forecast_bar_by_bar_and_scored(run_vinocast: RunVinocast, h
     assert "BTCUSD@1h close" in page
     assert "forecast by the one before (blue, with its band)" in page
     assert "0.1 to 0.9" in page
+
+
+@pytest.mark.parametrize("levels", [(), (0.5,), (0.1, 0.9)])
+def test_forecasts_are_drawn_with_a_band_or_without_one(levels: tuple[float, ...]) -> None:
+    outcomes = Outcomes(HOUR)
+    for place in range(3):
+        bar = Bar(START + HOUR * place, 1.0, 2.0, 0.5, 1.5, 3.0, "complete")
+        points = np.full((2, 1), place, np.float32)
+        quantiles = {level: points + np.float32(level) for level in levels}
+        outcomes.take(Told("AAA-USD@1h", bar, Forecast(points, ("close",), "a model", quantiles), None))
+    (panel,) = outcomes.panels()
+    assert panel.points.tolist() == [0, 1, 2]
+    assert [name for name, _ in panel.bands] == (["0.1 to 0.9"] if len(levels) == 2 else [])
+    for _, band in panel.bands:
+        np.testing.assert_allclose(band, [[0.1, 1.1, 2.1], [0.9, 1.9, 2.9]], rtol=1e-6)
 
 
 @pytest.mark.slow

@@ -126,8 +126,7 @@ class Outcomes:
                 value = OUTCOMES[target]
                 drawn = [each for each in newest if target in each.points]
                 band = [each.bands[target] for each in drawn if target in each.bands]
-                levels = newest[-1].levels
-                bands = [(f"{levels[0]:g} to {levels[1]:g}", np.array(band, np.float32).T)]
+                called = " to ".join(f"{level:g}" for level in newest[-1].levels)
                 found.append(
                     Panel(
                         f"{stream} {target}",
@@ -135,7 +134,7 @@ class Outcomes:
                         np.array([value(bar) for bar in bars], np.float64),
                         [_moment(each.bar.start + self._seconds) for each in drawn],
                         np.array([each.points[target] for each in drawn], np.float32),
-                        bands if band and len(band) == len(drawn) else [],
+                        [(called, np.array(band, np.float32).T)] if band and len(band) == len(drawn) else [],
                     )
                 )
         return found[:MOST_PANELS]
