@@ -38,6 +38,23 @@ def test_what_is_cut_short_is_taken_to_there(tmp_path: Path, caplog: pytest.LogC
     assert "cut short or damaged" in caplog.text
 
 
+def test_one_that_is_cut_in_its_first_lines_is_still_one(tmp_path: Path) -> None:
+    path = tmp_path / "capture.gz"
+    path.write_bytes(gzip.compress(TEXT)[:-12])
+    assert is_capture(path)
+    found = [line.message for line in read_capture(path)]
+    assert found
+    assert found == MESSAGES[: len(found)]
+
+
+@pytest.mark.parametrize(("behind", "says"), [(b"", "ended before"), (b"\xff" * 9, "while decompressing")])
+def test_one_of_which_nothing_can_be_unpacked_is_refused(tmp_path: Path, behind: bytes, says: str) -> None:
+    path = tmp_path / "capture.gz"
+    path.write_bytes(gzip.compress(TEXT)[:10] + behind)
+    with pytest.raises(SetupError, match=rf"capture\.gz: .*{says}"):
+        is_capture(path)
+
+
 def test_a_table_is_no_capture_and_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     (tmp_path / "candles.csv").write_text("time,open\n")
     assert not is_capture(tmp_path / "candles.csv")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # Of a line; a longer one is passed over to its end, and counted.
 MOST_LINE_BYTES = 1 << 20
 GZIP = b"\x1f\x8b"
+# What reading raises behind the end of a file that is cut short, and for one that is damaged.
+DAMAGE = (EOFError, OSError, zlib.error)
 
 log = logging.getLogger("vinocast.feed")
 
@@ -45,7 +47,8 @@ class Line:
 def is_capture(path: Path) -> bool:
     """Whether a file begins as a JSON object does; raises SetupError where it cannot be read."""
     with _unpacked(path) as (file, _):
-        return file.read(4096).lstrip()[:1] == b"{"
+        # A read1 of what is packed ends where it is cut, with what came before.
+        return file.read1(4096).lstrip()[:1] == b"{"
 
 
 def read_capture(path: Path) -> Iterator[Line]:
@@ -68,7 +71,7 @@ def read_capture(path: Path) -> Iterator[Line]:
                 else:
                     continue
                 yield Line(message, size, packed.tell())
-        except (EOFError, OSError, zlib.error) as error:
+        except DAMAGE as error:
             log.warning("%s is cut short or damaged (%s): what stands before is taken", shown(path), error)
 
 
@@ -94,8 +97,8 @@ def _unpacked(path: Path) -> Iterator[tuple[io.BufferedReader | gzip.GzipFile, i
                     yield unpacked, file
             else:
                 yield file, file
-    except OSError as error:
-        raise SetupError(f"{shown(path)}: {error.strerror or error}") from error
+    except DAMAGE as error:
+        raise SetupError(f"{shown(path)}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _parsed(text: bytes) -> Any:
