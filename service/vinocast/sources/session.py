@@ -9,7 +9,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vinocast.errors import ServiceUnreachableError, UnknownStreamError
+from vinocast.errors import RequestError, ServiceUnreachableError, UnknownStreamError
 from vinocast.sources.pairing import PUSH_SECONDS, Pairing
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ MOST_WARNINGS = 10
 # Seconds, at most: between two attempts to reach a service that has gone; between two forecasts, where an error has
 # come of all bars behind them.
 LONGEST_PAUSE, REST_SECONDS = 10.0, 5.0
+# Between two attempts to listen anew.
+AGAIN_SECONDS = 1.0
 
 # What stands for all that is no JSON object, so that the service counts it.
 NO_MESSAGE = "null"
@@ -151,8 +153,9 @@ class Session:
                         self._loop.call_soon_threadsafe(self._hear, event)
             if self._ended.is_set() or not self._reconnects:
                 return
-            while not self._ended.wait(1.0):
-                with suppress(ServiceUnreachableError):
+            while not self._ended.wait(AGAIN_SECONDS):
+                # Refused is it too: by one that still drains, or has as many listeners as there may be.
+                with suppress(RequestError, ServiceUnreachableError):
                     events = self._service.events()
                     break
 
