@@ -108,6 +108,13 @@ def test_what_is_no_address_is_said_at_once(url: str) -> None:
             connect(url)
 
 
+@pytest.mark.parametrize("stream", [".", "..", "...", "a/../b", "%2e%2e"])
+def test_a_stream_of_any_name_is_found_by_it(http: HttpService, stream: str) -> None:
+    with vinocast.connect(http.url) as client:
+        assert client.observe(stream, WINDOW[:2]) == vinocast.Observed(stream, 2, 510)
+        assert client.forget(stream).rows == 2
+
+
 def test_a_token_is_sent_and_a_foreign_host_refused(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(TOKEN)
     with HttpService("--token-file", tmp_path / "token") as service:

@@ -65,9 +65,7 @@ class _Requests:
     def of(self, call: Call[Any], after: float) -> httpx.Request:
         """Return the request of a call, so many seconds after it was first made."""
         method, path = ROUTES[call.op]
-        url = self._urls.get(path) or httpx.URL(
-            self._base + path.format(stream=quote(str(call.fields["stream"]), safe=""))
-        )
+        url = self._urls.get(path) or httpx.URL(self._base + path.format(stream=_segment(str(call.fields["stream"]))))
         if behind := {name: call.fields[name] for name in QUERIES.get(call.op, ()) if name in call.fields}:
             url = url.copy_merge_params(behind)
         if method == "POST":
@@ -168,6 +166,12 @@ def connect(url: str, *, token: str | None = None, timeout: float = 30.0, retrie
 def connect_async(url: str, *, token: str | None = None, timeout: float = 30.0, retries: int = 0) -> AsyncClient:
     """Return a client for asyncio; see :func:`connect`."""
     return AsyncClient(url, token, timeout, retries)
+
+
+def _segment(name: str) -> str:
+    """Return a name as one segment of a path, also where it is a dot or two, by which httpx would leave a folder."""
+    quoted = quote(name, safe="")
+    return quoted if quoted.strip(".") else quoted.replace(".", "%2E")
 
 
 def _answer(call: Call[T], response: httpx.Response) -> T:
