@@ -51,6 +51,14 @@ def test_a_child_that_dies_ends_every_call_with_how_it_died() -> None:
     assert gone(child.pid)
 
 
+def test_a_child_that_a_signal_without_a_name_ends_is_gone_at_once() -> None:
+    with vinocast.spawn() as child:
+        os.kill(child.pid, signal.SIGRTMIN + 5)
+        wait_until(lambda: gone(child.pid), "its end")
+        with pytest.raises(vinocast.ServiceUnreachableError, match="was ended by signal 39"):
+            child.ping()
+
+
 def test_a_child_that_is_closed_answers_what_it_has_taken_and_ends_by_the_end_of_its_input() -> None:
     child = vinocast.spawn()
     with ThreadPoolExecutor(8) as pool:

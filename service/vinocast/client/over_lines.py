@@ -313,4 +313,6 @@ def _write(fd: int, data: bytes | bytearray) -> int:
 def _epitaph(code: int) -> str:
     if code >= 0:
         return f"{SOURCE} has ended with code {code}; what it logged says why"
-    return f"{SOURCE} was ended by signal {-code} ({signal.Signals(-code).name})"
+    # Of those for real time but the first and the last has a name.
+    name = next((known.name for known in signal.Signals if known == -code), "for real time")
+    return f"{SOURCE} was ended by signal {-code} ({name})"
