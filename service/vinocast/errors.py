@@ -181,7 +181,7 @@ class UnknownStreamError(RequestError):
 
 
 class NotFoundError(RequestError):
-    """No such route."""
+    """No such route, or what is asked for is not to be had from this service, as it was started or installed."""
 
     code, status = "not_found", 404
 
@@ -296,7 +296,7 @@ def from_body(body: Mapping[str, Any], retry_after: int = 0) -> RequestError:
     ``retry_after`` is what the service said beside it; 0 for nothing.
     """
     code, message = str(body.get("code")), str(body.get("message"))
-    field = body.get("field")
+    field = body.get("field") if isinstance(body.get("field"), str) else None
     kinds = {kind.code: kind for kind in RequestError.__subclasses__()}
     error = kinds[code](message, field) if code in kinds else InternalError(f"{code}: {message}", field)
     error.retry_after = retry_after

@@ -94,8 +94,9 @@ def test_one_who_does_not_answer_or_is_no_service_is_said(way: Ask, answer: byte
         assert not caught.value.unsent
 
 
-def test_an_error_of_a_code_that_is_not_known_is_said_with_its_code() -> None:
-    body = b'{"success": false, "error": {"code": "teapot", "message": "short and stout", "field": null}}'
+@pytest.mark.parametrize("field", [b"null", b"5", b'{"in": "another form"}'])
+def test_an_error_of_a_code_that_is_not_known_is_said_with_its_code(field: bytes) -> None:
+    body = b'{"success": false, "error": {"code": "teapot", "message": "short and stout", "field": %b}}' % field
     head = b"HTTP/1.1 418 Teapot\r\nContent-Length: %d\r\n\r\n" % len(body)
     with listener(head + body) as url, pytest.raises(vinocast.InternalError, match="teapot: short and stout"):
         ask(url)
