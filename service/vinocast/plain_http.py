@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import urllib.error
 import urllib.request
-from typing import Any
 
 from vinocast.errors import SetupError, printable
 
@@ -41,20 +40,27 @@ def ask(url: str, path: str, token: bytes | None, patience: float, body: bytes |
         request = urllib.request.Request(address, body, headers)  # noqa: S310 - the user names the service
         with _OPENER.open(request, timeout=patience) as response:
             answer: bytes = response.read(MOST_BYTES + 1)
-            if len(answer) > MOST_BYTES:
-                raise SetupError(f"{printable(address)} answers with more than {MOST_BYTES} bytes: it is no Vinocast")
-            return answer
-    except urllib.error.HTTPError as error:
-        with error:
-            raise RefusedError(address, error.code, error.read(MOST_BYTES)) from None
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = printable(str(error.reason if isinstance(error, urllib.error.URLError) else error))
         raise SetupError(f"{printable(url)}: no service answers ({reason}); name it with --url") from None
+    if response.status != 200:
+        raise RefusedError(address, response.status, answer)
+    if len(answer) > MOST_BYTES:
+        raise SetupError(f"{printable(address)} answers with more than {MOST_BYTES} bytes: it is no Vinocast")
+    return answer
 
 
-class _Stay(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        return None
+class _AsItComes(urllib.request.HTTPErrorProcessor):
+    """Hands on what is answered, whatever its status: no error is raised, and no redirection followed."""
+
+    def http_response(
+        self,
+        request: urllib.request.Request,  # noqa: ARG002 - the base's signature
+        response: http.client.HTTPResponse,
+    ) -> http.client.HTTPResponse:
+        return response
+
+    https_response = http_response
 
 
-_OPENER = urllib.request.build_opener(_Stay)
+_OPENER = urllib.request.build_opener(_AsItComes)
