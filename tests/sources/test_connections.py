@@ -95,6 +95,16 @@ def test_all_messages_of_a_feed_arrive_in_their_order(name: FeedName) -> None:
     assert listened.connections.products == {"AAA-USD", "BBB-USD"}
 
 
+def test_what_is_not_read_fills_an_inbox_as_well() -> None:
+    async def fill() -> int:
+        inbox = Inbox()
+        while inbox.room.is_set() and inbox.received < 10**6:
+            inbox.put(None, 0)
+        return inbox.received
+
+    assert asyncio.run(fill()) < 10**5
+
+
 def test_the_exchange_is_subscribed_to_by_one_message_and_the_other_feed_by_one_a_channel() -> None:
     trades = make_trades("AAA-USD", 2)
     exchange = listen("exchange", exchange_messages(trades))

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 MOST_BYTES = 4 << 20
 # Of a batch, which is a request: a service takes 8 MiB unless it is told otherwise.
 MOST_BATCH_MESSAGES, MOST_BATCH_BYTES = 500, 1 << 20
+# What a message counts as at least: one that was not read has a place all the same.
+LEAST_BYTES = 64
 
 
 @dataclass
@@ -51,7 +53,8 @@ class Inbox:
         self._batches[-1].connected = True
 
     def put(self, message: object, size: int) -> None:
-        """Append a message of so many bytes."""
+        """Append a message of so many bytes, 0 of one that was not read."""
+        size = max(size, LEAST_BYTES)
         last = self._batches[-1] if self._batches else None
         if last is None or len(last.messages) >= MOST_BATCH_MESSAGES or last.size >= MOST_BATCH_BYTES:
             last = Batch()
