@@ -250,6 +250,17 @@ def test_gaps_cost_the_windows_that_they_lie_in(tmp_path: Path) -> None:
     assert (found.columns == 1).sum() == 89
 
 
+def test_units_make_no_difference(tmp_path: Path) -> None:
+    """Neither numbers that float32 cuts digits off, nor those smaller than what the scaler adds to a variance."""
+    engine = load(bare_model(tmp_path))
+    plain = values(2, rows=660)
+    (table,) = plain.tables
+    for offset, factor in ((1e9, 1.0), (0.0, 2.0**-20)):
+        odd = Values("x", "x", plain.columns, [table.astype(np.float64) * factor + offset])
+        found, wanted = (residuals.find_residuals(engine, each, range(2)) for each in (odd, plain))
+        assert np.allclose(found.scaled, wanted.scaled, atol=1e-3), (offset, factor)
+
+
 def test_more_windows_than_are_forecast_are_taken_at_even_distances(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -162,6 +162,24 @@ def errors_of_last_value(values: NDArray[np.float64], first: int, behind: int, t
     return (pasts[..., -1:] - futures).astype(np.float64)
 
 
+def test_the_unit_of_a_column_changes_no_figure(mine: Path, tmp_path: Path, run_vinocast: Vinocast) -> None:
+    """Neither a level that float32 cuts digits off, nor less than what a model's scaler adds to the variance."""
+    header, *rows = mine.read_text().splitlines()
+    scores = []
+    for offset, factor in ((0.0, 1.0), (1e10, 1.0), (0.0, 2.0**-40)):
+        path = tmp_path / f"{offset:g} {factor:g}.csv"
+        columns = [f"{time},{float(large) * factor + offset!r}" for time, large, *_ in (row.split(",") for row in rows)]
+        path.write_text("\n".join([header.rsplit(",", 2)[0], *columns, ""]))
+        done = run_vinocast("evaluate", "patchtst-etth1", "--data", path, "--test-share", "0.3", "--json")
+        assert done.returncode == 0, done.stderr
+        scores.append(json.loads(done.stdout)["scores"])
+    plain, *others = scores
+    for other in others:
+        for found, wanted in zip(other, plain, strict=True):
+            assert found["mse"] == pytest.approx(wanted["mse"], rel=1e-3)
+            assert found["coverage"] == (pytest.approx(wanted["coverage"], abs=0.01) if wanted["coverage"] else None)
+
+
 def test_any_table_is_scored_in_deviations_of_its_training_rows(
     mine: Path, tmp_path: Path, run_vinocast: Vinocast
 ) -> None:
@@ -232,7 +250,8 @@ def test_quantiles_are_scored_where_a_model_has_them(mine: Path, tmp_path: Path,
     assert done.returncode == 0, done.stderr
     own, *others = json.loads(done.stdout)["scores"]
 
-    values = read_values(mine)
+    # As it reads what is small, in a unit of its own (vinocast.forecast.units).
+    values = read_values(mine) * [1, 2.0**14, 1]
     pasts, futures = windows(values[288:].astype(np.float32), 512, 96, 20)
     engine = ForecastEngine(open_forecaster(folder))
     engine.load(Compiler(find_profile("epyc-7763"), cpu_budget()))

@@ -358,6 +358,36 @@ def test_a_constant_is_far_from_nothing(run_vinocast: RunVinocast, tmp_path: Pat
     np.testing.assert_allclose(np.array(texts, np.float32), 20.1, rtol=1e-6)
 
 
+@pytest.mark.parametrize("exponent", [-24, 72])
+def test_small_and_large_units_change_nothing_but_the_units(
+    run_vinocast: RunVinocast, models: Path, tmp_path: Path, exponent: int
+) -> None:
+    """What moves by less than a model's scaler adds to the variance, or by so much that its square is no float32."""
+    values, by = walk(520, 2) - 50, 2.0**exponent
+    options = ["--models", models, "--default-model", "sure", "--prediction-length", "5", "--quantiles", "0.1,0.9"]
+    answers = []
+    for name, factors in (("plain", [1, 1]), ("odd", [1, by])):
+        write_wide(tmp_path / f"{name}.csv", values * factors)
+        done = run_vinocast("forecast", tmp_path / f"{name}.csv", *options)
+        assert done.returncode == 0, done.stderr
+        answers.append(np.array([row[1:] for row in rows_of(done.stdout)[1]], np.float64))
+    plain, odd = answers
+    assert np.ptp(plain[:, 1]) > 0.01
+    np.testing.assert_array_equal(odd[:, ::2], plain[:, ::2])
+    # The scaler's addition is a ten-thousandth of the variance at most.
+    np.testing.assert_allclose(odd[:, 1::2] / by, plain[:, 1::2], atol=1e-3 * float(values[-512:, 1].std()))
+
+
+@pytest.mark.parametrize(("constant", "most"), [(123456789.25, 1e-3), (-3e-6, 1e-10)])
+def test_a_constant_is_forecast_in_its_own_size(
+    run_vinocast: RunVinocast, tmp_path: Path, constant: float, most: float
+) -> None:
+    write_wide(tmp_path / "mine.csv", np.full((512, 1), constant))
+    done = run_vinocast("forecast", tmp_path / "mine.csv", "--prediction-length", "2")
+    made = [float(row[1]) for row in rows_of(done.stdout)[1]]
+    np.testing.assert_allclose(made, constant, rtol=0, atol=most)
+
+
 @pytest.mark.parametrize("layout", ["series", "window"])
 def test_a_model_that_does_not_standardise_reads_the_numbers_as_they_are(
     run_vinocast: RunVinocast, tmp_path: Path, layout: Literal["series", "window"]

@@ -69,7 +69,7 @@ def calibrate(
     table = read_table(data, TableOptions(columns=tuple(columns.split(",")) if columns else ()))
     for note in table.notes:
         click.echo(note, err=True)
-    values = Values(table.source, table.sha256, table.columns, [item.values.astype("f4") for item in table.items])
+    values = Values(table.source, table.sha256, table.columns, [item.values for item in table.items])
     done = calibrate(folder, values, find_profile(profile), decay=decay, only=only, output=output)
     for part, made in done.made.items():
         click.echo(f"{TABLES[part]}: {_covers(made)}")

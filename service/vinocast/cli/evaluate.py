@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 def evaluate(model: str, split: Split, stride: int, profile: str, json: bool, **options: Any) -> None:
     """Measure the accuracy of MODEL on a table of series, beside forecasts that need no model.
 
-    MODEL is a model's folder or the name of a bundled model. The model is asked in the unit of the file, as a client
-    asks it; errors are in deviations of the training rows of each column, so that columns can be compared and the
-    figures of several models too. MASE is in units of what repeating the last season errs by in the training rows.
+    MODEL is a model's folder or the name of a bundled model. The model is asked in the unit of the file, as 'vinocast
+    forecast' asks it; errors are in deviations of the training rows of each column, so that columns can be compared and
+    the figures of several models too. MASE is in units of what repeating the last season errs by in the training rows.
     Weighted quantile loss and coverage are those of a model that has quantiles. A model whose channels share one net
     takes any columns.
     """

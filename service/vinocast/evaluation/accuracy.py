@@ -6,6 +6,7 @@ Beside it stand forecasts that need no model, so that its figures mean something
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from vinocast.evaluation.baselines import drift, last_value, seasonal_naive
 from vinocast.forecast.engine import ForecastEngine
 from vinocast.forecast.manifest import ForecasterFolder, Metric, check_columns
 from vinocast.forecast.quantiles import deviations
+from vinocast.forecast.units import find_units, follows_units
 from vinocast.progress import progress
 
 if TYPE_CHECKING:
@@ -97,11 +99,19 @@ def cut(data: Dataset, split: Split, context: int, horizon: int, stride: int = 1
         raise SetupError(f"{data.name}, {split} split: {error}") from error
 
 
+def settle(data: Dataset) -> Dataset:
+    """Return a data set in units near 0 that are neither tiny nor huge, in which its errors are the same."""
+    units = find_units(data.values)
+    return replace(
+        data, values=units.read(data.values), mean=units.read(data.mean), deviation=data.deviation / units.scales
+    )
+
+
 def evaluate(folder: ForecasterFolder, data: Dataset, split: Split, profile: Profile, stride: int = 1) -> Accuracy:
     """Forecast every window of a split, or every ``stride``-th, and return the errors in standardised units.
 
-    The model is asked in the unit of the data set, as a client would ask it, for quantiles too where it has any. Shows
-    its progress on standard error.
+    The model is asked in the unit of the data set, for quantiles too where it has any, or, where it follows another, in
+    one that float32 holds (:func:`settle`). Shows its progress on standard error.
 
     Raises:
         SetupError: the model cannot be asked with these columns, has a window longer than the split, or is refused.
@@ -109,9 +119,11 @@ def evaluate(folder: ForecasterFolder, data: Dataset, split: Split, profile: Pro
     check_columns(folder)
     manifest = folder.manifest
     order = _order(folder, data)
-    windows = cut(data, split, manifest.context, manifest.horizon, stride)
     forecaster = ForecastEngine(folder)
     forecaster.load(Compiler(profile, cpu_budget()))
+    if follows_units(forecaster, len(order) if manifest.layout == "window" else 1):
+        data = settle(data)
+    windows = cut(data, split, manifest.context, manifest.horizon, stride)
     forecasts = _forecast(forecaster, windows, order, split)
     points = forecasts if forecasts.ndim == 3 else forecasts[:, :, manifest.quantile_levels.index(0.5)]
     quantiles = _quantiles(forecaster, windows, forecasts, data) if forecaster.has_quantiles else None

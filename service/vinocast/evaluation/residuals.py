@@ -16,6 +16,7 @@ import numpy as np
 from vinocast.errors import SetupError
 from vinocast.evaluation.scores import coverage, quantile_loss
 from vinocast.forecast.quantiles import deviations, own_table, places_of
+from vinocast.forecast.units import find_units, follows_units
 from vinocast.progress import progress
 
 if TYPE_CHECKING:
@@ -51,13 +52,14 @@ class Values:
         name: of the file, for the record.
         sha256: its hash.
         columns: names of the columns.
-        tables: float32 [rows, columns] each, oldest row first, in any unit; NaN are gaps. One, or many of a long table.
+        tables: [rows, columns] each, oldest row first, in any unit, float64 where float32 would cut digits off; NaN are
+            gaps. One, or many of a long table.
     """
 
     name: str
     sha256: str
     columns: Sequence[str]
-    tables: Sequence[NDArray[np.float32]]
+    tables: Sequence[NDArray[np.floating]]
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,9 @@ def find_residuals(engine: ForecastEngine, values: Values, places: Sequence[int]
     """Forecast windows of some columns and return the residuals; shows its progress on standard error.
 
     A context that has a gap, or never moves, is left out: the deviation that residuals are divided by would be
-    nobody's. Where there are more than MOST_FORECASTS, some are taken at even distances, the newest among them.
+    nobody's. One of small numbers, or far from 0, is read as a forecast of a file reads it
+    (``vinocast.forecast.units``). Where there are more than MOST_FORECASTS, some are taken at even distances, the
+    newest among them.
 
     Args:
         engine: loaded.
@@ -109,6 +113,7 @@ def find_residuals(engine: ForecastEngine, values: Values, places: Sequence[int]
     columns = np.tile(np.asarray(places), len(kept))
     scaled = np.full((len(starts), horizon), np.nan, np.float32)
     together = len(places) if whole else engine.most_series
+    follows = follows_units(engine, len(places) if whole else 1)
     with progress(len(starts), "forecasts") as bar:
         for first in range(0, len(starts), together):
             part = slice(first, first + together)
@@ -119,13 +124,16 @@ def find_residuals(engine: ForecastEngine, values: Values, places: Sequence[int]
                 ]
             )
             bar.update(len(cut))
-            scales = deviations(cut[:, :context], least)
+            if follows:
+                cut = find_units(cut[:, :context].T).read(cut.T).T
+            read = cut[:, :context].astype(np.float32)
+            scales = deviations(read, least)
             moving = np.isfinite(scales) & (np.square(scales.astype(np.float64)) > 2 * least)
             if not (moving.all() if whole else moving.any()):
                 continue
-            past = np.ascontiguousarray(cut[moving, :context].T)
+            past = np.ascontiguousarray(read[moving].T)
             (forecast,), _ = engine.forecast_together([(past, range(past.shape[1]))], whole=True)
-            actual = cut[moving, context:].astype(np.float64)
+            actual = cut[moving, context:]
             scaled[first + np.flatnonzero(moving)] = (
                 places_of(forecast, actual.T).T if own else (actual - forecast.T) / scales[moving, None]
             )

@@ -19,6 +19,7 @@ from vinocast.forecast.engine import ForecastEngine
 from vinocast.forecast.manifest import check_columns, find_forecaster
 from vinocast.forecast.prepare import fill_gaps, pad_front
 from vinocast.forecast.quantiles import deviations
+from vinocast.forecast.units import as_they_are, find_units, follows_units
 from vinocast.progress import progress
 
 if TYPE_CHECKING:
@@ -28,13 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vinocast.data.tables.table import Item, Table
+    from vinocast.forecast.units import Units
 
-# How many deviations the mean of a series may be away from 0 before float32 costs more than 6e-5 of a deviation, and
-# from where on what looks like a deviation of a constant is only the rounding of float64.
-FAR, CONSTANT = 2.0**10, 2.0**40
-# By how much higher a model is shown numbers, of a deviation of 1, to see whether it answers as much higher; and what
-# its arithmetic may take off that.
-HIGHER, NEARLY = 8.0, 0.1
 # Series that are made ready, and forecast, before the next: more would only take memory.
 SERIES_TOGETHER = 1024
 
@@ -67,8 +63,8 @@ class Window:
     Attributes:
         item: the item.
         stop: the step of the item that follows.
-        values: float32 [context, columns], the table's less ``offsets``.
-        offsets: float64 [columns], 0 of each but those that float32 would cut digits off: :func:`find_offsets`.
+        values: float32 [context, columns], in ``units``.
+        units: of the columns.
         filled: how many values were interpolated.
         padded: how many steps were made up in front.
     """
@@ -76,48 +72,26 @@ class Window:
     item: Item
     stop: int
     values: NDArray[np.float32]
-    offsets: NDArray[np.float64]
+    units: Units
     filled: int
     padded: int
 
     @property
     def history(self) -> NDArray[np.float64]:
         """What is read, float64 [context, columns], in the units of the table."""
-        return self.values + self.offsets
+        return self.values * self.units.scales + self.units.offsets
 
 
 @dataclass(frozen=True)
 class ItemForecast:
     """What follows a window: points [steps, columns] and quantiles [levels, steps, columns].
 
-    They are float32, and float64 where the window has an offset.
+    They are float32, and float64 where a column's unit has an offset.
     """
 
     window: Window
     points: NDArray[np.floating]
     quantiles: NDArray[np.floating]
-
-
-def find_offsets(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return what to take from series before they are float32, float64 [columns]: the mean, where it is far from 0.
-
-    Args:
-        values: [steps, columns], NaN where one is missing.
-    """
-    known = ~np.isnan(values)
-    counts = np.maximum(known.sum(axis=0), 1)
-    means = np.where(known, values, 0).sum(axis=0) / counts
-    spreads = np.sqrt(np.square(np.where(known, values - means, 0)).sum(axis=0) / counts)
-    sizes = np.abs(means)
-    return np.where((sizes > FAR * spreads) & (sizes < CONSTANT * spreads), means, 0.0)
-
-
-def _lifted(numbers: NDArray[np.float32], offsets: NDArray[np.float64]) -> NDArray[np.floating]:
-    """Return numbers [..., columns] with the offsets [columns] of their window."""
-    if not offsets.any():
-        return numbers
-    # Of a column without one, the number that float32 is written as.
-    return np.where(offsets, numbers.astype(np.float64) + offsets, numbers.astype(np.str_).astype(np.float64))
 
 
 def load_forecaster(models: Path | None, name: str | None, profile: str, *, strict: bool = False) -> ForecastEngine:
@@ -198,17 +172,8 @@ class TableForecaster:
         return self._engine.has_quantiles
 
     @cached_property
-    def _follows_offsets(self) -> bool:
-        """Whether the model answers as much higher as what it reads is, as all do that standardise each series."""
-        columns = 1 if self._apart else len(self._columns)
-        low = np.random.default_rng(0).standard_normal((self.context, columns)).astype(np.float32)
-        answers = []
-        for window in (low, low + np.float32(HIGHER)):
-            computation = Computation(window, range(columns), 1)
-            while not computation.step(self._engine):
-                pass
-            answers.append(self._engine.points(computation.forecast))
-        return bool((np.abs(answers[1] - answers[0] - HIGHER) < NEARLY).all())
+    def _follows_units(self) -> bool:
+        return follows_units(self._engine, 1 if self._apart else len(self._columns))
 
     def cut(self, item: Item, stop: int) -> Window:
         """Return the window of an item that ends before a step.
@@ -218,10 +183,10 @@ class TableForecaster:
         """
         start = max(0, stop - self.context)
         exact = item.values[start:stop]
-        offsets = find_offsets(exact)
-        if offsets.any() and not self._follows_offsets:
-            offsets = np.zeros_like(offsets)
-        values = (exact - offsets).astype(np.float32)
+        units = find_units(exact)
+        if units.odd and not self._follows_units:
+            units = as_they_are(exact.shape[1])
+        values = units.read(exact).astype(np.float32)
         filled = 0
         if (gaps := np.isnan(values)).any():
             filled = self._fill(item, start, values, gaps)
@@ -233,7 +198,7 @@ class TableForecaster:
                     f"{self.name} reads: --short pad puts their mean before them"
                 )
             values = pad_front(values, self.context)
-        return Window(item, stop, values, offsets, filled, self.context - rows)
+        return Window(item, stop, values, units, filled, self.context - rows)
 
     def _fill(self, item: Item, start: int, values: NDArray[np.float32], gaps: NDArray[np.bool_]) -> int:
         if self._wishes.missing == "refuse":
@@ -285,16 +250,15 @@ class TableForecaster:
                 break
         forecast = computation.forecast
         points = self._engine.points(forecast)
-        if not np.isfinite(points).all():
-            item = windows[int((~np.isfinite(points)).any(axis=0).argmax()) // len(self._columns)].item
-            whose = "" if item.name is None else f" of '{printable(item.name)}'"
-            raise SetupError(f"{self.table.source}: values{whose} spread too far for a forecast in float32")
         quantiles = self._quantiles(forecast, windows)
         back = np.argsort(self._columns)
         for place, window in enumerate(windows):
             columns = place * len(self._columns) + back
-            offsets = window.offsets
-            yield ItemForecast(window, _lifted(points[:, columns], offsets), _lifted(quantiles[..., columns], offsets))
+            made = [window.units.written(numbers[..., columns]) for numbers in (points, quantiles)]
+            if not all(np.isfinite(numbers).all() for numbers in made):
+                whose = "" if window.item.name is None else f" of '{printable(window.item.name)}'"
+                raise SetupError(f"{self.table.source}: values{whose} spread too far for a forecast in float32")
+            yield ItemForecast(window, *made)
 
     def _quantiles(self, forecast: NDArray[np.float32], windows: Sequence[Window]) -> NDArray[np.float32]:
         """Return quantiles [levels, steps, n]: by channel where the model knows the column's name."""

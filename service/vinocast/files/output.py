@@ -152,7 +152,7 @@ def to_parquet(table: Table, levels: Sequence[float], forecasts: Sequence[ItemFo
         columns[table.time] = pyarrow.array(times - np.timedelta64(form.offset, "m"), pyarrow.timestamp("ns", "UTC"))
     numbers = np.concatenate([_numbers(forecast) for forecast in forecasts])
     # Of float32, unless that would cut off digits of some item.
-    wide = np.any([forecast.window.offsets != 0 for forecast in forecasts], axis=0).tolist()
+    wide = np.any([forecast.window.units.offsets != 0 for forecast in forecasts], axis=0).tolist()
     for place, name in enumerate(names(table, levels)):
         kind = np.float64 if wide[place % len(wide)] else np.float32
         columns[name] = np.ascontiguousarray(numbers[:, place], kind)

@@ -11,7 +11,7 @@ from vinocast.engine.bounds import MOST_CHANNELS, MOST_WINDOW_VALUES
 from vinocast.engine.folders import MANIFEST_FILE
 from vinocast.engine.manifest import write_manifest
 from vinocast.errors import SetupError, shown
-from vinocast.evaluation.accuracy import Accuracy, cut, evaluate, score
+from vinocast.evaluation.accuracy import Accuracy, cut, evaluate, score, settle
 from vinocast.evaluation.calibration import Part, calibrate
 from vinocast.evaluation.residuals import Values
 from vinocast.export.convert import convert_forecaster
@@ -69,7 +69,7 @@ def package(
             return Accuracy.model_validate(json.loads((output / RECORD_FILE).read_bytes())["test"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SetupError(f"{output / RECORD_FILE} cannot be read ({error}): name another --output") from error
-    output = output.resolve()
+    output, data = output.resolve(), settle(data)
     with workspace(output) as folder:
         made = folder / output.name
         convert_forecaster(
