@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vinocast.errors import InvalidValueError, StaleTimestampError, TimestampAheadError
 from vinocast.market.bars import MarketStream
+from vinocast.market.changes import check_all
 from vinocast.market.messages import CANDLE_SECONDS
 from vinocast.market.ring import KEPT
 from vinocast.market.trade_ids import EVER, MOST_LEAP, TradeIds
@@ -84,11 +85,11 @@ class Product:
 
         See :meth:`_check` and :meth:`_check_ids`.
         """
-        change = self._check_times(trades)
-        if self._suspect_id is not None or not -MOST_LEAP <= trades[-1][0] - self._ids.last <= MOST_LEAP:
-            # Where a leap of the times is taken, that of the ids is with it.
-            return change or self._check_ids(trades[0][0], trades[-1][0], trades[-1][3])
-        return change
+        last = self._ids.last
+        if self._suspect_id is None and last - MOST_LEAP <= trades[0][0] and trades[-1][0] <= last + MOST_LEAP:
+            return self._check_times(trades)
+        # Both, so that one message tells of a leap of both.
+        return check_all((partial(self._check_times, trades), partial(self._check_ids, trades)))
 
     def _check_times(self, trades: list[Trade]) -> Change | None:
         if len(trades) == 1:
@@ -148,38 +149,46 @@ class Product:
             f"{last}; the next as far away will begin the product anew, or where it was before the newest"
         )
 
-    def _check_ids(self, first: int, last: int, seconds: int) -> Change | None:
-        """Refuse ids from one to another where they leap; return what is to be done before them.
+    def _check_ids(self, trades: Sequence[Trade]) -> Change | None:
+        """Refuse trades, ordered by id, of which an id leaps; return what is to be done before them.
 
         One wrong id must not leave a hole that no sound one ever ends: as with times, the first is refused, and the
-        next is taken where it is as far. A trade that is newer than all that were seen and far below their ids says
-        that the highest of these were wrong, and has the ids go on from before them.
+        next is taken where it is as far. Trades that are newer than all that were seen and far below their ids say
+        that the highest of these were wrong, and have the ids go on from before them.
 
         Raises InvalidValueError where it is the first.
         """
-        ids, suspect = self._ids, self._suspect_id
-        ahead = bool(ids) and last - max(ids.last, ids.announced[0]) > MOST_LEAP
-        index = ids.find(last) if ids.last - last > MOST_LEAP and seconds > ids.last_seconds else None
-        if not ahead and index is None:
+        ids, suspect, last = self._ids, self._suspect_id, trades[-1]
+        leapt = [last] if ids and last[0] - max(ids.last, ids.announced[0]) > MOST_LEAP else []
+        back = not leapt
+        if back:
+            for trade in trades:
+                if ids.last - trade[0] <= MOST_LEAP:
+                    break
+                if trade[3] >= ids.last_seconds and ids.find(trade[0]) is not None:
+                    leapt.append(trade)
+        if not leapt:
             self._suspect_id = None
             return None
-        if suspect is not None and last - first <= MOST_LEAP and abs(last - suspect) <= MOST_LEAP:
-            return self._trust_ids if index is None else partial(self._take_ids_back, index, seconds)
-        self._suspect_id = last
+        number, *_, seconds = leapt[-1]
+        if suspect is not None and last[0] - trades[0][0] <= MOST_LEAP and abs(number - suspect) <= MOST_LEAP:
+            return partial(self._take_ids_back, number, seconds) if back else self._trust_ids
+        self._suspect_id = number
         raise InvalidValueError(
-            f"expected an id within {MOST_LEAP} of the last trade of {self.name}, which is {ids.last}, got {last}; "
+            f"expected an id within {MOST_LEAP} of the last trade of {self.name}, which is {ids.last}, got {number}; "
             "the next as far away will be taken"
         )
 
     def _trust_ids(self) -> None:
         self._suspect_id = None
 
-    def _take_ids_back(self, index: int, seconds: int) -> None:
-        """Go on from before a hole with a trade that happened then, since the ids behind the hole were wrong.
+    def _take_ids_back(self, number: int, seconds: int) -> None:
+        """Go on from before the hole of a trade that happened then, since the ids behind the hole were wrong.
 
         Nobody knows which those should have been, so that the bars from the first of them on stay incomplete.
         """
         ids = self._ids
+        index = ids.find(number) or 0
         wrong = ids.holes[index + 1 :]
         times = [ids.last_seconds, seconds, ids.holes[index].until, *(hole.since for hole in wrong)]
         times += [hole.until for hole in wrong]
@@ -201,7 +210,7 @@ class Product:
         self._begin()
         if before is not None:
             self.load(before)
-            self._suspect = None
+            self._suspect = self._suspect_id = None
 
     def _goes_on_before(self, last: int) -> bool:
         """Whether a time goes on from where the product was before the newest leapt."""
@@ -276,7 +285,8 @@ class Product:
         ids, number, seconds = self._ids, heartbeat.last_trade_id, heartbeat.seconds
         if number == 0 or not ids.holes or number < ids.last:
             return
-        change = self._check(seconds, seconds, new=False) or self._check_ids(number, number, seconds)
+        told = [(number, 0.0, 0.0, seconds)]
+        change = check_all((partial(self._check, seconds, seconds, new=False), partial(self._check_ids, told)))
         if change is not None:
             change()
         since, announced = ids.last_seconds, ids.announced[1]
