@@ -13,7 +13,6 @@ from vinocast.evaluation.scores import (
     mse,
     quantile_loss,
     weighted_quantile_loss,
-    winkler,
 )
 
 ACTUAL = [[1.0, 2.0, 4.0], [-1.0, 0.0, 2.0]]
@@ -65,18 +64,12 @@ def test_bounds_are_covered_as_well() -> None:
     assert coverage([1.0, 2.0, 3.0, 4.0], [1, 0, 4, 0], [2, 2, 5, 3.9]) == pytest.approx(2 / 4)
 
 
-def test_an_interval_pays_for_its_width_and_for_what_lies_outside() -> None:
-    # Widths 2 each; one lies 3 above, one 1 below; 2 / (1 - 0.9) is 20.
-    assert winkler([1.0, 5.0, -1.0], [0, 0, 0], [2, 2, 2], 0.9) == pytest.approx((2 + 2 + 60 + 2 + 20) / 3)
-
-
 def test_gaps_are_scored_by_nobody() -> None:
     actual = [1.0, NAN, 4.0]
     assert mse(actual, [0, 0, 0]) == pytest.approx(17 / 2)
     assert mae(actual, [0, 0, 0]) == pytest.approx(5 / 2)
     assert mase(actual, [0, 0, 0], [0, 1]) == pytest.approx(5 / 2)
     assert coverage(actual, [0, 0, 0], [1, 1, 1]) == pytest.approx(1 / 2)
-    assert winkler(actual, [0, 0, 0], [1, 1, 1], 0.5) == pytest.approx((1 + 1 + 4 * 3) / 2)
     assert quantile_loss(actual, [[0, 0, 0]], (0.5,)) == pytest.approx([5 / 4])
     assert math.isnan(mae([NAN], [1.0]))
 

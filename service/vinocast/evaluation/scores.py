@@ -86,17 +86,6 @@ def coverage(actual: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> float:
     return _mean((truth >= np.asarray(lower)) & (truth <= np.asarray(upper)), truth)
 
 
-def winkler(actual: ArrayLike, lower: ArrayLike, upper: ArrayLike, level: float) -> float:
-    """Return the mean interval score of an interval that should cover ``level`` (0.9); smaller is better.
-
-    Of Winkler (1972), as Gneiting and Raftery, "Strictly proper scoring rules" (2007), write it: the width, and
-    2 / (1 - level) times by how far an actual lies outside. In the unit of the series; all are [..., steps].
-    """
-    truth, low, high = np.asarray(actual, np.float64), np.asarray(lower, np.float64), np.asarray(upper, np.float64)
-    outside = np.maximum(low - truth, 0) + np.maximum(truth - high, 0)
-    return _mean(high - low + 2 / (1 - level) * outside, truth)
-
-
 def _errors(actual: ArrayLike, forecast: ArrayLike) -> NDArray[np.float64]:
     errors: NDArray[np.float64] = np.asarray(actual, np.float64) - np.asarray(forecast, np.float64)
     return errors
