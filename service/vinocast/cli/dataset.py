@@ -11,6 +11,8 @@ import click
 from vinocast.settings import FiniteRange
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vinocast.data.splits import Dataset
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -55,6 +57,13 @@ def dataset_options(function: F) -> F:
     return function
 
 
+def check_division(said: Mapping[str, Any]) -> None:
+    """Raise click.UsageError where both a share and a time are given for one split, each under its option's name."""
+    for split in ("validation", "test"):
+        if said[f"{split}_share"] is not None and said[f"{split}_from"] is not None:
+            raise click.UsageError(f"give --{split}-share or --{split}-from, not both")
+
+
 def read_data(
     context: int,
     *,
@@ -77,12 +86,6 @@ def read_data(
     from vinocast.data.etth1 import has_its_form, read_etth1
     from vinocast.evaluation.dataset import Division, read_dataset
 
-    for split, share, moment in (
-        ("validation", validation_share, validation_from),
-        ("test", test_share, test_from),
-    ):
-        if share is not None and moment is not None:
-            raise click.UsageError(f"give --{split}-share or --{split}-from, not both")
     said: dict[str, Any] = {
         "columns": tuple(name.strip() for name in columns.split(",")) if columns else None,
         "validation_share": validation_share,
@@ -92,6 +95,7 @@ def read_data(
         "season": season,
         "missing": missing,
     }
+    check_division(said)
     given = {name: value for name, value in said.items() if value is not None}
     if protocol == "etth1" and given:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in given)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from vinocast.cli.dataset import dataset_options, read_data
+from vinocast.cli.dataset import check_division, dataset_options, read_data
 from vinocast.cli.options import Command, settings_options, threads_option
 from vinocast.engine.bounds import MOST_STEPS
 from vinocast.engine.tuned import find_profile
@@ -133,9 +133,7 @@ def _train_market(context: click.Context, output: Path, options: dict[str, Any])
         if name not in OF_MARKETS and context.get_parameter_source(name) is not ParameterSource.DEFAULT:
             raise click.UsageError(f"--features market is fitted in one way: leave out --{name.replace('_', '-')}")
     divided = {name: options[name] for name in DIVIDING}
-    for split in ("validation", "test"):
-        if divided[f"{split}_share"] is not None and divided[f"{split}_from"] is not None:
-            raise click.UsageError(f"give --{split}-share or --{split}-from, not both")
+    check_division(divided)
     try:
         from vinocast.training.market.candles import read_market
         from vinocast.training.market.package import train_market
