@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from vinocast.errors import RequestError
     from vinocast.requests import Forecast
 
+# Of a request. They are gone through in one piece, in which nothing else is answered: some 0.1 s of trades
+# (docs/bars.md says more).
+MOST_MESSAGES = 10_000
+MOST_CANDLES = 10_000
 State: TypeAlias = Literal["open", "complete", "filled", "incomplete", "missing"]
 
 

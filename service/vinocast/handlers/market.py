@@ -8,7 +8,7 @@ from vinocast.engine.budget import BYTES_A_REQUEST
 from vinocast.errors import InternalError, OverloadedError, PayloadTooLargeError, RequestError
 from vinocast.handlers.bars import find_bars, find_market
 from vinocast.handlers.forecast import forecast
-from vinocast.markets import Fed, HeldBars
+from vinocast.markets import MOST_CANDLES, MOST_MESSAGES, Fed, HeldBars
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from vinocast.handlers.bars import ClosedBars
     from vinocast.market.feed import Fed as FedMarket
 
-# They are gone through in one piece, in which nothing else is answered: some 0.1 s of trades (docs/bars.md says more).
-MOST_MESSAGES = MOST_CANDLES = 10_000
 # Of a request: to take the window of one, some 0.1 ms.
 MOST_PUSHES = 1000
 

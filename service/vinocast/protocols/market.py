@@ -9,6 +9,7 @@ from pydantic import Field, InstanceOf, StrictBool, StrictInt, WithJsonSchema
 
 from vinocast import markets, requests
 from vinocast.errors import InvalidRequestError, InvalidShapeError, InvalidValueError, describe
+from vinocast.markets import MOST_CANDLES, MOST_MESSAGES
 from vinocast.protocols.fields import MOST, Levels, StreamName, Targets, Text
 from vinocast.protocols.replies import Described, Reply
 from vinocast.protocols.schemas import Envelope, sorted_levels
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# They are gone through in one piece, in which nothing else is answered: some 0.1 s of trades (docs/bars.md says more).
-MOST_MESSAGES = 10_000
-MOST_CANDLES = 10_000
 # Closed bars that a stream keeps, and the open one.
 MOST_BARS = 901
 TERMS = ("model", "targets", "prediction_length", "quantile_levels", "missing", "encoding_format")
