@@ -31,9 +31,16 @@ MOST_WARNINGS = 16
 class GlyphsJob:
     """One request for glyphs in the lane, which are decoded in parts, and recognized in parts.
 
-    What is wrong with any glyph is found before the first is recognized. Args: exactly one of ``grids`` and
-    ``rasters``; with ``normalize`` rasters are fitted to the geometry first; with ``ids`` the labels' places are
-    answered too; ``deadline`` is the moment of ``time.monotonic`` after which the answer is not wanted.
+    What is wrong with any glyph is found before the first is recognized.
+
+    Args:
+        ticket: what awaits the reply.
+        model: what recognizes them.
+        topk: labels wanted of each glyph, the likeliest first.
+        grids, rasters: the glyphs, of which exactly one is given.
+        normalize: whether rasters are fitted to the geometry first.
+        ids: whether the labels' places in the model's list are answered too.
+        deadline: the moment of ``time.monotonic`` after which the answer is not wanted.
     """
 
     def __init__(
