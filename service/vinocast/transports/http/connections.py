@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 # uvicorn's, for what goes wrong here; of what a client does wrong, it learns itself and the log does not.
 log = logging.getLogger("uvicorn.error.connection")
+log.setLevel(logging.ERROR)
 # What is answered where there is room for nothing else.
 WATCHED = HEALTH | {METRICS}
-log.setLevel(logging.ERROR)
 
 
 class Connection(HttpToolsProtocol):
