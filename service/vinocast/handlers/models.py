@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 
 SERVER: Final = {"name": "vinocast", "version": __version__, "extensions": ["binary_tensor_data", "model_repository"]}
 PLATFORM = "openvino"
+NOT_READY = "models are still loading, or the service is shutting down"
+INDEX_ROUTE: Final = Route("POST", "/v2/repository/index", "Every model and its state", may_lack_body=True)
+LOAD_ROUTE: Final = Route(
+    "POST", "/v2/repository/models/{model}/load", "Serve a model as its folder has it now", may_lack_body=True
+)
+UNLOAD_ROUTE: Final = Route(
+    "POST", "/v2/repository/models/{model}/unload", "Serve a model no longer", may_lack_body=True
+)
 # More changes of models than these are not asked for by clients at once: each waits for those before it.
 MOST_CHANGES = 16
 # What the index of the Open Inference Protocol calls the states of a model.
@@ -36,7 +44,7 @@ STATES: Final = {
 def server_ready(plane: DataPlane) -> None:
     """Raise NotReadyError where a model that is to answer does not yet, or the service is shutting down."""
     if not plane.warm:
-        raise NotReadyError("models are still loading, or the service is shutting down")
+        raise NotReadyError(NOT_READY)
 
 
 def metadata(plane: DataPlane, name: str, version: str | None) -> dict[str, Any]:
@@ -131,9 +139,7 @@ LOAD: Final = Op(
     dict,
     repository_load,
     waits=True,
-    route=Route(
-        "POST", "/v2/repository/models/{model}/load", "Serve a model as its folder has it now", may_lack_body=True
-    ),
+    route=LOAD_ROUTE,
 )
 UNLOAD: Final = Op(
     "repository_unload",
@@ -141,7 +147,7 @@ UNLOAD: Final = Op(
     dict,
     repository_unload,
     waits=True,
-    route=Route("POST", "/v2/repository/models/{model}/unload", "Serve a model no longer", may_lack_body=True),
+    route=UNLOAD_ROUTE,
 )
 
 
@@ -155,7 +161,7 @@ INDEX: Final = Op(
     dict,
     dict,
     repository_index,
-    route=Route("POST", "/v2/repository/index", "Every model and its state", may_lack_body=True),
+    route=INDEX_ROUTE,
 )
 
 

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from vinocast import __version__
 from vinocast.errors import NotReadyError
+from vinocast.handlers.models import NOT_READY
 from vinocast.handlers.status import pong
 from vinocast.handlers.streams import describe as describe_streams
 from vinocast.monitoring.metrics import CONTENT_TYPE_LATEST
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
 
 EVENTS = "/events"
-NOT_READY = "models are still loading, or the service is shutting down"
 
 
 class _Anything(StringConvertor):

@@ -10,7 +10,18 @@ from fastapi import Response
 from starlette.routing import Route
 
 from vinocast.errors import RequestError
-from vinocast.handlers.models import INDEX, LOAD, SERVER, UNLOAD, metadata, model_ready, server_ready
+from vinocast.handlers.models import (
+    INDEX,
+    INDEX_ROUTE,
+    LOAD,
+    LOAD_ROUTE,
+    SERVER,
+    UNLOAD,
+    UNLOAD_ROUTE,
+    metadata,
+    model_ready,
+    server_ready,
+)
 from vinocast.ops import OPS
 from vinocast.protocols.open_inference.over_http import HEADER_LENGTH, HttpInferProtocol, HttpMessage
 from vinocast.protocols.open_inference.repository import IndexProtocol, LoadParameters, ModelProtocol, UnloadParameters
@@ -27,8 +38,6 @@ if TYPE_CHECKING:
     from vinocast.transports.http.endpoint import Endpoints
 
 MODEL, OF_VERSION = "/v2/models/{model}", "/versions/{version}"
-INDEX_PATH = "/v2/repository/index"
-LOAD_PATH, UNLOAD_PATH = "/v2/repository/models/{model}/load", "/v2/repository/models/{model}/unload"
 REQUEST_ID = b"request-id"
 # The model and the version that a path names.
 Asked: TypeAlias = "tuple[str, str | None]"
@@ -47,16 +56,16 @@ def add_open_inference(app: FastAPI, shared: Endpoints) -> None:
         return {"name": asked[0], "ready": True}
 
     protocol = HttpInferProtocol(plane, OPS)
-    index = Endpoint(shared, IndexProtocol(plane), INDEX, INDEX_PATH)
-    load = Endpoint(shared, ModelProtocol(plane, LoadParameters), LOAD, LOAD_PATH)
-    unload = Endpoint(shared, ModelProtocol(plane, UnloadParameters), UNLOAD, UNLOAD_PATH)
+    repository = (
+        (INDEX_ROUTE.path, INDEX, IndexProtocol(plane)),
+        (LOAD_ROUTE.path, LOAD, ModelProtocol(plane, LoadParameters)),
+        (UNLOAD_ROUTE.path, UNLOAD, ModelProtocol(plane, UnloadParameters)),
+    )
     app.router.routes += [
         Route("/v2", _Said(lambda _: SERVER), methods=["GET"]),
         Route("/v2/health/live", _Said(lambda _: {"live": True}), methods=["GET"]),
         Route("/v2/health/ready", _Said(ready), methods=["GET"]),
-        Route(INDEX_PATH, index, methods=["POST"]),
-        Route(LOAD_PATH, load, methods=["POST"]),
-        Route(UNLOAD_PATH, unload, methods=["POST"]),
+        *(Route(path, Endpoint(shared, reads, op, path), methods=["POST"]) for path, op, reads in repository),
     ]
     for path in (MODEL, MODEL + OF_VERSION):
         app.router.routes += [
