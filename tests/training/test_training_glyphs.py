@@ -18,6 +18,7 @@ import safetensors.torch
 from fontTools.feaLib.builder import addOpenTypeFeaturesFromString
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
+from fontTools.ttLib import TTFont
 from numpy.typing import NDArray
 from vinocast.errors import SetupError
 from vinocast.export.glyphs.nets import VARIANTS, Phase1Net, Phase2Net
@@ -209,6 +210,14 @@ def test_fonts_are_found_in_whole_folders_and_broken_ones_passed_over(
         found = find_faces(fonts)
     assert [face.family for face in found] == ["One", "Two", "Three", "Four", "Choose By", "Measured On"]
     assert "broken.ttf is passed over" in caplog.text
+    # The packing of a WOFF2 fails in ways of its own.
+    with TTFont(fonts / "more" / "0.ttf") as font:
+        font.flavor = "woff2"
+        font.save(tmp_path / "cut.woff2")
+    packed = (tmp_path / "cut.woff2").read_bytes()
+    (tmp_path / "cut.woff2").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(SetupError, match="holds no font"):
+        find_faces(tmp_path)
     os.mkfifo(tmp_path / "pipe.ttf")
     with pytest.raises(SetupError, match="holds no font"):
         find_faces(tmp_path)

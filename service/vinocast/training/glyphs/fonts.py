@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fontTools.ttLib import TTFont, TTLibError
+from fontTools.ttLib import TTFont
 
 from vinocast.data.regular import open_regular
 from vinocast.errors import SetupError
@@ -46,8 +46,8 @@ def find_faces(folder: Path) -> list[Face]:
         if path.suffix.lower() in SUFFIXES:
             try:
                 face = _read_face(path, path.relative_to(folder).as_posix())
-            except (TTLibError, OSError, KeyError, ValueError, AttributeError) as error:
-                log.warning("%s is passed over: %s", path, error)
+            except Exception as error:  # noqa: BLE001 - a font is foreign data, whose readers fail in many ways
+                log.warning("%s is passed over: %s", path, str(error) or type(error).__name__)
                 continue
             faces.setdefault(face.sha256, face)
     if not faces:
