@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import click
 
 from vinocast.settings import FiniteRange
+from vinocast.training.recipe import COUNT, POSITIVE, SEED, choice
 
-COUNT = click.IntRange(1, 10**9)
-SEED = click.IntRange(0, 2**32 - 1)
-POSITIVE = FiniteRange(0, min_open=True)
 PART = FiniteRange(0, 1, max_open=True)
 # Families of Debian's packages and of freely licensed web fonts: two of naskh, two of kufi, two of Latin serif and two
 # of Latin sans for the test, and others of each for the validation.
@@ -21,38 +18,34 @@ TEST = (
 VALIDATION = ("Harmattan", "KacstOne", "Tajawal", "EB Garamond", "Cantarell")
 
 
-def _choice(default: Any, kind: Any, description: str) -> Any:
-    return field(default=default, metadata={"type": kind, "help": description})
-
-
 @dataclass(frozen=True)
 class Recipe:
     """The recipe of ``vinocast train glyphs``. Each field is an option of the command."""
 
-    seed: int = _choice(0, SEED, "Of everything random.")
-    faces: int = _choice(4, COUNT, "Faces of a family that take part, the usual styles first.")
-    arabic_copies: int = _choice(
+    seed: int = choice(0, SEED, "Of everything random.")
+    faces: int = choice(4, COUNT, "Faces of a family that take part, the usual styles first.")
+    arabic_copies: int = choice(
         5, COUNT, "Rasters of each character of a font with Arabic, all but the first distorted."
     )
-    other_copies: int = _choice(2, COUNT, "Rasters of each character of another font, likewise.")
-    families: int = _choice(25, COUNT, "A character becomes a label when so many training families have it.")
-    relative: float = _choice(
+    other_copies: int = choice(2, COUNT, "Rasters of each character of another font, likewise.")
+    families: int = choice(25, COUNT, "A character becomes a label when so many training families have it.")
+    relative: float = choice(
         0.3, FiniteRange(0, 1), "A family that draws more of its letters as a held-out one does takes no part."
     )
-    clusters: int = _choice(1023, click.IntRange(1, 1023), "Primitives beside the empty cell.")
-    cluster_cells: int = _choice(200_000, COUNT, "Distinct cells that are clustered, drawn from all.")
-    phase1_steps: int = _choice(2500, COUNT, "Steps of Phase 1, of 1,024 cells each.")
-    variant: str = _choice("light", click.Choice(["full", "light", "tiny"]), "Variant of Phase 2.")
-    steps: int = _choice(2600, COUNT, "Steps of Phase 2.")
-    batch: int = _choice(256, COUNT, "Rasters a step.")
-    learning_rate: float = _choice(3e-3, POSITIVE, "Highest learning rate of Phase 2.")
-    warm_up: float = _choice(0.05, PART, "Part of the steps in which it rises; then it falls as a cosine does.")
-    weight_decay: float = _choice(0.02, FiniteRange(0), "Decoupled weight decay, on matrices only.")
-    dropout: float = _choice(0.02, PART, "Dropout of whole channels after each convolution.")
-    classifier_dropout: float = _choice(0.1, PART, "Dropout before the last layer.")
-    id_dropout: float = _choice(0.02, PART, "Part of a grid's ids that are replaced by the empty cell's.")
-    smoothing: float = _choice(0.05, PART, "Label smoothing.")
-    balance: float = _choice(0.5, FiniteRange(0, 1), "Draw a label by its count to the power of one less this.")
-    ema: float = _choice(0.998, PART, "Decay of the averaged weights, which are what is validated and kept.")
-    bf16: bool = _choice(True, click.BOOL, "Compute steps in bfloat16, which is faster where the CPU has it.")
-    evaluate_every: int = _choice(200, COUNT, "Steps between validations; each writes a checkpoint.")
+    clusters: int = choice(1023, click.IntRange(1, 1023), "Primitives beside the empty cell.")
+    cluster_cells: int = choice(200_000, COUNT, "Distinct cells that are clustered, drawn from all.")
+    phase1_steps: int = choice(2500, COUNT, "Steps of Phase 1, of 1,024 cells each.")
+    variant: str = choice("light", click.Choice(["full", "light", "tiny"]), "Variant of Phase 2.")
+    steps: int = choice(2600, COUNT, "Steps of Phase 2.")
+    batch: int = choice(256, COUNT, "Rasters a step.")
+    learning_rate: float = choice(3e-3, POSITIVE, "Highest learning rate of Phase 2.")
+    warm_up: float = choice(0.05, PART, "Part of the steps in which it rises; then it falls as a cosine does.")
+    weight_decay: float = choice(0.02, FiniteRange(0), "Decoupled weight decay, on matrices only.")
+    dropout: float = choice(0.02, PART, "Dropout of whole channels after each convolution.")
+    classifier_dropout: float = choice(0.1, PART, "Dropout before the last layer.")
+    id_dropout: float = choice(0.02, PART, "Part of a grid's ids that are replaced by the empty cell's.")
+    smoothing: float = choice(0.05, PART, "Label smoothing.")
+    balance: float = choice(0.5, FiniteRange(0, 1), "Draw a label by its count to the power of one less this.")
+    ema: float = choice(0.998, PART, "Decay of the averaged weights, which are what is validated and kept.")
+    bf16: bool = choice(True, click.BOOL, "Compute steps in bfloat16, which is faster where the CPU has it.")
+    evaluate_every: int = choice(200, COUNT, "Steps between validations; each writes a checkpoint.")
