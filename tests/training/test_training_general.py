@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 import subprocess
@@ -264,6 +265,21 @@ def test_a_run_begins_with_the_weights_and_the_step_of_another(tmp_path: Path) -
     checkpoint.save(given, {"strange": torch.ones(1)}, state)
     with pytest.raises(SetupError, match="holds no weights of a general forecaster"):
         train_general(tmp_path / "fourth", SMALL, 1, start=given)
+
+
+def test_the_checkpoint_of_another_kind_of_training_is_refused(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / CHECKPOINT_FILE, {"weights.a": torch.ones(1)}, {"identity": {}, "progress": {}})
+    with pytest.raises(SetupError, match="is of another kind of training: name another --output"):
+        train_general(tmp_path, SMALL, 1)
+
+
+def test_a_run_whose_end_cannot_be_written_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    with pytest.raises(SetupError, match=r"No space left on device.*make room, or name another --output"):
+        train_general(tmp_path, SMALL, 1, hours=1e-9)
 
 
 def test_a_new_optimizer_warms_up_within_the_schedule() -> None:

@@ -115,6 +115,12 @@ def test_any_patchtst_is_trained_and_resumed_bit_for_bit(
     assert weights[0] == weights[1]
 
 
+def test_the_checkpoint_of_another_kind_of_training_is_refused(tmp_path: Path, waves: NDArray[np.float64]) -> None:
+    checkpoint.save(tmp_path / CHECKPOINT_FILE, {"weights.a": torch.ones(1)}, {"recipe": {}, "progress": {}})
+    with pytest.raises(SetupError, match="is of another kind of training: name another --output"):
+        train_forecaster(make_data(waves), tmp_path, replace(RECIPE, steps=2), 1, start=from_scratch(48, 12))
+
+
 def test_what_training_does_not_better_stays_as_it_was(tmp_path: Path, waves: NDArray[np.float64]) -> None:
     start = read_start(str(make_source(tmp_path / "source")), BUNDLED)
     ruinous = replace(RECIPE, learning_rate=3.0, ema=0.0)

@@ -26,11 +26,17 @@ def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) ->
         part.write_bytes(safetensors.torch.save(dict(tensors), {KEY: json.dumps(state)}))
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and the object of a checkpoint; raises SetupError when it cannot be read."""
+def load(path: Path, *parts: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the object of a checkpoint.
+
+    Raises SetupError when it cannot be read, or the object lacks one of ``parts``, as another kind of training's does.
+    """
     try:
         with safetensors.safe_open(path, "pt") as file:
             state = json.loads(file.metadata()[KEY])
-            return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118 - the file is no dict
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file is no dict
     except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise SetupError(f"{path} cannot be read ({error}): remove it to begin again") from error
+    if not state.keys() >= set(parts):
+        raise SetupError(f"{path} is of another kind of training: name another --output, or remove this")
+    return tensors, state

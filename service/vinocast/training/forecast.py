@@ -138,7 +138,7 @@ def _finished(output: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
 def _resume(run: ForecasterLearner, path: Path, identity: dict[str, Any]) -> None:
     if not path.exists():
         return
-    tensors, state = checkpoint.load(path)
+    tensors, state = checkpoint.load(path, "identity", "progress")
     _compare(path, state["identity"], identity)
     run.restore(tensors, state["progress"])
     log.info("going on from step %d of %d", run.progress.step, run.recipe.steps)

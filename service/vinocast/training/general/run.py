@@ -56,7 +56,7 @@ def train_general(
         run = GeneralLearner(recipe)
         path = output / CHECKPOINT_FILE
         if path.exists():
-            tensors, state = checkpoint.load(path)
+            tensors, state = checkpoint.load(path, "recipe", "progress")
             _compare(path, state["recipe"], asdict(recipe))
             run.restore(tensors, state["progress"])
             log.info("going on from step %d of %d", run.progress.step, recipe.steps)
@@ -66,9 +66,9 @@ def train_general(
         deadline = time.monotonic() + hours * 3600 if hours is not None else float("inf")
         with _ends_asked_for() as asked:
             _train(run, output, lambda: asked() or time.monotonic() > deadline)
+        return _save(run, output)
     except (OSError, SafetensorError) as error:
         raise SetupError(f"{output} cannot be written: {error}; make room, or name another --output") from error
-    return _save(run, output)
 
 
 def _begin(run: GeneralLearner, start: Path, weights: dict[str, torch.Tensor], state: dict[str, Any]) -> None:
