@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from market_support import START, Message, market_of, market_trades, match, restarted, told
+from market_support import START, Message, market_of, market_trades, match, restarted, states, take, told
 from vinocast.market.channels import Indicators
 
 LENGTHS = ("10s", "1m")
@@ -127,3 +127,14 @@ def test_bars_are_those_of_the_trades_that_came(messages: list[Arrival]) -> None
 def test_bars_are_those_of_the_trades_that_came_whatever_the_clock_says(messages: list[Arrival]) -> None:
     if messages:
         check(messages)
+
+
+def test_a_bar_is_whole_once_an_earlier_trade_has_come_whether_or_not_it_was_read_before() -> None:
+    for reads in (False, True):
+        market = take(market_of("1m", "5m"), [match(3, 35)])
+        market.forget("AAA-USD@1m")  # the ids go on
+        take(market, [match(4, 105), match(5, 175)])
+        if reads:
+            assert states(market.find("AAA-USD@1m")) == ["incomplete", "open"]
+        take(market, [match(1, 35)])
+        assert states(market.find("AAA-USD@1m")) == ["incomplete", "complete", "open"]

@@ -105,7 +105,10 @@ class ClosedBars:
         """Put a late trade into its bar, where that is kept and no candle has made it, which holds the trade."""
         if self.reach(bucket) and self.ring.mades[bucket % KEPT] & KIND < CANDLE:
             self.ring.correct(bucket % KEPT, number, price, size)
-            self.began = min(self.began, bucket)
+            if bucket < self.began:
+                # Of those up to there it is known now what was traded.
+                self._touch(bucket, min(self.began, self.newest - 1))
+                self.began = bucket
             self.changed(bucket)
 
     def changed(self, bucket: int) -> None:
