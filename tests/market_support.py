@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from types import FrameType
 from typing import Any
 
 from support import SHARED_DATA
@@ -132,4 +133,22 @@ def count_calls(work: Callable[[], object]) -> int:
         work()
     finally:
         sys.setprofile(None)
+    return count
+
+
+def count_lines(work: Callable[[], object]) -> int:
+    """Return how many lines of Python run in some work, those of a generator each time that it is asked."""
+    count = 0
+
+    def note(_frame: FrameType, event: str, _argument: object) -> Callable[..., Any]:
+        nonlocal count
+        count += event == "line"
+        return note
+
+    before = sys.gettrace()
+    sys.settrace(note)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
     return count

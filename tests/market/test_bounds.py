@@ -14,6 +14,7 @@ from market_support import (
     candle,
     candles,
     count_calls,
+    count_lines,
     heartbeat,
     market_of,
     market_trades,
@@ -431,6 +432,24 @@ def test_a_candle_costs_longer_bars_the_same_however_many_bars_there_are() -> No
     assert calls(1000, *[[890]] * 20) < calls(100, *[[80]] * 20) + 100
     assert calls(1000, *[[20, 890]] * 20) < calls(100, *[[20, 80]] * 20) + 100
     assert calls(1000, [*range(2000, 2500)]) < calls(100, [*range(2000, 2500)]) + 100  # which are not kept
+
+
+def test_what_is_sent_costs_the_same_however_many_holes_there_are_and_however_long_they_are() -> None:
+    def lines(holes: int, last: int) -> tuple[int, int]:
+        """Return what candles of bars of trades, and trades behind a hole each, cost where so many holes were before.
+
+        Each of the holes, which are in the first bar, and of those behind them reaches up to another bar.
+        """
+        market = market_of("5m", "4h")
+        trades = [*range(1, 2 * holes + 1, 2), *range(2 * holes + 1, 2 * holes + 601)]
+        take(market, [match(number, 300 * max(number - 2 * holes, 0)) for number in trades])
+        again = [candles(candle(300 * at, "10 11 9 10 5")) for at in range(100, 200)]
+        behind = [match(10_000 + 2 * at, 300 * (600 - at % 2 * last)) for at in range(300)]
+        return count_lines(lambda: market.feed(again)), count_lines(lambda: market.feed(behind))
+
+    few, many, long = lines(1, 1), lines(MOST_HOLES - 1, 1), lines(1, 590)
+    assert many[0] < 1.5 * few[0]
+    assert long[1] < 1.5 * few[1]
 
 
 def test_no_more_bars_close_with_one_request_than_are_gone_through_in_a_moment() -> None:

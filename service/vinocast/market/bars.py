@@ -12,7 +12,6 @@ from vinocast.market.counts import Counts
 from vinocast.market.folds import Fold, fold, refold
 from vinocast.market.ring import (
     CANDLE,
-    COMPLETE,
     DOUBTED,
     INCOMPLETE,
     KEPT,
@@ -148,15 +147,8 @@ class MarketStream:
     def parts(self, start: int, end: int) -> tuple[list[Candle], bool]:
         """Return the bars from a moment to before another as candles, and whether they tell of all that time so far."""
         closed, seconds, first, past = self._closed, self.seconds, start // self.seconds, end // self.seconds
-        ring, whole = closed.ring, True
-        candles: list[Candle] = []
         # No others are looked at: each candle of a feed has this done again for each longer stream.
-        for bucket in range(max(first, closed.oldest), min(past, closed.newest)):
-            at = bucket % KEPT
-            state = COMPLETE if ring.mades[at] & KIND == CANDLE else closed.state(bucket)
-            if state != MISSING:
-                candles.append((bucket * seconds, *ring.numbers(at)))
-                whole = whole and state != INCOMPLETE
+        candles, whole = closed.candles(range(max(first, closed.oldest), min(past, closed.newest)))
         if first <= self.newest < past and self._made & KIND != NOTHING:
             candles.append((self.newest * seconds, *self._numbers()))
             whole = whole and not self._is_open_torn()

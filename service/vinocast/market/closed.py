@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import compress
 from math import isnan, nan
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +20,14 @@ from vinocast.market.ring import (
     LOST,
     MISSING,
     NOTHING,
+    TRADES,
     Ring,
 )
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from vinocast.market.messages import Candle
     from vinocast.market.trade_ids import TradeIds
 
 NEVER = 2**62
@@ -124,9 +127,10 @@ class ClosedBars:
 
     def lose_between(self, since: int, until: int) -> None:
         """Have the bars between two moments stay incomplete, unless candles fill them."""
-        for bucket in range(max(since // self.seconds, self.oldest), min(until // self.seconds + 1, self.newest)):
-            self.ring.mades[bucket % KEPT] |= LOST
-        self.touch_between(since, until)
+        first, last = max(since // self.seconds, self.oldest), min(until // self.seconds, self.newest - 1)
+        if first <= last:
+            self.ring.lose(first % KEPT, last + 1 - first)
+            self._touch(first, last)
 
     def _touch(self, first: int, last: int) -> None:
         self._dirty_first = min(self._dirty_first, first)
@@ -206,10 +210,21 @@ class ClosedBars:
         return (
             bool(made & LOST)
             or bucket <= self.began
-            or any(self._ids.holes_between(bucket * self.seconds, (bucket + 1) * self.seconds))
+            or self._ids.touch(bucket * self.seconds, (bucket + 1) * self.seconds)
         )
 
     # What is read
+
+    def candles(self, buckets: range) -> tuple[list[Candle], bool]:
+        """Return those of some bars that are not missing as candles, and whether all these are whole."""
+        ring, at, count = self.ring, buckets.start % KEPT, len(buckets)
+        states, incomplete = ring.kinds(at, count), DOUBTED
+        if TRADES in states or (NOTHING in states and buckets[-1] > self.began):
+            pairs = zip(buckets, states, strict=True)
+            states = bytearray(COMPLETE if kind == CANDLE else self.state(bucket) for bucket, kind in pairs)
+            incomplete = INCOMPLETE
+        starts = range(buckets.start * self.seconds, buckets.stop * self.seconds, self.seconds)
+        return [*compress(zip(starts, *ring.bars(at, count), strict=True), states)], incomplete not in states
 
     def columns(self, count: int, first: int, behind: int) -> NDArray[np.float64]:
         """Return a copy of columns of the bars from a bucket to before another; NaN where one is missing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import fsum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from vinocast.market.ring import added
@@ -42,12 +43,10 @@ class Fold(NamedTuple):
 def fold(candles: Sequence[Candle], start: int) -> Fold:
     """Fold candles, at least one, ordered by their starts, which are all different, into the bar that starts then."""
     # All at once, since each candle of a feed has up to 288 of a day folded again.
-    (first, opened, *_, volume), (last, _, _, _, close, _) = candles[0], candles[-1]
-    high, low = max(candle[2] for candle in candles), min(candle[3] for candle in candles)
-    carry = 0.0
-    for candle in candles[1:]:
-        volume, carry = added(volume, carry, candle[5])
-    return Fold((opened, high, low, close, volume), carry, first - start, last - start)
+    starts, opens, highs, lows, closes, volumes = zip(*candles, strict=True)
+    volume = fsum(volumes)
+    carry = fsum((*volumes, -volume)) if len(volumes) > 1 else 0.0
+    return Fold((opens[0], max(highs), min(lows), closes[-1], volume), carry, starts[0] - start, starts[-1] - start)
 
 
 def refold(held: Fold, candles: Sequence[Candle], start: int) -> Fold:

@@ -23,6 +23,7 @@ MISSING, INCOMPLETE, FILLED, COMPLETE = range(4)
 KIND_OF = bytes(made & KIND for made in range(256))
 EMPTY_MISSING = bytes(made & MADE | MISSING << 3 for made in range(256))
 EMPTY_FILLED = bytes(made & MADE | (INCOMPLETE if made & LOST else FILLED) << 3 for made in range(256))
+WITH_LOST = bytes(made | LOST for made in range(256))
 EMPTY_TORN = bytes(made & MADE | INCOMPLETE << 3 for made in range(256))
 NUMBERS = ("closes", "highs", "lows", "volumes", "opens")
 # A row holds how far an id lies from the stream's base.
@@ -69,6 +70,17 @@ class Ring:
         """Return open, high, low, close and volume of a row."""
         return self.opens[at], self.highs[at], self.lows[at], self.closes[at], self.volumes[at]
 
+    def bars(self, at: int, count: int) -> list[array[float]]:
+        """Return opens, highs, lows, closes and volumes of rows, from one on and on from the first of the ring."""
+        end, columns = at + count, (self.opens, self.highs, self.lows, self.closes, self.volumes)
+        if end <= KEPT:
+            return [column[at:end] for column in columns]
+        return [column[at:] + column[: end - KEPT] for column in columns]
+
+    def kinds(self, at: int, count: int) -> bytearray:
+        """Return of what such rows are made."""
+        return (self.mades[at : at + count] + self.mades[: max(at + count - KEPT, 0)]).translate(KIND_OF)
+
     def state(self, at: int) -> int:
         """Return the state of a row, which is missing until it was said."""
         return self.mades[at] >> 3
@@ -100,6 +112,11 @@ class Ring:
         before = min(count, KEPT - at)
         self.mades[at : at + before] = bytes(before)
         self.mades[: count - before] = bytes(count - before)
+
+    def lose(self, at: int, count: int) -> None:
+        """Have rows be of trades some of which were missed, from one on and on from the first of the ring."""
+        for rows in (slice(at, min(at + count, KEPT)), slice(0, max(at + count - KEPT, 0))):
+            self.mades[rows] = self.mades[rows].translate(WITH_LOST)
 
     def count_empty(self, at: int, most: int) -> int:
         """Return how many rows from one on are made of nothing, so many at most, and up to the end of the ring."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class TradeIds:
         missed: ids that are missing in all the holes that are counted, those forgotten included.
     """
 
-    __slots__ = ("announced", "holes", "known", "last", "last_seconds", "missed")
+    __slots__ = ("_spans", "announced", "holes", "known", "last", "last_seconds", "missed")
 
     def __init__(self) -> None:
         self.last = -1
@@ -57,6 +57,9 @@ class TradeIds:
         self.missed = 0
         self.announced = (-1, EVER)
         self.holes: list[Hole] = []
+        # The first and the last seconds of the holes that are counted, those that overlap as one, in the order of time;
+        # None where the holes are others than they were.
+        self._spans: tuple[list[int], list[int]] | None = None
 
     def __bool__(self) -> bool:
         return bool(self.holes)
@@ -68,6 +71,7 @@ class TradeIds:
         elif number > self.last + 1:
             self.missed += number - 1 - self.last
             self.holes.append(Hole(self.last + 1, number - 1, self.last_seconds, seconds))
+            self._spans = None
         self.last, self.last_seconds, self.known = number, seconds, max(self.known, seconds)
 
     def announce(self, number: int, seconds: int) -> int:
@@ -80,6 +84,7 @@ class TradeIds:
         if announced > self.last:
             missed = announced - self.last
             self.holes.append(Hole(self.last + 1, announced, self.last_seconds, before))
+            self._spans = None
             self.missed += missed
             self.last, self.last_seconds, self.known = announced, before, max(self.known, before)
         self.announced = (number, seconds)
@@ -112,6 +117,7 @@ class TradeIds:
         # The one before the first trade stays, even if it is of no ids.
         rest = [each for each in (hole, behind) if each.first <= each.last or each is self.holes[0]]
         self.holes[index : index + 1] = rest
+        self._spans = None
         return min(moments), max(moments)
 
     def take_back(self, index: int) -> int:
@@ -119,30 +125,50 @@ class TradeIds:
         hole = self.holes[index]
         missed = sum(each.last - each.first + 1 for each in self.holes[max(index, 1) :])
         del self.holes[index:]
+        self._spans = None
         self.last, self.last_seconds, self.announced = hole.first - 1, hole.since, (-1, EVER)
         self.missed -= missed
         return missed
 
-    def holes_between(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """Yield the first and the last second of each hole that touches the time from a moment to before another.
+    def touch(self, start: int, end: int) -> bool:
+        """Whether a hole touches the time from a moment to before another; that before the first trade is none."""
+        if len(self.holes) <= 1:
+            return False
+        firsts, lasts = self._spans or self._find_spans()
+        at = bisect_left(lasts, start)
+        return at < len(lasts) and firsts[at] < end
 
-        That before the first trade is none of them.
-        """
-        for hole in islice(self.holes, 1, None):
-            since, until = hole.since, hole.until
-            if since > until:
-                since, until = until, since
-            if since < end and until >= start:
-                yield since, until
+    def holes_between(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Yield the first and the last second of each hole that touches such a time; those that overlap are one."""
+        firsts, lasts = self._spans or self._find_spans()
+        for at in range(bisect_left(lasts, start), bisect_left(firsts, end)):
+            yield firsts[at], lasts[at]
+
+    def _find_spans(self) -> tuple[list[int], list[int]]:
+        # Since 900 bars at a time are each looked for among the holes.
+        firsts: list[int] = []
+        lasts: list[int] = []
+        for since, until in sorted(sorted((hole.since, hole.until)) for hole in self.holes[1:]):
+            if lasts and since <= lasts[-1]:
+                lasts[-1] = max(lasts[-1], until)
+            else:
+                firsts.append(since)
+                lasts.append(until)
+        self._spans = firsts, lasts
+        return self._spans
 
     def forget(self, before: int) -> None:
         """Forget the holes that ended before a moment; their ids count as seen from then on."""
         if any(max(hole.since, hole.until) < before for hole in self.holes[1:]):
             self.holes[1:] = [hole for hole in self.holes[1:] if max(hole.since, hole.until) >= before]
+            self._spans = None
 
     def oldest_if_too_many(self) -> Hole | None:
         """Return the oldest hole, forgotten, where there are more than are remembered."""
-        return self.holes.pop(1) if len(self.holes) > MOST_HOLES else None
+        if len(self.holes) <= MOST_HOLES:
+            return None
+        self._spans = None
+        return self.holes.pop(1)
 
     def dump(self) -> dict[str, Any]:
         """Return the state as plain values."""
@@ -159,6 +185,6 @@ class TradeIds:
         """Become what :meth:`dump` was made of; raises KeyError, TypeError or ValueError for what is not."""
         self.last, self.last_seconds = int(state["last"]), int(state["last_seconds"])
         self.known, self.missed = int(state["known"]), int(state["missed"])
-        self.holes = [Hole(*map(int, hole)) for hole in state["holes"]]
+        self.holes, self._spans = [Hole(*map(int, hole)) for hole in state["holes"]], None
         number, seconds = map(int, state["announced"])
         self.announced = number, seconds
