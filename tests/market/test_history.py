@@ -80,6 +80,15 @@ def test_all_of_it_again_changes_nothing(size: int) -> None:
     assert market.counts.told() == {"used": len(rows), "duplicates": len(rows)}
 
 
+def test_all_of_it_again_is_told_for_what_it_is_however_far_volumes_lie_apart() -> None:
+    rows = second_candles(3000, 2)
+    rows[:, 5] = np.round(rows[:, 5] * 10.0 ** (np.arange(len(rows)) % 8), 8)
+    market = market_of("1m")
+    for _ in range(2):
+        market.history(STREAM, rows)
+    assert market.counts.told() == {"used": len(rows), "duplicates": len(rows)}
+
+
 def test_history_fills_what_is_missing_or_incomplete_and_nothing_else() -> None:
     market = take(market_of("1m"), [match(1, 10), match(2, 70, "11"), match(5, 190, "12"), match(6, 250, "13")])
     stream = market.find(STREAM)

@@ -115,7 +115,7 @@ class MarketStream:
         held = Fold(self._numbers(), self._carry, self._first, self._last)
         folded = refold(held, candles, start) if self._made & KIND >= CANDLE else fold(candles, start)
         self._made, self._gaps = made, self._connection.gaps
-        if folded == held:
+        if folded.is_as(held):
             return "duplicates"
         (self._open, self._high, self._low, self._close, self._volume), self._carry, self._first, self._last = folded
         return "used"
@@ -136,7 +136,7 @@ class MarketStream:
         else:
             held = Fold(ring.numbers(at), ring.carries[at], ring.firsts[at], ring.lasts[at])
             folded = refold(held, candles, start)
-            if folded == held:
+            if folded.is_as(held):
                 told = "duplicates"
                 if made == before:
                     return told

@@ -31,6 +31,10 @@ class Fold(NamedTuple):
     first: int
     last: int
 
+    def is_as(self, other: Fold) -> bool:
+        """Whether both tell the same; what the volumes lack of the exact sums is kept to fewer digits than computed."""
+        return self._replace(carry=0.0) == other._replace(carry=0.0)
+
     def and_then(self, later: Fold) -> Fold:
         """Return both, where the other's candles are all behind one's own."""
         opened, high, low, _, volume = self.numbers
