@@ -163,7 +163,11 @@ def test_more_windows_than_the_file_holds_are_refused(run_vinocast: RunVinocast,
     assert orjson.loads(run_vinocast(*common, "--backtest", "2").stdout)["windows"] == 2
     done = run_vinocast(*common, "--backtest", "3")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "--backtest 3: its 704 steps hold 2 windows of 96 steps behind the 512 that the model reads" in done.stderr
+    assert (
+        "--backtest 3: its 704 steps hold 2 windows of 96 steps behind the 512 that the model reads before"
+        in done.stderr
+    )
+    assert done.stderr.endswith("ask for fewer, or for a shorter --prediction-length, or say --short pad\n")
     padded = run_vinocast(*common, "--backtest", "7", "--short", "pad")
     assert orjson.loads(padded.stdout)["windows"] == 7
     done = run_vinocast(*common, "--backtest", "8", "--short", "pad")
@@ -186,6 +190,36 @@ def test_a_long_table_is_scored_as_one(run_vinocast: RunVinocast, models: Path, 
     assert (report["series"], list(report["scores"])) == (30, ["target"])
     errors = [values[stop : stop + 20] - values[stop - 1] for stop in (520, 540)]
     assert report["scores"]["target"]["last value"]["mse"] == pytest.approx(float(np.mean(np.square(errors))))
+
+
+@pytest.mark.parametrize("known", [60, 30, 3])
+def test_what_costs_nothing_is_scored_by_what_is_known_and_not_by_padding(
+    run_vinocast: RunVinocast, models: Path, tmp_path: Path, known: int
+) -> None:
+    """Of padding, which never moves, a naive forecast errs by nothing: no unit of MASE, and no band."""
+    values = walk(known + 4)
+    write_wide(tmp_path / "mine.csv", values)
+    options = ["--models", models, "--default-model", "sure", "--prediction-length", "4", "--backtest", "1", "--json"]
+    done = run_vinocast("forecast", tmp_path / "mine.csv", *options, "--short", "pad", "--season", "24")
+    assert done.returncode == 0, done.stderr
+    scores = orjson.loads(done.stdout)["scores"]["c0"]
+    past, actual = values[:known, 0], values[known:, 0]
+    points = {
+        "last value": np.full(4, past[-1]),
+        "seasonal naive (24)": np.resize(past[-24:], 4),
+        "drift": past[-1] + (past[-1] - past[0]) / (known - 1) * np.arange(1, 5),
+    }
+    spread = np.abs(past[24:] - past[:-24]).mean() if known > 24 else None
+    for name, forecast in points.items():
+        error = np.abs(actual - forecast)
+        assert scores[name]["mae"] == pytest.approx(float(error.mean()), rel=1e-4)
+        assert scores[name]["mase"] == (spread and pytest.approx(float(error.mean() / spread), rel=1e-4))
+    # Quantiles are as wide as what the last value erred by in the 60 steps, and not in 452 that were made up.
+    if known == 60:
+        errors = np.array([past[at : at + 4] - past[at - 1] for at in np.arange(24, 57)])
+        made = past[-1] + np.quantile(errors, LEVELS, axis=0)
+        inside = (actual >= made[0]) & (actual <= made[-1])
+        assert scores["last value"]["coverage"] == float(inside.mean()) > 0
 
 
 def test_what_is_missing_is_not_scored(run_vinocast: RunVinocast, models: Path, tmp_path: Path) -> None:

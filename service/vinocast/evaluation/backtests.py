@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vinocast.errors import printable
-from vinocast.evaluation.baselines import drift, last_value, residual_quantiles, seasonal_naive
+from vinocast.evaluation.baselines import drift, find_season, last_value, residual_quantiles, seasonal_naive
 from vinocast.evaluation.comparison import LEAST_WINDOWS, SURE, Comparison, compare
 from vinocast.evaluation.scores import coverage, mae, mase, mse, weighted_quantile_loss
 
@@ -82,7 +81,8 @@ class Tested:
 
     Attributes:
         actual: [columns, items, windows, steps], each item's windows oldest first; NaN are gaps.
-        history: [columns, items, windows, context], what was read before each, without gaps.
+        history: [columns, items, windows, context], what was read before each, without gaps; NaN in front of a shorter
+            one, as what a model is padded with would be scored otherwise.
         points: [columns, items, windows, steps], the model's.
         quantiles: [levels, columns, items, windows, steps]; None of a model that has none.
     """
@@ -111,11 +111,10 @@ def score_windows(
     seasonal = f"seasonal naive ({season})"
     baselines: dict[str, Baseline] = {"last value": last_value}
     if season > 1:
-        baselines[seasonal] = partial(seasonal_naive, season=season)
+        baselines[seasonal] = lambda past, steps: seasonal_naive(past, steps, min(season, past.shape[-1]))
     baselines["drift"] = drift
     methods: dict[str, tuple[Floats, Floats | None]] = {model: (windows.points, windows.quantiles)} | {
-        name: (baseline(history, steps), residual_quantiles(baseline, history, steps, levels, max(2, season)))
-        for name, baseline in baselines.items()
+        name: _forecast(baseline, history, steps, levels, max(2, season)) for name, baseline in baselines.items()
     }
 
     def score(of: Any, unit: Floats | float = 1.0) -> dict[str, Scores]:
@@ -145,6 +144,39 @@ def score_windows(
         comparisons |= {column: compared(slice(place, place + 1)) for place, column in enumerate(columns)}
     _, items, count = actual.shape[:3]
     return Backtest(model, count, steps, items * len(columns), season, levels, scores, comparisons)
+
+
+def season_before(history: Floats, usual: Sequence[int]) -> int:
+    """Return the season of what was read before the first windows, of the items of which most is known.
+
+    Args:
+        history: as :class:`Tested` has it.
+        usual: seasons to try first.
+    """
+    first = history[:, :, 0]
+    lengths = _lengths(first)
+    return find_season(first[:, lengths == lengths.max(), -lengths.max() :], usual)
+
+
+def _lengths(history: Floats) -> NDArray[np.int64]:
+    """Return how many steps are known of each history [columns, …, context], which are the last ones: [...]."""
+    lengths: NDArray[np.int64] = (~np.isnan(history[0])).sum(axis=-1)
+    return lengths
+
+
+def _forecast(
+    baseline: Baseline, history: Floats, steps: int, levels: Sequence[float], least: int
+) -> tuple[Floats, Floats]:
+    """Return a baseline's points and quantiles, each of as much as is known before the window."""
+    points = np.empty((*history.shape[:-1], steps))
+    quantiles = np.empty((len(levels), *points.shape))
+    lengths = _lengths(history)
+    for length in np.unique(lengths).tolist():
+        some = lengths == length
+        past = history[:, some, -length:]
+        points[:, some] = baseline(past, steps)
+        quantiles[:, :, some] = residual_quantiles(baseline, past, steps, levels, least)
+    return points, quantiles
 
 
 def _errors(actual: Floats, points: Floats, unit: Floats | float) -> Floats:

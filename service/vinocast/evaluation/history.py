@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vinocast.errors import InvalidRequestError, InvalidShapeError
-from vinocast.evaluation.backtests import Backtest, Tested, score_windows
-from vinocast.evaluation.baselines import find_season
-from vinocast.forecast.prepare import fill_gaps, pad_front
+from vinocast.evaluation.backtests import Backtest, Tested, score_windows, season_before
+from vinocast.forecast.prepare import fill_gaps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,7 +72,9 @@ def backtest_values(
         """Return [columns, 1, windows, …] of what each window has as [steps, columns]."""
         return np.ascontiguousarray(np.moveaxis(np.array(arrays, np.float64), -1, 0)[:, None])
 
-    history = by_column([pad_front(past, context) if len(past) < context else past for past in histories])
+    history = by_column(
+        [np.pad(past, ((context - len(past), 0), (0, 0)), constant_values=np.nan) for past in histories]
+    )
     scored = Tested(
         by_column([values[stop : stop + steps] for stop in stops]),
         history,
@@ -82,6 +83,6 @@ def backtest_values(
         if made[0].quantiles
         else None,
     )
-    season = season or find_season(history[:, :, 0], usual)
+    season = season or season_before(history, usual)
     deviations = np.nanstd(values[: stops[0]], axis=0, dtype=np.float64)
     return score_windows(made[0].model, scored, columns, deviations, season, levels)

@@ -8,8 +8,8 @@ import numpy as np
 import orjson
 
 from vinocast.errors import SetupError, printable
-from vinocast.evaluation.backtests import Backtest, Tested, score_windows
-from vinocast.evaluation.baselines import find_season, usual_seasons
+from vinocast.evaluation.backtests import Backtest, Tested, score_windows, season_before
+from vinocast.evaluation.baselines import usual_seasons
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,8 @@ def run(
             whose = "" if item.name is None else f"{table.item} '{printable(item.name)}': "
             raise SetupError(
                 f"{table.source}: {whose}--backtest {windows}: its {len(item.lines)} steps hold {held} windows of "
-                f"{steps} steps behind the {1 if pad else forecaster.context} that the model reads before"
+                f"{steps} steps behind the {1 if pad else forecaster.context} that the model reads before: ask for fewer, "
+                f"or for a shorter --prediction-length{'' if pad else ', or say --short pad'}"
             )
     if (total := windows * len(table.items) * len(table.columns)) > MOST_WINDOWS:
         raise SetupError(
@@ -89,7 +90,7 @@ def run(
             [by_column([forecast.quantiles[place] for forecast in made]) for place in range(len(levels))]
         )
     if season is None:
-        season = find_season(history[:, :, 0], () if table.counted else usual_seasons(table.frequency))
+        season = season_before(history, () if table.counted else usual_seasons(table.frequency))
     before = np.concatenate([item.values[:stop] for item, stop in stops[::windows]])
     scored = Tested(actual, history, points, quantiles)
     return score_windows(forecaster.name, scored, table.columns, np.nanstd(before, axis=0), season, levels)

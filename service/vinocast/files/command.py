@@ -112,7 +112,8 @@ def _say_what_was_made_up(table: Table, forecasts: Sequence[ItemForecast]) -> No
     if filled:
         _say(table, f"{filled} values interpolated among the steps that are read")
     if short:
-        _say(table, f"{len(short)} of {len(forecasts)} tables of series are short: {sum(short)} steps put before them")
+        which = "shorter than" if table.item is None else f"{len(short)} of {len(forecasts)} series are shorter than"
+        _say(table, f"{which} the model reads: {sum(short)} steps of their mean put before them")
 
 
 def _draw(path: Path, title: str, table: Table, levels: Sequence[float], forecasts: Sequence[ItemForecast]) -> None:

@@ -78,8 +78,10 @@ class Window:
 
     @property
     def history(self) -> NDArray[np.float64]:
-        """What is read, float64 [context, columns], in the units of the table."""
-        return self.values * self.units.scales + self.units.offsets
+        """What is known of what is read, float64 [context, columns], in the units of the table; NaN before it."""
+        read = self.values * self.units.scales + self.units.offsets
+        read[: self.padded] = np.nan
+        return read
 
 
 @dataclass(frozen=True)
