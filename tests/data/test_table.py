@@ -70,6 +70,12 @@ def test_a_file_is_read_however_it_is_written(read: Read, separator: str, end: s
          ["01/02/2024 00:00", "01/02/2024 00:30"]),
         ("a,when\n5,2024-01-01T00:00:00Z\n6,2024-01-01T01:00:00Z\n", ("a",), [[5], [6]],
          ["2024-01-01T02:00:00Z", "2024-01-01T03:00:00Z"]),
+        ("when,a\nMarch 2024,5\nApril 2024,6\nMay 2024,7\n", ("a",), [[5], [6], [7]], ["June 2024", "July 2024"]),
+        ("when,a\n1 Apr 2024,5\n1 May 2024,6\n", ("a",), [[5], [6]], ["1 Jun 2024", "1 Jul 2024"]),
+        ("day,a\nThu 2 May 2024,5\nFri 3 May 2024,6\n", ("a",), [[5], [6]], ["Sat 4 May 2024", "Sun 5 May 2024"]),
+        ('day,a\n"Monday, 1 Jan 2024",5\n"Monday, 8 Jan 2024",6\n', ("a",), [[5], [6]],
+         ["Monday, 15 Jan 2024", "Monday, 22 Jan 2024"]),
+        ("month,a\n202411,5\n202412,6\n202501,7\n", ("a",), [[5], [6], [7]], ["202502", "202503"]),
     ],
 )  # fmt: skip
 def test_columns_numbers_and_times_are_found(

@@ -132,6 +132,9 @@ def test_integers_of_parquet_keep_every_digit(tmp_path: Path) -> None:
     assert (values(table), next_times(table, 1)) == ([[1], [2], [3], [4]], ["1700000004.001"])
     # Names that float64 would take for one another.
     ids = [2**60, 2**60, 2**60 + 1, 2**60 + 1]
+    # Nor are more than twelve of a year months.
+    counts = [str(202301 + place) for place in range(20)]
+    assert next_times(read("\n".join(["time,a", *(f"{text},1" for text in counts[:18])]))) == counts[18:]
     days = pyarrow.array([date(2024, 1, 1), date(2024, 1, 2)] * 2)
     table = read_table(write_parquet(tmp_path / "long.parquet", item_id=ids, ds=days, y=[1.0, 2.0, 3.0, 4.0]))
     assert [item.name for item in table.items] == [str(2**60), str(2**60 + 1)]

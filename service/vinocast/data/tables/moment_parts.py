@@ -135,6 +135,8 @@ class Parts:
             date = f"{_month_name(name)}{found['s6']}%Y"
         else:
             date = f"%Y{found['s7']}%q"
+        if found["weekday"]:
+            date = ("%A" if len(found["weekday"]) > 3 else "%a") + (found["s0"] or "") + date
         clock, half = "", found["half"]
         if found["hour"]:
             clock = ("%-" if "hour" in self.short else "%") + ("I" if half else "H")

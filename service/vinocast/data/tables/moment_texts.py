@@ -22,7 +22,7 @@ NAME = r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug
 NAME += r"Nov(?:ember)?|Dec(?:ember)?)"
 SHAPE = re.compile(
     rf"""
-    (?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,?\ )?
+    (?:(?P<weekday>(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*)(?P<s0>,?\ ))?
     (?:
         (?P<y1>\d{{4}})(?P<s1>[-/.])(?P<m1>\d{{1,2}})(?:(?P=s1)(?P<d1>\d{{1,2}}))?
       | (?P<y2>\d{{4}})(?P<m2>\d\d)(?P<d2>\d\d)
@@ -67,6 +67,7 @@ def read_each(texts: Sequence[str]) -> Parts:
     zones: dict[str, int] = {}
     short: set[str] = set()
     found: dict[str, str | None] = {}
+    names: set[str] = set()
     for text in places:
         shape = SHAPE.fullmatch(text) if len(text) <= MOST_TEXT else None
         if shape is None:
@@ -81,6 +82,7 @@ def read_each(texts: Sequence[str]) -> Parts:
         if len(day) == 1 and any(map(found.get, DAYS)):
             short.add("day")
         if name:
+            names.add(name)
             number = MONTHS.index(name[:3].lower()) + 1
         else:
             number = int(month) if month else (int(found["q"] or 1) - 1) * 3 + 1
@@ -98,6 +100,9 @@ def read_each(texts: Sequence[str]) -> Parts:
                 found["a"] is not None,
             )
         )
+    # May is as long either way.
+    long = not any(len(name) == len("Jan") for name in names if name.lower() != "may")
+    found |= {group: max(names, key=len) if long else "Jan" for group in NAMES if found[group]}
     table = np.array(rows, np.int64)[codes]
     numbers = dict(zip(FIELDS, table.T, strict=False))
     return Parts(numbers, table[:, 8] == 1, table[:, 7], list(zones), found, short)

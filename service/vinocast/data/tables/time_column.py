@@ -33,8 +33,9 @@ TIME_NAMES = frozenset(
      "hour", "month", "quarter", "year", "week", "period", "opentime", "starttime", "datum", "zeit", "zeitstempel",
      "messdatum", "utc", "timeutc", "datetimeutc", "unix", "unixtime", "epoch", "step", "index", "second", "seconds")
 )  # fmt: skip
-# How many digits a day has, and a time of digits alone: a day, or one with hours, minutes or seconds.
-DAY_DIGITS, COMPACT = 8, (8, 10, 12, 14)
+# How many digits a month and a day have, and a time of digits alone: one of these, or a day with hours, minutes or
+# seconds.
+MONTH_DIGITS, DAY_DIGITS, COMPACT = 6, 8, (6, 8, 10, 12, 14)
 CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?: ?[AaPp][Mm])?", re.ASCII)
 # A number of which no digit is lost on the way to nanoseconds.
 PLAIN = re.compile(r"[+-]?\d{1,19}(?:\.\d{0,9})?", re.ASCII)
@@ -114,7 +115,7 @@ def _as_time(reading: Reading, column: Column, *, named: bool) -> TimeColumn | N
             return None
         raise reading.cells.fault(str(error), error.row, column.name) from None
     name = column.name
-    if not moments.form.clock and (clock_column := _find_clock(reading)):
+    if not moments.form.clock and moments.form.date != "%Y%m" and (clock_column := _find_clock(reading)):
         moments = _read_times(
             reading, [f"{day} {clock}" for day, clock in zip(texts, clock_column.texts or [], strict=True)]
         )
@@ -127,19 +128,22 @@ def _as_time(reading: Reading, column: Column, *, named: bool) -> TimeColumn | N
 
 
 def _read_compact(reading: Reading, texts: list[str]) -> Moments:
-    """Read times of digits alone, all as long: a day, and what there is of a clock behind it.
+    """Read times of digits alone, all as long: a month, or a day and what there is of a clock behind it.
 
     Raises:
-        MomentError: one is no such time. With a clock, one before 1900 or after 2100 is none: they may be numbers that
-            count, as seconds since 1970 are.
+        MomentError: one is no such time. Of other than days one before 1900 or after 2100 is none: they may be numbers
+            that count, as seconds since 1970 are.
     """
     if len(texts[0]) == DAY_DIGITS:
         return _read_times(reading, texts)
-    moments = _read_times(reading, [f"{text[:DAY_DIGITS]} {text[DAY_DIGITS:]}" for text in texts])
+    months = len(texts[0]) == MONTH_DIGITS
+    first, apart = (4, "-") if months else (DAY_DIGITS, " ")
+    moments = _read_times(reading, [f"{text[:first]}{apart}{text[first:]}" for text in texts])
     years = moments.times.astype("datetime64[Y]").astype(np.int64) + 1970
     if (bad := first_of((years < 1900) | (years > 2100))) is not None:
         raise MomentError(f"a year before 1900 or after 2100: '{printable(texts[bad])}'", bad)
-    return replace(moments, form=replace(moments.form, join=""))
+    form = replace(moments.form, date="%Y%m") if months else replace(moments.form, join="")
+    return replace(moments, form=form)
 
 
 def _read_times(reading: Reading, texts: list[str]) -> Moments:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vinocast.data.times.days import SECOND
+from vinocast.data.times.days import EPOCH_WEEKDAY, SECOND
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,6 +25,8 @@ CODES: dict[str, tuple[str, int]] = {
     "%b": ("month_name", -1),
     "%B": ("long_month_name", -1),
     "%q": ("quarter", 0),
+    "%a": ("weekday_name", -1),
+    "%A": ("long_weekday_name", -1),
     "%d": ("day", 2),
     "%-d": ("day", 0),
     "%H": ("hour", 2),
@@ -39,6 +41,7 @@ CODES: dict[str, tuple[str, int]] = {
 CODE = re.compile(r"%-?[A-Za-z]")
 MONTH_CODES = {"%m", "%-m", "%b", "%B"}
 DAY_CODES = {"%d", "%-d"}
+LONG_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 LONG_MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
@@ -127,6 +130,14 @@ class _Parts:
     @cached_property
     def long_month_name(self) -> NDArray[np.str_]:
         return np.array(LONG_MONTHS)[self.month - 1]
+
+    @cached_property
+    def weekday_name(self) -> NDArray[np.str_]:
+        return self.long_weekday_name.astype("<U3")
+
+    @cached_property
+    def long_weekday_name(self) -> NDArray[np.str_]:
+        return np.array(LONG_WEEKDAYS)[(self._days.astype(np.int64) + EPOCH_WEEKDAY) % 7]
 
     @cached_property
     def quarter(self) -> Steps:
