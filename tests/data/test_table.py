@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pyarrow
 import pytest
 from hypothesis import given
@@ -45,6 +46,9 @@ def test_a_file_is_read_however_it_is_written(read: Read, separator: str, end: s
         ("2024-01-01,5\n2024-01-02,6\n", ("column_2",), [[5], [6]], ["2024-01-03", "2024-01-04"]),
         (",date,a\n0,2024-01-01,5\n1,2024-01-02,6\n2,2024-01-03,7\n", ("a",), [[5], [6], [7]],
          ["2024-01-04", "2024-01-05"]),
+        # As pandas writes a column below an index without a name.
+        (",a\n2024-01-01,5\n2024-01-02,6\n", ("a",), [[5], [6]], ["2024-01-03", "2024-01-04"]),
+        ("Report,\n,a\n2024-01-01,5\n2024-01-02,6\n", ("a",), [[5], [6]], ["2024-01-03", "2024-01-04"]),
         ("date,a,\n2024-01-01,5,\n2024-01-02,6,\n", ("a",), [[5], [6]], ["2024-01-03", "2024-01-04"]),
         ("Report,,\n,,\ndate,a,b\n2024-01-01,5,1\n2024-01-02,6,2\n", ("a", "b"), [[5, 1], [6, 2]],
          ["2024-01-03", "2024-01-04"]),
@@ -255,6 +259,16 @@ def test_a_parquet_file_beyond_the_bounds_is_not_read(tmp_path: Path, monkeypatc
     monkeypatch.setattr(parquet_cells, "MOST_CELLS", 100)
     with pytest.raises(SetupError, match="101 rows of 1 columns"):
         read_table(path)
+def test_what_pandas_calls_an_index_in_parquet_is_no_series(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"date": pd.date_range("2024-01-01", periods=6), "a": np.arange(6.0)})
+    frame.iloc[[3, 1, 5, 0, 4, 2]].to_parquet(tmp_path / "shuffled.parquet")
+    table = read_table(tmp_path / "shuffled.parquet")
+    assert (table.columns, values(table)) == (("a",), [[n] for n in range(6)])
+    assert "left out, as no numbers to forecast: '__index_level_0__'" in table.notes
+    frame.set_index("date").rename_axis(None).to_parquet(tmp_path / "times.parquet")
+    assert next_times(read_table(tmp_path / "times.parquet"), 1) == ["2024-01-07"]
+
+
     with pytest.raises(SetupError, match="no rows"):
         read_table(write_parquet(tmp_path / "none.parquet", a=pyarrow.array([], pyarrow.float64())))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
 import pyarrow
 import pytest
 from table_support import Read, daily, next_times, values, write_parquet
@@ -73,6 +75,25 @@ def test_a_clock_that_is_a_little_late_is_put_on_the_step(read: Read) -> None:
     assert table.notes == ["4 rows a little beside a step of 1 minute: put on it"]
 
 
+@pytest.mark.parametrize(("freq", "step"), [("B", "1 working day"), ("D", "1 day"), ("W", "1 week"), ("MS", "1 month")])
+@pytest.mark.parametrize("zone", ["America/New_York", "Europe/Berlin"])
+def test_days_of_a_place_in_parquet_are_days(tmp_path: Path, freq: str, step: str, zone: str) -> None:
+    """As pandas has them; the file holds midnights of the place in UTC, at two hours of the day."""
+    days = pd.date_range("2024-01-01", "2024-06-20", freq=freq, tz=zone)
+    pd.DataFrame({"a": np.arange(len(days))}, index=days.rename("Date")).to_parquet(tmp_path / "days.parquet")
+    table = read_table(tmp_path / "days.parquet")
+    assert (str(table.frequency), len(table.items[0].values)) == (step, len(days))
+    following = pd.date_range(days[-1], periods=3, freq=freq)[1:]
+    assert next_times(table) == [day.isoformat() for day in following]
+    assert "laid out by day" in table.notes[0]
+
+
+def test_hours_of_a_place_in_parquet_are_in_utc(tmp_path: Path) -> None:
+    hours = pd.date_range("2024-03-30", periods=48, freq="h", tz="Europe/Berlin")
+    pd.DataFrame({"a": np.arange(48)}, index=hours.rename("Date")).to_parquet(tmp_path / "hours.parquet")
+    assert next_times(read_table(tmp_path / "hours.parquet"), 1) == ["2024-03-31T23:00:00Z"]
+
+
 @pytest.mark.parametrize(
     ("form", "hours"), [("%Y%m%d", 24), ("%Y%m%d%H", 1), ("%Y%m%d%H", 24), ("%Y%m%d%H%M", 1), ("%Y%m%d%H%M%S", 6)]
 )
@@ -94,6 +115,9 @@ def test_numbers_that_only_look_like_times_go_on_counting(read: Read) -> None:
         table = read("\n".join(["time,a", *(f"{text},1" for text in texts[:58])]))
         assert next_times(table) == texts[58:]
         assert "since 1970" in table.notes[0]
+    # Nor are more than twelve of a year months.
+    counts = [str(202301 + place) for place in range(20)]
+    assert next_times(read("\n".join(["time,a", *(f"{text},1" for text in counts[:18])]))) == counts[18:]
     # Of a column that is neither the first nor called a time they are values.
     assert read(daily([f"1,{2024010100 + hour}" for hour in range(20)], "date,a,b")).columns == ("a", "b")
 
@@ -132,9 +156,6 @@ def test_integers_of_parquet_keep_every_digit(tmp_path: Path) -> None:
     assert (values(table), next_times(table, 1)) == ([[1], [2], [3], [4]], ["1700000004.001"])
     # Names that float64 would take for one another.
     ids = [2**60, 2**60, 2**60 + 1, 2**60 + 1]
-    # Nor are more than twelve of a year months.
-    counts = [str(202301 + place) for place in range(20)]
-    assert next_times(read("\n".join(["time,a", *(f"{text},1" for text in counts[:18])]))) == counts[18:]
     days = pyarrow.array([date(2024, 1, 1), date(2024, 1, 2)] * 2)
     table = read_table(write_parquet(tmp_path / "long.parquet", item_id=ids, ds=days, y=[1.0, 2.0, 3.0, 4.0]))
     assert [item.name for item in table.items] == [str(2**60), str(2**60 + 1)]

@@ -32,6 +32,7 @@ class Column:
         numbers: float64 [rows], NaN where there is none, of a file that knows numbers.
         times: datetime64[ns] [rows] of a file that knows times, NaT where there is none.
         utc: whether such times are in UTC, and not of an unnamed place.
+        local: the same by the clock of the place that the file names, where it names one.
         integers: int64 [rows], ``numbers`` as the file has them, where that is more digits than float64 holds.
     """
 
@@ -40,6 +41,7 @@ class Column:
     numbers: NDArray[np.float64] | None = None
     times: NDArray[np.datetime64] | None = None
     utc: bool = False
+    local: NDArray[np.datetime64] | None = None
     integers: NDArray[np.int64] | None = None
 
 

@@ -34,7 +34,7 @@ class Moments:
     notes: list[str]
 
 
-def _at_one_clock(times: Times) -> bool:
+def at_one_clock(times: Times) -> bool:
     """Whether times [rows], as they are written, are of several days and all at the same time of day."""
     days = times.astype("datetime64[D]")
     clocks = times - days.astype("datetime64[ns]")
@@ -76,7 +76,7 @@ def read_moments(texts: Sequence[str], order: DayOrder | None = None) -> Moments
         except ValueError as error:
             raise MomentError(str(error), 0) from None
         if (several := len(set(offsets.tolist()))) > 1:
-            if _at_one_clock(times):
+            if at_one_clock(times):
                 zone = parts.zone_codes[times.argmax()]
                 apart = " " if form.zone.startswith(" ") else ""
                 form = replace(form, zone=apart + parts.zones[zone], offset=int(offsets[zone]))

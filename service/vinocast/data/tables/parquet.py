@@ -66,7 +66,10 @@ def _typed(name: str, values: Any) -> Column | None:
             moments = values.cast(pyarrow.timestamp("ns", getattr(kind, "tz", None)))
         except pyarrow.ArrowInvalid:
             return None
-        return Column(name, times=_numpy(moments, "datetime64[ns]"), utc=getattr(kind, "tz", None) is not None)
+        zoned = getattr(kind, "tz", None) is not None
+        return Column(
+            name, times=_numpy(moments, "datetime64[ns]"), utc=zoned, local=_local(moments) if zoned else None
+        )
     if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
         numbers = _numpy(values.cast(pyarrow.float64(), safe=False), "float64")
         column = Column(name, numbers=numbers)
@@ -77,6 +80,17 @@ def _typed(name: str, values: Any) -> Column | None:
                 column.integers = None  # beyond int64, where no time is
         return column
     return None
+
+
+def _local(moments: Any) -> NDArray[np.datetime64] | None:
+    """Return times with a zone by the clock of its place; None where this machine does not know the place."""
+    import pyarrow  # noqa: PLC0415 - as above
+    from pyarrow import compute  # noqa: PLC0415 - as above
+
+    try:
+        return _numpy(compute.local_timestamp(moments), "datetime64[ns]")
+    except pyarrow.ArrowInvalid:
+        return None
 
 
 def _numpy(values: Any, dtype: str) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from vinocast.data.tables.figures import read_numbers
 from vinocast.data.tables.items import has_items
 from vinocast.data.tables.moment_parts import MomentError
 from vinocast.data.tables.moment_texts import looks_like_time
-from vinocast.data.tables.moments import Moments, read_moments
+from vinocast.data.tables.moments import Moments, at_one_clock, read_moments
 from vinocast.data.tables.reading import Reading, TimeColumn, numbers_of, plain_name, texts_of
 from vinocast.data.times.days import FIRST_YEAR, LAST_MOMENT, LAST_YEAR, SECOND
 from vinocast.data.times.form import Form
@@ -93,9 +93,19 @@ def _as_time(reading: Reading, column: Column, *, named: bool) -> TimeColumn | N
         )
         if (bad := first_of(outside)) is not None:
             raise reading.cells.fault(f"a time outside the years {FIRST_YEAR} to {LAST_YEAR}", bad, column.name)
-        clock = "%H:%M:%S" if (column.times.astype("datetime64[D]") != column.times).any() else ""
-        zone = ("Z", 0) if column.utc else ("", None)
-        return TimeColumn(column.name, column.times, Form("%Y-%m-%d", "T" if zone[0] else " ", clock, 0, *zone))
+        times, zone, offset = column.times, "Z" if column.utc else "", 0 if column.utc else None
+        if column.local is not None and (column.local != times).any() and at_one_clock(column.local):
+            # Days of a place, which are no days of UTC: they begin at its midnight, and some have 23 hours or 25.
+            newest = int(times.argmax())
+            offset = int((column.local[newest] - times[newest]).astype("timedelta64[m]").astype(np.int64))
+            zone = f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02d}:{abs(offset) % 60:02d}"
+            times = column.local
+            reading.notes.append(
+                f"'{printable(column.name)}' has days of a zone, laid out by day; those that follow are written with "
+                f"{zone}"
+            )
+        clock = "%H:%M:%S" if zone or (times.astype("datetime64[D]") != times).any() else ""
+        return TimeColumn(column.name, times, Form("%Y-%m-%d", "T" if zone else " ", clock, 0, zone, offset))
     texts = column.texts
     if texts is None:
         # Numbers are looked at as they would be written.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 TARGET_NAMES = frozenset(("target", "y", "value", "values"))
 INDEX_NAMES = frozenset(("unnamed0", "index", "rowid", "rownumber", "rownum", "no", "nr", "id"))
+# What pandas calls an index without a name in Parquet: of rows that were sorted or chosen it has their old numbers.
+OF_PANDAS = re.compile(r"__index_level_\d+__", re.ASCII)
 FLOAT32_MOST = float(np.finfo(np.float32).max)
 
 
@@ -79,6 +82,8 @@ def _read_written(reading: Reading, name: str, texts: list[str], decimal: Decima
     numbers, wrong = read_numbers(texts, decimal)
     bad = first_of(wrong)
     if bad is None:
+    if OF_PANDAS.fullmatch(name):
+        return True
         return numbers
     filled = sum(text.lower() not in EMPTY for text in set(texts) | {texts[bad]})
     strange = len({text for text, is_wrong in zip(texts, wrong, strict=True) if is_wrong})
