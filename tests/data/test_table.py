@@ -116,6 +116,20 @@ def test_times_that_go_back_are_put_in_order_and_said(read: Read) -> None:
 
 def test_missing_rows_and_empty_cells_are_gaps(read: Read) -> None:
     text = daily(["1,5", "2,6", "3,7", ",8", "5,NA", "6,10"], "date,a,b")
+def test_rows_that_are_often_the_same_are_no_copies(read: Read) -> None:
+    """A row out of order that is like one beside it is an exporter's copy, unless rows are like that elsewhere too."""
+    header, *rows = daily(["0,0"] * 30 + ["4,7", "0,0"] + ["0,0"] * 8, "date,a,b").splitlines()
+    rows[10], rows[11] = rows[11], rows[10]
+    table = read("\n".join([header, *rows]))
+    assert not np.isnan(table.items[0].values).any()
+    assert table.notes == ["1 row out of order, from line 13 on: put in order"]
+    varied = daily([f"{place},{place % 7}" for place in range(40)], "date,a,b").splitlines()
+    varied[12], varied[13] = varied[13], f"{varied[12][:10]}{varied[13][10:]}"
+    copied = read("\n".join(varied))
+    assert "1 row out of order and a copy of one beside it" in copied.notes[0]
+    assert np.isnan(copied.items[0].values).all(axis=1).sum() == 1
+
+
     lines = text.splitlines()
     del lines[3]
     table = read("\n".join(lines))

@@ -50,9 +50,13 @@ def drop_copies(
     # The rows on both sides of a step back, and those beside them.
     (places,) = np.nonzero(wrong)
     near = np.unique(np.clip(places[:, None] + np.arange(-1, 3), 0, reading.rows - 1))
+    # What stands elsewhere too, such as days of nothing but zeros, is no copy.
+    usual = {row.tobytes() for row in np.delete(every, near, axis=0)}
     seen: dict[bytes, int] = {}
     copies: list[tuple[int, int]] = []
     for row in near[np.argsort(time.times[near], kind="stable")].tolist():
+        if every[row].tobytes() in usual:
+            continue
         original = seen.setdefault(every[row].tobytes(), row)
         if original != row and time.times[row] != time.times[original]:
             copies.append((row, original))
