@@ -75,6 +75,23 @@ def test_a_clock_that_is_a_little_late_is_put_on_the_step(read: Read) -> None:
     assert table.notes == ["4 rows a little beside a step of 1 minute: put on it"]
 
 
+@pytest.mark.parametrize(
+    ("first", "step"),
+    [
+        (datetime(2024, 1, 1, 5, 30), timedelta(hours=1)),
+        (datetime(2024, 1, 1, 17), timedelta(days=1)),
+        (datetime(2024, 1, 3, 9), timedelta(days=7)),
+    ],
+)
+def test_a_step_need_not_begin_at_midnight(read: Read, first: datetime, step: timedelta) -> None:
+    late = [3, 9, 20, 14, 5, 0, 11, 8]
+    rows = [f"{first + place * step + timedelta(seconds=seconds)},{place}" for place, seconds in enumerate(late)]
+    table = read("\n".join(["time,a", *rows]))
+    assert values(table) == [[place] for place in range(8)]
+    assert next_times(table) == [str(first + place * step) for place in (8, 9)]
+    assert "7 rows a little beside a step of" in table.notes[0]
+
+
 @pytest.mark.parametrize(("freq", "step"), [("B", "1 working day"), ("D", "1 day"), ("W", "1 week"), ("MS", "1 month")])
 @pytest.mark.parametrize("zone", ["America/New_York", "Europe/Berlin"])
 def test_days_of_a_place_in_parquet_are_days(tmp_path: Path, freq: str, step: str, zone: str) -> None:

@@ -28,7 +28,7 @@ ROUND_STEPS = tuple(
     for size, counts in (
         (1, (1, 2, 5, 10, 15, 20, 30)),
         (60, (1, 2, 5, 10, 15, 20, 30)),
-        (3600, (1, 2, 3, 4, 6, 8, 12, 24)),
+        (3600, (1, 2, 3, 4, 6, 8, 12, 24, 7 * 24)),
     )
     for count in counts
 )
@@ -139,12 +139,22 @@ def _find_step(reading: Reading, time: TimeColumn, times: Steps, longest: slice)
     if not frequency.nanoseconds or time.counted or (frequency.places(own[0], own) >= 0).all():
         return times, frequency
     median = float(np.median(np.diff(times[longest])))
-    for step in ROUND_STEPS:
-        near = np.round(times / step).astype(np.int64) * step
-        if abs(step - median) <= JITTER * step and (np.abs(near - times) <= JITTER * step).all():
-            moved = int((near != times).sum())
-            reading.notes.append(f"{counted(moved, 'row')} a little beside a step of {Frequency(step)}: put on it")
-            return near, Frequency(step)
+    for place, step in enumerate(ROUND_STEPS):
+        if abs(step - median) > JITTER * step:
+            continue
+        # Counted from the roundest time that they come by or a little after: the full hour or half past it, midnight or
+        # five in the afternoon.
+        beside = (times - times[0] + step // 2) % step - step // 2 + times[0]
+        early, late = int(beside.min()), int(beside.max())
+        for unit in reversed(ROUND_STEPS[: place + 1]):
+            start = late // unit * unit
+            if start < 2 * early - late:
+                continue
+            near = start + np.round((times - start) / step).astype(np.int64) * step
+            if (np.abs(near - times) <= JITTER * step).all():
+                moved = int((near != times).sum())
+                reading.notes.append(f"{counted(moved, 'row')} a little beside a step of {Frequency(step)}: put on it")
+                return near, Frequency(step)
     return times, frequency
 
 
