@@ -71,10 +71,12 @@ def find_decimal(columns: Iterable[Sequence[str]]) -> Decimal | None:
 
     Cells that are no numbers by either reading say nothing; a point is what most files have.
     """
-    comma = point = unclear = False
+    comma = point = dots = unclear = False
     for texts in columns:
         for text in set(texts):
             if "," not in text:
+                # Several points set thousands apart, where no single one begins a fraction.
+                dots = dots or bool(text.count(".") > 1 and COMMAED.fullmatch(text))
                 # Beside thousands, three digits behind a point say nothing.
                 point = point or bool("." in text and POINTED.fullmatch(text) and not COMMAED.fullmatch(text))
             elif UNCLEAR.fullmatch(text):
@@ -83,6 +85,6 @@ def find_decimal(columns: Iterable[Sequence[str]]) -> Decimal | None:
                 pointed, commaed = POINTED.fullmatch(text), COMMAED.fullmatch(text)
                 comma = comma or bool(commaed and not pointed)
                 point = point or bool(pointed and not commaed)
-    if comma:
+    if comma or (dots and not point):
         return None if point else ","
     return None if unclear and not point else "."

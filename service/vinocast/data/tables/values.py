@@ -63,7 +63,12 @@ def _find_decimal(reading: Reading, plain: dict[str, NDArray[np.float64] | None]
     decimal: Decimal | None = reading.options.decimal or ("," if reading.cells.decimal_comma else None)
     written = {name: texts for name, column in reading.left.items() if (texts := column.texts) is not None}
     if decimal is None:
-        commas = any("," in text for name, texts in written.items() if plain[name] is None for text in texts)
+        commas = any(
+            "," in text or text.count(".") > 1
+            for name, texts in written.items()
+            if plain[name] is None
+            for text in texts
+        )
         decimal = find_decimal(written.values()) if commas else "."
         if decimal is None:
             raise _unclear_numbers(reading, written)
