@@ -45,6 +45,17 @@ def test_candles_stand_by_their_times_in_utc_whatever_the_order_of_rows_and_colu
     assert "volume is column 'Volume BTC'" in table.notes
 
 
+def test_candles_of_days_whose_zone_changes_stand_a_day_apart_by_the_newest_rows_zone(tmp_path: Path) -> None:
+    days = [("2026-03-28", "+01:00"), ("2026-03-29", "+01:00"), ("2026-03-30", "+02:00"), ("2026-03-31", "+02:00")]
+    rows = [f"{day}T00:00:00{zone},1,2,0.5,1.5,3" for day, zone in days]
+    table = read_candles(
+        write(tmp_path / "candles.csv", "\n".join(["time,open,high,low,close,volume", *reversed(rows)]))
+    )
+    assert table.seconds == 86_400
+    newest = 1_774_908_000  # 2026-03-30 22:00:00 UTC
+    assert table.rows[:, 0].tolist() == [newest - 3 * 86_400, newest - 2 * 86_400, newest - 86_400, newest]
+
+
 def test_the_first_volume_is_taken_where_none_is_in_dollars(tmp_path: Path) -> None:
     text = "time,open,high,low,close,volume_btc,volume\n2026-03-04 05:00,3,4,1,2,7,9\n2026-03-04 05:05,3,4,1,2,8,9\n"
     table = read_candles(write(tmp_path / "candles.csv", text))

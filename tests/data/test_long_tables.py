@@ -77,6 +77,8 @@ def test_what_a_sensor_measures_is_no_name_of_it(read: Read) -> None:
     for readings in ([0, 1, 1, 0] * 10, [n // 2 for n in range(40)], [0.5] * 20 + [1.5] * 20):
         table = read(daily([f"{reading},1" for reading in readings], "date,sensor,a"))
         assert (table.item, table.columns) == (None, ("sensor", "a"))
+        # Fewer than ten rows of each could be names all the same.
+        assert table.notes == ["'sensor' is taken for numbers to forecast: --id sensor says that it names series"]
     # As far as the numbers go these are two series; who says otherwise is believed.
     text = daily([f"{n // 20},1" for n in range(40)], "date,sensor,a")
     assert read(text).item == "sensor"

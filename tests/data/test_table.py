@@ -70,18 +70,18 @@ def test_a_file_is_read_however_it_is_written(read: Read, separator: str, end: s
         ("date,a\n1/31/2024 1:05 PM,5\n1/31/2024 1:10 PM,6\n", ("a",), [[5], [6]],
          ["1/31/2024 1:15 PM", "1/31/2024 1:20 PM"]),
         ("month,a\nJan 2024,5\nFeb 2024,6\nMar 2024,7\n", ("a",), [[5], [6], [7]], ["Apr 2024", "May 2024"]),
-        ("q,a\n2024Q1,5\n2024Q2,6\n2024Q3,7\n", ("a",), [[5], [6], [7]], ["2024Q4", "2025Q1"]),
-        ("date,a\n20240131,5\n20240229,6\n20240331,7\n", ("a",), [[5], [6], [7]], ["20240430", "20240531"]),
-        ("Date,Time,a\n31/01/2024,23:00,5\n31/01/2024,23:30,6\n", ("a",), [[5], [6]],
-         ["01/02/2024 00:00", "01/02/2024 00:30"]),
-        ("a,when\n5,2024-01-01T00:00:00Z\n6,2024-01-01T01:00:00Z\n", ("a",), [[5], [6]],
-         ["2024-01-01T02:00:00Z", "2024-01-01T03:00:00Z"]),
         ("when,a\nMarch 2024,5\nApril 2024,6\nMay 2024,7\n", ("a",), [[5], [6], [7]], ["June 2024", "July 2024"]),
         ("when,a\n1 Apr 2024,5\n1 May 2024,6\n", ("a",), [[5], [6]], ["1 Jun 2024", "1 Jul 2024"]),
         ("day,a\nThu 2 May 2024,5\nFri 3 May 2024,6\n", ("a",), [[5], [6]], ["Sat 4 May 2024", "Sun 5 May 2024"]),
         ('day,a\n"Monday, 1 Jan 2024",5\n"Monday, 8 Jan 2024",6\n', ("a",), [[5], [6]],
          ["Monday, 15 Jan 2024", "Monday, 22 Jan 2024"]),
         ("month,a\n202411,5\n202412,6\n202501,7\n", ("a",), [[5], [6], [7]], ["202502", "202503"]),
+        ("q,a\n2024Q1,5\n2024Q2,6\n2024Q3,7\n", ("a",), [[5], [6], [7]], ["2024Q4", "2025Q1"]),
+        ("date,a\n20240131,5\n20240229,6\n20240331,7\n", ("a",), [[5], [6], [7]], ["20240430", "20240531"]),
+        ("Date,Time,a\n31/01/2024,23:00,5\n31/01/2024,23:30,6\n", ("a",), [[5], [6]],
+         ["01/02/2024 00:00", "01/02/2024 00:30"]),
+        ("a,when\n5,2024-01-01T00:00:00Z\n6,2024-01-01T01:00:00Z\n", ("a",), [[5], [6]],
+         ["2024-01-01T02:00:00Z", "2024-01-01T03:00:00Z"]),
     ],
 )  # fmt: skip
 def test_columns_numbers_and_times_are_found(
@@ -116,8 +116,6 @@ def test_times_that_go_back_are_put_in_order_and_said(read: Read) -> None:
     assert shuffled.notes[0].endswith("out of order, from line 3 on: put in order")
 
 
-def test_missing_rows_and_empty_cells_are_gaps(read: Read) -> None:
-    text = daily(["1,5", "2,6", "3,7", ",8", "5,NA", "6,10"], "date,a,b")
 def test_rows_that_are_often_the_same_are_no_copies(read: Read) -> None:
     """A row out of order that is like one beside it is an exporter's copy, unless rows are like that elsewhere too."""
     header, *rows = daily(["0,0"] * 30 + ["4,7", "0,0"] + ["0,0"] * 8, "date,a,b").splitlines()
@@ -132,6 +130,8 @@ def test_rows_that_are_often_the_same_are_no_copies(read: Read) -> None:
     assert np.isnan(copied.items[0].values).all(axis=1).sum() == 1
 
 
+def test_missing_rows_and_empty_cells_are_gaps(read: Read) -> None:
+    text = daily(["1,5", "2,6", "3,7", ",8", "5,NA", "6,10"], "date,a,b")
     lines = text.splitlines()
     del lines[3]
     table = read("\n".join(lines))
@@ -181,7 +181,7 @@ def test_a_constant_text_is_left_out_and_said(read: Read) -> None:
         (daily(["1", "2", "1_0", "4"]), {}, "line 4, column 'a': '1_0' is no number"),
         (daily(["1", "2", "1e39", "4"]), {}, "line 4, column 'a': a number beyond float32"),
         (daily(["1", "2", "1e999", "4"]), {}, "line 4, column 'a': '1e999' is no number"),
-        (daily(["$5", "$6"]), {}, r"line 2, column 'a': no column of numbers to forecast, and '\$5' is none"),
+        (daily(["$5", "$6"]), {}, r"line 2, column 'a': no column of numbers to forecast, and '\$5' is none: write"),
         ("time,a\n00:00,1\n01:00,2\n", {}, "line 2, column 'time': '00:00' is no date or time that can be read"),
         ("date,a\n2024-01-01 00:00 CET,1\n2024-01-01 01:00 CET,2\n", {},
          "line 2, column 'date': .* or take the column out"),
@@ -195,7 +195,8 @@ def test_a_constant_text_is_left_out_and_said(read: Read) -> None:
         (daily(["1"]), {}, "one row: a step"),
         ("date,a\n2024-01-01,1\n2024-02-30,2\n", {},
          "line 3, column 'date': there is no such date or time as '2024-02-30'"),
-        ("date,a\n2024-01-01,1\n,2\n", {}, "line 3, column 'date': no time"),
+        ("date,a\n2024-01-01,1\n,2\n", {}, "line 3, column 'date': no time: leave the row out"),
+        ("date,a\n2024-01-01,1\nTotal,1\n", {}, "line 3, column 'date': 'Total' is no .*, or leave the row out"),
         ("date,a\n2024-01-01,1\nyesterday,2\n", {}, "line 3, column 'date': 'yesterday' is no date or time"),
         ("date,a\n01/02/2024,1\n02/02/2024,2\n", {}, "say --dates dmy or --dates mdy"),
         ("date,a\n13/01/2024,1\n01/13/2024,2\n", {},
@@ -258,6 +259,16 @@ def test_parquet_is_read_with_its_types(tmp_path: Path) -> None:
     assert "1 cell without a number, the first in row 3, column 'a'" in table.notes
 
 
+def test_what_pandas_calls_an_index_in_parquet_is_no_series(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"date": pd.date_range("2024-01-01", periods=6), "a": np.arange(6.0)})
+    frame.iloc[[3, 1, 5, 0, 4, 2]].to_parquet(tmp_path / "shuffled.parquet")
+    table = read_table(tmp_path / "shuffled.parquet")
+    assert (table.columns, values(table)) == (("a",), [[n] for n in range(6)])
+    assert "left out, as no numbers to forecast: '__index_level_0__'" in table.notes
+    frame.set_index("date").rename_axis(None).to_parquet(tmp_path / "times.parquet")
+    assert next_times(read_table(tmp_path / "times.parquet"), 1) == ["2024-01-07"]
+
+
 def test_a_long_parquet_of_days_and_numbers_for_names(tmp_path: Path) -> None:
     path = write_parquet(
         tmp_path / "long.parquet",
@@ -275,16 +286,6 @@ def test_a_parquet_file_beyond_the_bounds_is_not_read(tmp_path: Path, monkeypatc
     monkeypatch.setattr(parquet_cells, "MOST_CELLS", 100)
     with pytest.raises(SetupError, match="101 rows of 1 columns"):
         read_table(path)
-def test_what_pandas_calls_an_index_in_parquet_is_no_series(tmp_path: Path) -> None:
-    frame = pd.DataFrame({"date": pd.date_range("2024-01-01", periods=6), "a": np.arange(6.0)})
-    frame.iloc[[3, 1, 5, 0, 4, 2]].to_parquet(tmp_path / "shuffled.parquet")
-    table = read_table(tmp_path / "shuffled.parquet")
-    assert (table.columns, values(table)) == (("a",), [[n] for n in range(6)])
-    assert "left out, as no numbers to forecast: '__index_level_0__'" in table.notes
-    frame.set_index("date").rename_axis(None).to_parquet(tmp_path / "times.parquet")
-    assert next_times(read_table(tmp_path / "times.parquet"), 1) == ["2024-01-07"]
-
-
     with pytest.raises(SetupError, match="no rows"):
         read_table(write_parquet(tmp_path / "none.parquet", a=pyarrow.array([], pyarrow.float64())))
 

@@ -53,8 +53,8 @@ def run(
             whose = "" if item.name is None else f"{table.item} '{printable(item.name)}': "
             raise SetupError(
                 f"{table.source}: {whose}--backtest {windows}: its {len(item.lines)} steps hold {held} windows of "
-                f"{steps} steps behind the {1 if pad else forecaster.context} that the model reads before: ask for fewer, "
-                f"or for a shorter --prediction-length{'' if pad else ', or say --short pad'}"
+                f"{steps} steps behind the {1 if pad else forecaster.context} that the model reads before: ask for "
+                f"fewer, or for a shorter --prediction-length{'' if pad else ', or say --short pad'}"
             )
     if (total := windows * len(table.items) * len(table.columns)) > MOST_WINDOWS:
         raise SetupError(

@@ -55,6 +55,10 @@ def find_items(reading: Reading, time: TimeColumn | None) -> tuple[str | None, l
         texts = set(texts_of(column))
         if plain_name(column.name) in SURE_NAMES and len(texts) == 1 and "" not in texts:
             return _group(reading, column)
+    for column in named:
+        if _is_numeric(column) and _repeats(reading, column) and column.name not in reading.options.columns:
+            name = printable(column.name)
+            reading.notes.append(f"'{name}' is taken for numbers to forecast: --id {name} says that it names series")
     return None, [None], np.zeros(reading.rows, np.int64)
 
 

@@ -189,4 +189,7 @@ def _hour(hour: int, half: str | None) -> int:
 
 
 def _no_time(text: str) -> str:
-    return f"'{shown(text[:MOST_TEXT])}' is no date or time that can be read: write 2026-01-31 or 2026-01-31 12:00"
+    return (
+        f"'{shown(text[:MOST_TEXT])}' is no date or time that can be read: write 2026-01-31 or 2026-01-31 12:00, or "
+        "leave the row out"
+    )

@@ -177,7 +177,7 @@ def _drop_duplicates(
         raise reading.cells.fault(
             f"{reading.cells.word}s {first} and {second} are both of {moment} and differ: say --duplicates first or "
             "last; a clock that was put back writes an hour twice, which times in UTC do not; a long table names "
-            "its series in a column (--id)"
+            "its series in a column (--id), and a time that is in several columns is to be put into one"
         )
     kept = "first" if reading.options.duplicates != "last" or not differ.any() else "last"
     said = f", and {int(differ.sum())} differ: the {kept} is taken" if differ.any() else ", and the same: dropped"

@@ -87,7 +87,7 @@ def _check_names_of_time(reading: Reading, named: Sequence[Column]) -> None:
 def _as_time(reading: Reading, column: Column, *, named: bool) -> TimeColumn | None:
     if column.times is not None:
         if (bad := first_of(np.isnat(column.times))) is not None:
-            raise reading.cells.fault("no time", bad, column.name)
+            raise reading.cells.fault("no time: leave the row out, or write its time", bad, column.name)
         outside = (column.times.astype("datetime64[Y]").astype(np.int64) + 1970 < FIRST_YEAR) | (
             column.times.astype("datetime64[Y]").astype(np.int64) + 1970 > LAST_YEAR
         )
@@ -159,7 +159,7 @@ def _read_compact(reading: Reading, texts: list[str]) -> Moments:
 def _read_times(reading: Reading, texts: list[str]) -> Moments:
     for row, text in enumerate(texts):
         if not text:
-            raise MomentError("no time", row)
+            raise MomentError("no time: leave the row out, or write its time", row)
     return read_moments(texts, reading.options.dates)
 
 

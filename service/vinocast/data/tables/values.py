@@ -55,7 +55,11 @@ def read_values(reading: Reading, time: TimeColumn | None) -> dict[str, NDArray[
         if found is None:
             raise reading.cells.fault("no column of numbers to forecast")
         name, row, text = found
-        raise reading.cells.fault(f"no column of numbers to forecast, and '{printable(text[:40])}' is none", row, name)
+        raise reading.cells.fault(
+            f"no column of numbers to forecast, and '{printable(text[:40])}' is none: write no more than digits",
+            row,
+            name,
+        )
     return values
 
 
@@ -78,6 +82,8 @@ def _find_decimal(reading: Reading, plain: dict[str, NDArray[np.float64] | None]
 
 
 def _is_index(name: str, numbers: NDArray[np.float64]) -> bool:
+    if OF_PANDAS.fullmatch(name):
+        return True
     unnamed = name.startswith("column_") or plain_name(name) in INDEX_NAMES
     return unnamed and len(numbers) > 2 and bool((np.abs(np.diff(numbers)) == 1).all())
 
@@ -87,8 +93,6 @@ def _read_written(reading: Reading, name: str, texts: list[str], decimal: Decima
     numbers, wrong = read_numbers(texts, decimal)
     bad = first_of(wrong)
     if bad is None:
-    if OF_PANDAS.fullmatch(name):
-        return True
         return numbers
     filled = sum(text.lower() not in EMPTY for text in set(texts) | {texts[bad]})
     strange = len({text for text, is_wrong in zip(texts, wrong, strict=True) if is_wrong})
