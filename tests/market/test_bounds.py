@@ -303,6 +303,14 @@ def test_ids_that_leap_twice_to_the_same_place_are_missed(leap: list[Message]) -
     assert states(market.find(STREAM))[-3:] == ["complete", "complete", "open"]
 
 
+def test_a_bar_in_which_ids_leap_further_than_a_row_holds_has_its_first_price_first() -> None:
+    market = take(market_of("1m"), [match(1, 0), match(2, 60, "5"), match(3, 61, "6")])
+    market.feed([match(FAR, 62, "8"), match(FAR + 1, 63, "9"), match(FAR + 20, 64, "10"), match(FAR + 21, 120)])
+    assert told(market.find(STREAM))[1] == [60, 5, 10, 5, 10, 4, "incomplete"]
+    market.feed([match(FAR + 10, 63, "7")])
+    assert told(market.find(STREAM))[1] == [60, 5, 10, 5, 10, 5, "incomplete"]
+
+
 def test_ids_go_on_below_one_that_was_far_too_high_and_no_bar_is_complete_without_them() -> None:
     for first in ([match(FAR, 0)], [*SOUND[:50], match(FAR, 1000), match(FAR + 5, 1001)]):
         market = market_of("1m")

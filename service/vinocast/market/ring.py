@@ -96,7 +96,9 @@ class Ring:
         self.mades[at] = made
         self.opens[at], self.highs[at], self.lows[at], self.closes[at], self.volumes[at] = numbers
         if made & KIND == TRADES:
-            first, last = self._offset(first), self._offset(last)
+            # The base follows the last, where they lie too far apart for both.
+            last = self._offset(last)
+            first = max(first - self._base, -MOST_OFFSET)
         elif not (carry or first or last) and self.carries is NO_CARRIES:
             return
         self._own()
