@@ -64,6 +64,16 @@ def test_the_last_candle_of_a_bar_may_have_been_lost_between_two_connections() -
     assert states(fed(first, candles(candle(0, "10 11 9 10 6")), later).find(STREAM)) == ["complete", "open"]
 
 
+def test_a_snapshot_that_a_connection_was_lost_in_the_middle_of_knows_of_the_next_loss() -> None:
+    market, empty = fed(candles(candle(0, "10 11 9 10 5"))), market_of("5m")
+    records = market.dump()
+    first = next(records)
+    take(market, [CONNECT, candles(candle(0, "10 11 9 10 6"))])
+    empty.load([first, *records])
+    take(empty, [CONNECT, candles(candle(300, "10 11 9 10 5"))])
+    assert states(empty.find(STREAM)) == ["incomplete", "open"]
+
+
 def test_trades_make_a_bar_and_candles_fill_only_what_is_not_whole() -> None:
     trades = [match(1, 10, "10"), match(2, 310, "11"), match(3, 610, "12"), match(9, 1210, "13"), match(10, 1510, "14")]
     market = fed(*trades)

@@ -280,4 +280,6 @@ class MarketStream:
             nan if each is None else float(each) for each in state["open"]
         )
         self._made, self._carry, self._first, self._last, self._gaps = state["of_open"]
+        # Those of the connection were written down before, and there may have been another since.
+        self._connection.gaps = max(self._connection.gaps, self._gaps)
         self._closed.load(state["closed"])
