@@ -159,3 +159,8 @@ def test_a_longer_bar_that_trades_tore_is_filled_by_candles_of_all_of_it() -> No
         [0, 12, 13, 8, 10.5, 15, "complete"],
         [900, 11, 11, 11, 11, 1, "open"],
     ]
+
+
+def test_a_candle_that_is_not_kept_for_longer_bars_to_be_folded_from_is_late_for_these() -> None:
+    market = take(market_of("5m", "4h"), [candles(candle(at, "10 11 9 10 5")) for at in (300 * 2000, 0)])
+    assert [stream.counts.told() for stream in market.streams] == [{"used": 1, "late": 1}] * 2

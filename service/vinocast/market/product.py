@@ -326,8 +326,8 @@ class Product:
             counts.setdefault(stream.newest, 0)
         for bucket in sorted(counts):
             parts, whole = fine.parts(bucket * seconds, (bucket + 1) * seconds)
-            if parts:
-                stream.counts.add(stream.candles(parts, bucket, whole=whole), counts[bucket])
+            name = stream.candles(parts, bucket, whole=whole) if parts else "late"
+            stream.counts.add(name, counts[bucket])
 
     def take_candles(self, stream: MarketStream, candles: list[Candle]) -> None:
         """Take candles of a stream, ordered by their starts, all different; several of one bar are folded."""
