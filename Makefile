@@ -1,5 +1,5 @@
 # make serve   install the pinned runtime into .venv and start the HTTP service
-# make test    install what the tests need as well, and run all of them, two modules at a time (TEST_PROCESSES);
+# make test    install what the tests need as well, and run all of them, three modules at a time (TEST_PROCESSES);
 #              TESTS=tests/room runs those of one room
 # make fast    the same without what takes long, some 80 s on two idle cores: for before each commit
 # make check   linters, type checker and the directions of imports (pyproject.toml, tool.importlinter)
