@@ -214,6 +214,27 @@ TEST_CASE("restarts pause longer each time, and end") {
   CHECK(events.of(Event::Kind::ready).size() == 4);
 }
 
+TEST_CASE("pauses between starts that fail do not make the service sound") {
+  const harness::Folder folder;
+  Events events;
+  Options options = harness::options();
+  // Ready once, and never again.
+  options.program = folder.script("[ -e \"$0.begun\" ] && exit 3; : > \"$0.begun\"; read ping; " + harness::pong +
+                                  "; read request; exit 4");
+  options.on_event = events.keeper();
+  options.first_backoff = options.max_backoff = milliseconds(200);
+  options.stable_after = milliseconds(500);
+  options.max_restarts = 5;
+  InferenceEngine engine(options);
+  const float value = 1;
+  ForecastRequest request;
+  request.window = {&value, 1, 1};
+  CHECK(engine.predict(request).outcome == Outcome::lost);
+  REQUIRE(harness::eventually([&] { return !events.of(Event::Kind::gave_up).empty(); }));
+  CHECK(engine.counters().restarts == 5);
+  CHECK(contains(events.of(Event::Kind::gave_up)[0].message, "exit code 3 before it was ready"));
+}
+
 TEST_CASE("closing answers what was accepted, and then the process is gone") {
   Options options = harness::options();
   harness::Replies replies;

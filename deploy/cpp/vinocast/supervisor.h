@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -258,9 +259,10 @@ class Supervisor {
   LineReader replies_;
   LineReader logs_;
   ReplyReader reader_;
-  Time stage_timer_ = Time::max();  // until when the present phase may take
-  Time ready_since_{};              // of the last process that became ready
-  std::string kill_reason_;         // why the process was killed from here, if it was
+  Time stage_timer_ = Time::max();   // until when the present phase may take
+  std::optional<Time> ready_since_;  // of the present process
+  bool ever_ready_ = false;          // whether any process has become ready
+  std::string kill_reason_;          // why the process was killed from here, if it was
   bool stdout_closed_ = false;
   int drain_stage_ = 0;
   unsigned generation_ = 0;

@@ -24,6 +24,7 @@ inline void Supervisor::start() {
   arguments.insert(arguments.end(), options_.arguments.begin(), options_.arguments.end());
   ++generation_;
   stdout_closed_ = false;
+  ready_since_.reset();
   kill_reason_.clear();
   replies_.reset();
   logs_.reset();
@@ -60,6 +61,7 @@ inline void Supervisor::take_pong(const simdjson::dom::object& object) {
   const std::string message = "vinocast " + info.version + " is ready, process " + std::to_string(info.pid);
   stage_timer_ = Time::max();
   ready_since_ = Clock::now();
+  ever_ready_ = true;
   max_request_bytes_ = info.max_request_bytes;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -129,16 +131,14 @@ inline void Supervisor::process_ended() {
 }
 
 inline void Supervisor::restart_or_give_up(const std::string& why, Ending lost) {
-  const Time now = Clock::now();
-  const bool never_ready = ready_since_ == Time{};
-  if (!never_ready && now - ready_since_ >= options_.stable_after) {
+  if (ready_since_ && Clock::now() - *ready_since_ >= options_.stable_after) {
     restarts_in_a_row_ = 0;
     backoff_ = options_.first_backoff;
   }
   Event event{Event::Kind::died, generation_, why, {}, backoff_};
   for (const auto& [done, reply] : lost) event.lost.push_back(reply.id);
   deliver(lost);
-  if (never_ready || restarts_in_a_row_ == options_.max_restarts) {
+  if (!ever_ready_ || restarts_in_a_row_ == options_.max_restarts) {
     event.kind = Event::Kind::gave_up;
     event.restart_in = Millis(0);
     tell(event);
