@@ -11,6 +11,8 @@ from support import ROOT, VINOCAST
 
 CLIENT = ROOT / "deploy" / "cpp"
 PAGE = (ROOT / "docs" / "cpp.md").read_text()
+# Users have warnings as their compiler gives them; here each is an error.
+STRICT = "-DCMAKE_COMPILE_WARNING_AS_ERROR=ON"
 PACKAGES = "g++ cmake make libsimdjson-dev doctest-dev clang clang-format"
 
 

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cpp_support import CLIENT, lacking, run
+from cpp_support import CLIENT, STRICT, lacking, run
 
 HEADERS = {"simdjson.h": "libsimdjson-dev", "doctest/doctest.h": "doctest-dev"}
 
@@ -32,6 +32,6 @@ def tools() -> None:
 def build(tools: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A build with sanitizers, in a folder of its own."""
     folder = tmp_path_factory.mktemp("cpp")
-    run("cmake", "-S", CLIENT, "-B", folder, "-DVINOCAST_SANITIZE=address,undefined")
+    run("cmake", "-S", CLIENT, "-B", folder, "-DVINOCAST_SANITIZE=address,undefined", STRICT)
     run("cmake", "--build", folder, "--parallel", str(os.cpu_count() or 1))
     return folder

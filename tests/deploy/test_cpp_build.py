@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cpp_support import CLIENT, PAGE, lacking, run
+from cpp_support import CLIENT, PAGE, STRICT, lacking, run
 from support import SHARED_DATA, StdioService, packed, random_windows
 
 SUITES: tuple[str, ...] = ("wire", "market_wire", "pushes", "market", "times", "candles_csv", "numbers")
@@ -41,11 +41,19 @@ def test_the_faults_that_the_project_keeps_give_the_bars_that_they_say(build: Pa
     assert "| 0 failed" in printed
 
 
+@pytest.mark.slow
+def test_gcc_builds_it_without_a_warning_as_the_page_says(tools: None, tmp_path: Path) -> None:
+    assert "\ncmake -S deploy/cpp -B build && cmake --build build && ctest --test-dir build\n" in PAGE
+    run("cmake", "-S", CLIENT, "-B", tmp_path, STRICT)
+    run("cmake", "--build", tmp_path, "--target", "client_tests")
+    run("ctest", "--test-dir", tmp_path, "--output-on-failure", "-R", "wire|times|candles_csv")
+
+
 def test_clang_builds_it_without_a_warning(tools: None, tmp_path: Path) -> None:
     """What g++ finds only when it optimizes, it finds in `fast_math_tests`, which the other build has."""
     if shutil.which("clang++") is None:
         lacking("clang")
-    run("cmake", "-S", CLIENT, "-B", tmp_path, "-DCMAKE_CXX_COMPILER=clang++", "-DCMAKE_BUILD_TYPE=Debug")
+    run("cmake", "-S", CLIENT, "-B", tmp_path, "-DCMAKE_CXX_COMPILER=clang++", "-DCMAKE_BUILD_TYPE=Debug", STRICT)
     run("cmake", "--build", tmp_path, "--target", "client_tests", "stream_processor", "feed_rate")
     run("ctest", "--test-dir", tmp_path, "--output-on-failure", "-R", "wire|pushes|times|candles_csv|fork")
 
