@@ -70,6 +70,15 @@ def test_it_ends_where_the_service_is_gone_and_tells_what_was_left() -> None:
     assert report["streams"] == []
 
 
+def test_a_signal_ends_it_where_the_service_was_never_reached() -> None:
+    with Feeding("--product", "AAA-USD", "--url", "http://127.0.0.1:1") as process:
+        wait_until(lambda: process.log.count("trying again") > 1, "attempts")
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 1
+        assert process.log.splitlines()[-1].startswith("vinocast: http://127.0.0.1:1 does not go on: ")
+        assert "Traceback" not in process.log
+
+
 @pytest.mark.slow
 def test_where_the_child_dies_the_command_ends_with_a_sentence() -> None:
     with FeedThread(steps(600, 0.02)) as feed:

@@ -62,17 +62,21 @@ def run(asked: Asked, service: Service, terms: OnBarTerms, *, reconnects: bool) 
 async def _run(asked: Asked, service: Service, terms: OnBarTerms, *, reconnects: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    on_end(lambda *_: loop.call_soon_threadsafe(stop.set))
     inbox = Inbox()
     subscriptions = FEEDS[asked.feed].subscriptions(asked.products, asked.seconds)
     connections = Connections(
         asked.websocket_url, subscriptions, inbox, Patience(silence=asked.silence, longest=asked.longest_pause)
     )
     lines = Lines(asked.seconds, as_json=asked.json)
-    async with (
-        Candles(asked.candles_url) as candles,
-        Session(service, terms, lines.tell, reconnects=reconnects) as session,
-    ):
+    session = Session(service, terms, lines.tell, reconnects=reconnects)
+
+    def end() -> None:
+        stop.set()
+        # Also where it has not been reached yet, and nothing else looks at `stop`.
+        session.give_up()
+
+    on_end(lambda *_: loop.call_soon_threadsafe(end))
+    async with Candles(asked.candles_url) as candles, session:
         backfill = Backfill(session, candles, connections.products, asked.bar, asked.seconds)
 
         async def consume() -> None:

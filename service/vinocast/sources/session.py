@@ -61,6 +61,7 @@ class Session:
         self._paired = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._ended = threading.Event()
+        self._given_up = asyncio.Event()
         self.counts: Counter[str] = Counter()
         self.messages = self.told = 0
         self._warned = 0
@@ -99,6 +100,7 @@ class Session:
     def give_up(self) -> None:
         """Wait no more for a service that is gone."""
         self._reconnects = False
+        self._given_up.set()
 
     async def bars(self, stream: str) -> HeldBars | None:
         """Return the bars of a stream; None where nothing of it has come."""
@@ -137,10 +139,16 @@ class Session:
             ),
             reraise=True,
             wait=tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_PAUSE),
+            sleep=self._pause,
             before_sleep=lambda state: log.warning("%s; trying again", state.outcome and state.outcome.exception()),
         )
         answer: T = await retrying(asyncio.to_thread, work)
         return answer
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._given_up.wait()
 
     def _listen(self, events: Events) -> None:
         """Hand on what is pushed until the session ends; runs in a thread of its own."""
