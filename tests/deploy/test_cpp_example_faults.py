@@ -223,6 +223,10 @@ def test_a_history_that_does_not_fit_is_refused(build: Path, tmp_path: Path) -> 
     other.write_text("timestamp,a,b\n1,2,3\n")
     assert f"{other}, line 1: expected a header of candles" in run(*command, f"BTC-USD={other}", expected=1)
     assert "cannot read nowhere.csv" in run(*command, "BTC-USD=nowhere.csv", expected=1)
+    assert f"cannot read {tmp_path}" in run(*command, f"BTC-USD={tmp_path}", expected=1)
+    # A capture by mistake, of whose first line no more is said than tells.
+    capture.write_text("x" * 10_000)
+    assert f"got '{'x' * 100}…'" in run(*command, f"BTC-USD={capture}", expected=1)
 
 
 def test_it_says_what_it_takes(build: Path, tmp_path: Path) -> None:
@@ -247,6 +251,7 @@ def test_it_says_what_it_takes(build: Path, tmp_path: Path) -> None:
     ):
         assert said in run(program, capture, *arguments, expected=1)
     assert "cannot read nowhere.jsonl" in run(program, "nowhere.jsonl", expected=1)
+    assert f"cannot read {tmp_path}" in run(program, tmp_path, expected=1)
 
 
 @pytest.mark.shared_data

@@ -65,6 +65,12 @@ inline bool find_candles(const std::vector<std::string>& header, Columns& found)
   return true;
 }
 
+/// Whether there is something to read in a file, or its end: a folder can be opened as well.
+inline bool can_be_read(std::ifstream& file) {
+  file.peek();
+  return file.is_open() && !file.bad();
+}
+
 /// Reads a CSV of candles, whose rows may stand in any order, as bars in the order of time. Of rows with the same time
 /// the one that stands first in the file is kept. times.h says how times are written. A first line that is an address
 /// is passed over, as CryptoDataDownload puts one there. The header has open, high, low, close, a volume and, beside
@@ -72,14 +78,15 @@ inline bool find_candles(const std::vector<std::string>& header, Columns& found)
 /// std::runtime_error, which says where the fault is.
 inline std::vector<vinocast::Bar> read_candles(const std::string& path) {
   std::ifstream file(path);
-  if (!file) throw std::runtime_error("cannot read " + path);
+  if (!can_be_read(file)) throw std::runtime_error("cannot read " + path);
   std::vector<vinocast::Bar> bars;
   std::size_t lines = 0;
   std::vector<std::string> header;
   Columns columns;
   const auto wrong = [&](const std::string& expected, const std::string& got) {
-    return std::runtime_error(path + ", line " + std::to_string(lines) + ": expected " + expected + ", got '" + got +
-                              "'");
+    constexpr std::size_t shown = 100;
+    return std::runtime_error(path + ", line " + std::to_string(lines) + ": expected " + expected + ", got '" +
+                              got.substr(0, shown) + (got.size() > shown ? "…'" : "'"));
   };
   for (std::string text; std::getline(file, text);) {
     if (++lines == 1 && text.rfind("\xEF\xBB\xBF", 0) == 0) text.erase(0, 3);  // a byte order mark

@@ -264,7 +264,7 @@ int run(const Arguments& arguments) {
   std::ifstream file;
   if (arguments.capture != "-") {
     file.open(arguments.capture);
-    if (!file) throw std::runtime_error("cannot read " + arguments.capture);
+    if (!market::can_be_read(file)) throw std::runtime_error("cannot read " + arguments.capture);
   }
   std::vector<std::vector<Bar>> histories;
   for (const auto& [product, path] : arguments.histories) {
