@@ -304,6 +304,11 @@ class DataPlane:
         refused = dict.fromkeys(self.repository.refused, ModelState.REFUSED.value)
         return refused | {model.label: model.lifecycle.state.value for model in self.repository.models}
 
+    @property
+    def kept_streams(self) -> int:
+        """How many streams are kept, those of rows and those of a market."""
+        return len(self.streams) + (0 if self.market is None else len(self.market.streams))
+
     def coverage(self) -> dict[str, tuple[int, int]]:
         """Return how many outcomes of streams were judged and lay in their bands, by NAME, or by NAME/VERSION."""
         names = (model.label for model in self.repository.models if isinstance(model.manifest, ForecasterManifest))

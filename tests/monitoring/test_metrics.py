@@ -7,6 +7,7 @@ import itertools
 import httpx
 import numpy as np
 import pytest
+from market_wire import match
 from prometheus_client.parser import text_string_to_metric_families
 from support import HttpService, packed, random_windows, wait_until
 
@@ -86,9 +87,11 @@ def test_outcomes_of_streams_are_counted_and_how_many_lay_in_their_bands() -> No
             observed = client.post("/streams/known/observations", json={"values": [row.tolist()]}).json()
             assert observed["success"]
         client.post("/streams/known/observations", json={"values": [[0.0] * 7]})  # the last may still be replaced
+        client.post("/feed", json={"message": match(1, 0, 7.0)})
         samples = scrape(client)
         assert total(samples, "vinocast_outcomes_judged_total", model="patchtst-etth1") == 7 * count
         assert total(samples, "vinocast_outcomes_within_band_total", model="patchtst-etth1") == right
+        assert total(samples, "vinocast_streams") == 2
         assert "known" not in client.get("/metrics").text
 
 

@@ -115,7 +115,7 @@ class Server(uvicorn.Server):
                 ("queued_rows", "Series that wait for their turn."): lambda: plane.lane.rows,
                 ("queued_requests", "Requests that wait for their turn."): lambda: plane.lane.computing,
                 ("waiting_bytes", "Bytes that all that waits takes of the budget."): lambda: plane.budget.taken,
-                ("streams", "Streams that are kept."): lambda: len(plane.streams),
+                ("streams", "Streams that are kept."): lambda: plane.kept_streams,
                 ("connections", "Connections that are open."): lambda: len(self.server_state.connections),
             },
             {("clients_left", "Clients that left before their answer was there."): lambda: plane.clients_left},
