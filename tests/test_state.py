@@ -235,7 +235,9 @@ def test_what_cannot_be_written_is_said_and_nothing_ends(tmp_path: Path, caplog:
         kept = run(folder, new_streams())
         assert kept.due(time.monotonic() + 10_000) is None
         kept.close()
-        assert f"--state {folder}: no streams will be kept" in caplog.text
+        (message,) = caplog.messages
+        assert f"--state {folder}: no streams will be kept" in message
+        assert ("it is a file, and no folder" in message) is folder.is_file()
 
 
 def test_a_folder_that_is_gone_is_said_once_and_the_end_of_it_too(

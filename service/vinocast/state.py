@@ -75,7 +75,8 @@ class State:
             folder.mkdir(parents=True, exist_ok=True)
             lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            log.error("--state %s: no streams will be kept: %s", folder, error.strerror)
+            reason = "it is a file, and no folder" if isinstance(error, FileExistsError) else error.strerror
+            log.error("--state %s: no streams will be kept: %s", folder, reason)
             return None
         limit = time.monotonic() + HANDOVER_SECONDS
         while True:
@@ -99,7 +100,7 @@ class State:
             saved = datetime.fromtimestamp(next(records)["saved"], UTC).isoformat(timespec="seconds")
             # One at a time: all together they are as much again as what is made of them.
             count = sum(self._keepers[of].load(group) for of, group in groupby(records, itemgetter("of")))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the service starts without
             for keeper in self._keepers.values():
