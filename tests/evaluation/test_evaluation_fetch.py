@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import threading
@@ -27,14 +28,18 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(404)
             return
         self.send_response(200)
-        if self.path != "/without-length":
-            self.send_header("Content-Length", str(len(BODY)))
+        if self.path not in {"/without-length", "/endless"}:
+            self.send_header("Content-Length", "many" if self.path == "/strange-length" else str(len(BODY)))
         self.end_headers()
         match self.path:
             case "/truncated":
                 self.wfile.write(BODY[: len(BODY) // 2])
             case "/other":
                 self.wfile.write(BODY[::-1])
+            case "/endless":
+                with contextlib.suppress(ConnectionError):
+                    while True:
+                        self.wfile.write(BODY)
             case _:
                 self.wfile.write(BODY)
 
@@ -52,7 +57,7 @@ def server() -> Iterator[str]:
         thread.join()
 
 
-@pytest.mark.parametrize("path", ["/whole", "/without-length"])
+@pytest.mark.parametrize("path", ["/whole", "/without-length", "/strange-length"])
 def test_a_download_arrives_whole(server: str, tmp_path: Path, path: str) -> None:
     output = tmp_path / "data.csv"
     assert fetch(output, server + path, SHA256)
@@ -80,6 +85,7 @@ def test_a_damaged_file_is_replaced(server: str, tmp_path: Path) -> None:
     [
         ("/truncated", rf"broke off after {len(BODY) // 2} of {len(BODY)} bytes"),
         ("/other", "holds another file, of sha256"),
+        ("/endless", "holds another file, of more than"),
         ("/none", "cannot be reached .*404"),
     ],
 )

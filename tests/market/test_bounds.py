@@ -35,7 +35,7 @@ from vinocast.errors import (
 )
 from vinocast.market.closing import MOST_CLOSING
 from vinocast.market.counts import MOST
-from vinocast.market.feed import MOST_CLOSED, Fed
+from vinocast.market.feed import CONNECT, MOST_CLOSED, Fed
 from vinocast.market.ring import KEPT
 from vinocast.market.trade_ids import MOST_HOLES
 
@@ -468,6 +468,10 @@ def test_no_more_bars_close_with_one_request_than_are_gone_through_in_a_moment()
     assert fed.counts == {"seen": 1200, "refused": 1200 - taken, "used": taken}
     assert isinstance(fed.refused[0][1], OverloadedError)
     assert market.feed(jumps[taken:]).counts == {"seen": 1200 - taken, "used": 1200 - taken}
+    # A connection that begins among what is refused has begun: its numbers are compared with no earlier one's.
+    market = market_of("1s")
+    assert market.feed([{"channel": "status", "sequence_num": 0}, *jumps, CONNECT]).counts["refused"] == 1200 - taken
+    assert "missed_messages" not in market.feed([{"channel": "status", "sequence_num": 900}]).counts
     # Of one message, or of candles, all is refused.
     with pytest.raises(PayloadTooLargeError):
         market_of("1s").feed_one(market_trades(jumps))

@@ -291,7 +291,7 @@ def test_a_face_is_rendered_once_and_a_placeholder_is_no_picture(fonts: Path, tm
 
 def run_vinocast(*arguments: str | Path) -> CompletedProcess[str]:
     command = [sys.executable, "-m", "vinocast", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
 def test_the_command_makes_a_chain_and_finds_it_done(fonts: Path, tmp_path: Path) -> None:

@@ -128,7 +128,8 @@ class Market:
         connection, closed = self._connection, self._connection.closed
         for index, message in enumerate(messages):
             try:
-                if connection.closed - closed >= MOST_CLOSING:
+                # That a connection has begun closes nothing, and what comes behind it is numbered anew.
+                if connection.closed - closed >= MOST_CLOSING and message != CONNECT:
                     self.counts.seen += 1
                     raise closed_enough(connection.closed - closed)
                 touched += self._take(message)
