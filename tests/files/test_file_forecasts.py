@@ -358,6 +358,18 @@ def test_a_constant_is_far_from_nothing(run_vinocast: RunVinocast, tmp_path: Pat
     np.testing.assert_allclose(np.array(texts, np.float32), 20.1, rtol=1e-6)
 
 
+def test_numbers_of_millions_are_written_in_full(run_vinocast: RunVinocast, tmp_path: Path) -> None:
+    write_wide(tmp_path / "mine.csv", walk(512) * 1e6)
+    options = ["--prediction-length", "5", "--quantiles", "0.5"]
+    done = run_vinocast("forecast", tmp_path / "mine.csv", *options)
+    rows = [row[1:] for row in rows_of(done.stdout)[1]]
+    assert not any(set("eE") & set(text) for row in rows for text in row)
+    made = orjson.loads(run_vinocast("forecast", tmp_path / "mine.csv", *options, "--format", "json").stdout)
+    assert [[float(text) for text in row] for row in rows] == np.hstack(
+        [made["predictions"], made["quantiles"]["0.5"]]
+    ).tolist()
+
+
 @pytest.mark.parametrize("exponent", [-24, 72])
 def test_small_and_large_units_change_nothing_but_the_units(
     run_vinocast: RunVinocast, models: Path, tmp_path: Path, exponent: int

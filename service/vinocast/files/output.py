@@ -79,8 +79,8 @@ def name_level(level: float) -> str:
 
 
 def _numbers(forecast: ItemForecast) -> NDArray[np.floating]:
-    """Return [steps, names]."""
-    return np.concatenate([forecast.points, *forecast.quantiles], axis=1)
+    """Return [steps, names], a row in memory for each step."""
+    return np.ascontiguousarray(np.concatenate([forecast.points, *forecast.quantiles], axis=1))
 
 
 def _times(table: Table, forecast: ItemForecast) -> Times:
@@ -95,8 +95,10 @@ def to_csv(table: Table, levels: Sequence[float], forecasts: Sequence[ItemForeca
     writer.writerow([*first, table.time, *names(table, levels)])
     for forecast in forecasts:
         item = [forecast.window.item.name] if first else []
-        # As float32 is written, or float64: as few digits as tell it from its neighbours.
-        rows = _numbers(forecast).astype(np.str_).tolist()
+        # As the service writes float32, or float64: as few digits as tell it from its neighbours. numpy would write
+        # 1e+06 beside 999999.9.
+        written = (orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY) for row in _numbers(forecast))
+        rows = [row.decode()[1:-1].split(",") for row in written]
         moments = table.form.write(_times(table, forecast))
         writer.writerows([*item, moment, *row] for moment, row in zip(moments, rows, strict=True))
     return text.getvalue().encode()
