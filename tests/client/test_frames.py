@@ -141,6 +141,12 @@ def test_zones_and_an_index_of_times_are_kept(service: Any) -> None:
         {"m": pl.date_range(date(1980, 1, 1), date(2022, 8, 1), "1mo", eager=True), "a": window[:, 0]}
     )
     assert service.forecast(months, channels=["a"]).timestamps[:2] == ["2022-09-01", "2022-10-01"]
+    # The 30th of each month, and not its last day, though the first one is that.
+    day = pd.Timestamp("1980-04-30")
+    index = pd.DatetimeIndex([day + pd.DateOffset(months=month) for month in range(514)])
+    thirtieths = pd.DataFrame({"a": window[:, 0]}, index=index[:512])
+    answer = service.forecast(thirtieths, channels=["a"])
+    assert [pd.Timestamp(time) for time in answer.timestamps[:2]] == list(index[512:])
     days = pd.DataFrame({"d": pd.bdate_range("2024-01-01", periods=512), "a": window[:, 0]})
     last, first = days["d"].iloc[-1], service.forecast(days, channels=["a"]).timestamps[0]
     assert pd.Timestamp(first) == last + pd.offsets.BDay()

@@ -101,7 +101,7 @@ def window_of(
     frequency = _frequency(given_times["freq"], moments, times[0])
     start = frame[times[0]][0].isoformat()
     values = _on_a_grid(values, moments, frequency, times[0])
-    return values, {**terms, "start": start, "freq": given_times["freq"] or _word(frequency)}
+    return values, {**terms, "start": start, "freq": given_times["freq"] or _word(frequency, moments[0])}
 
 
 def inputs_of(given: Frame, columns: Columns, terms: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -147,12 +147,13 @@ def inputs_of(given: Frame, columns: Columns, terms: Mapping[str, Any]) -> tuple
         target = values[order, None]
         if fixed or len(order) > 1:
             frequency = _frequency(terms.get("freq"), moments[order], name)
+            word = _word(frequency, moments[order[0]])
             if freq is None:
-                freq = _word(frequency)
-            elif not fixed and freq != _word(frequency):
+                freq = word
+            elif not fixed and freq != word:
                 raise InvalidRequestError(
-                    f"freq: expected one step of all series, got {freq} and {_word(frequency)} ({name}): ask for each "
-                    "in a request of its own",
+                    f"freq: expected one step of all series, got {freq} and {word} ({name}): ask for each in a request "
+                    "of its own",
                     "freq",
                 )
             target = _on_a_grid(target, moments[order], frequency, name)
@@ -236,8 +237,11 @@ def _frequency(freq: str | None, moments: NDArray[np.datetime64], name: str) -> 
         raise InvalidRequestError(f"freq: {error}", "freq") from None
 
 
-def _word(frequency: Frequency) -> str:
-    """Return a step as ``freq`` takes it."""
+def _word(frequency: Frequency, first: np.datetime64) -> str:
+    """Return the step of times that begin at ``first`` as ``freq`` takes it."""
+    day = first.astype("datetime64[D]")
+    if frequency.months and frequency.day == "same" and (day + 1).astype("datetime64[M]") > day.astype("datetime64[M]"):
+        return f"P{frequency.months}M"  # the 30th of each month, where "1 month" is the last day of each from April on
     return f"{frequency.business_days}B" if frequency.business_days else str(frequency)
 
 
