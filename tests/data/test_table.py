@@ -16,6 +16,7 @@ from table_support import Read, daily, next_times, values, write_parquet
 from vinocast.data.tables import csv, files
 from vinocast.data.tables import parquet as parquet_cells
 from vinocast.data.tables.read import read_table
+from vinocast.data.tables.table import TableOptions
 from vinocast.errors import SetupError
 
 if TYPE_CHECKING:
@@ -259,7 +260,7 @@ def test_parquet_is_read_with_its_types(tmp_path: Path) -> None:
     assert "1 cell without a number, the first in row 3, column 'a'" in table.notes
 
 
-def test_what_pandas_calls_an_index_in_parquet_is_no_series(tmp_path: Path) -> None:
+def test_an_index_of_pandas_without_a_name_is_no_series(tmp_path: Path) -> None:
     frame = pd.DataFrame({"date": pd.date_range("2024-01-01", periods=6), "a": np.arange(6.0)})
     frame.iloc[[3, 1, 5, 0, 4, 2]].to_parquet(tmp_path / "shuffled.parquet")
     table = read_table(tmp_path / "shuffled.parquet")
@@ -267,6 +268,11 @@ def test_what_pandas_calls_an_index_in_parquet_is_no_series(tmp_path: Path) -> N
     assert "left out, as no numbers to forecast: '__index_level_0__'" in table.notes
     frame.set_index("date").rename_axis(None).to_parquet(tmp_path / "times.parquet")
     assert next_times(read_table(tmp_path / "times.parquet"), 1) == ["2024-01-07"]
+    frame.iloc[[3, 1, 5, 0, 4, 2]].to_csv(tmp_path / "shuffled.csv")
+    table = read_table(tmp_path / "shuffled.csv")
+    assert (table.columns, values(table)) == (("a",), [[n] for n in range(6)])
+    assert "left out, as no numbers to forecast: 'column_1'" in table.notes
+    assert read_table(tmp_path / "shuffled.csv", TableOptions(columns=("column_1",))).columns == ("column_1",)
 
 
 def test_a_long_parquet_of_days_and_numbers_for_names(tmp_path: Path) -> None:

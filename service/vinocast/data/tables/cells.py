@@ -33,6 +33,8 @@ class Column:
         times: datetime64[ns] [rows] of a file that knows times, NaT where there is none.
         utc: whether such times are in UTC, and not of an unnamed place.
         local: the same by the clock of the place that the file names, where it names one.
+        index: whether it is an index of pandas without a name, or the first column below no name, as pandas and R write
+            one: of rows that were sorted or chosen it has their old numbers.
         integers: int64 [rows], ``numbers`` as the file has them, where that is more digits than float64 holds.
     """
 
@@ -42,6 +44,7 @@ class Column:
     times: NDArray[np.datetime64] | None = None
     utc: bool = False
     local: NDArray[np.datetime64] | None = None
+    index: bool = False
     integers: NDArray[np.int64] | None = None
 
 

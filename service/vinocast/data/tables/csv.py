@@ -57,11 +57,13 @@ def read_csv(source: str, data: bytes) -> Cells:
     cells = Cells(source, hashlib.sha256(data).hexdigest(), [], NO_LINES, decimal_comma=decimal_comma, notes=notes)
     if len(names) > MOST_COLUMNS:
         raise cells.fault(f"{len(names)} columns, more than the {MOST_COLUMNS} that are read: leave some out")
+    index = header and names[0] in ("", "Unnamed: 0")
     names = own_names(names, notes)
     columns, cells.lines = _by_column(source, itertools.chain(first[begin:], rows), len(names))
     if not len(cells.lines):
         raise cells.fault("a header and no rows" if header else "no rows")
     cells.columns = [Column(name, column) for name, column in zip(names, columns, strict=True)]
+    cells.columns[0].index = index
     return cells
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from vinocast.extras import missing_extra
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# What pandas calls an index without a name.
+OF_PANDAS = re.compile(r"__index_level_\d+__", re.ASCII)
 # Up to which float64 holds every integer.
 MOST_EXACT = 2**53
 
@@ -47,6 +50,7 @@ def read_parquet(source: str, data: bytes) -> Cells:
         if column is None:
             cells.notes.append(f"column '{printable(name)}' left out: {values.type} is no number, time or text")
         else:
+            column.index = OF_PANDAS.fullmatch(name) is not None
             cells.columns.append(column)
     return cells
 

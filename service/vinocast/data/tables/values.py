@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,12 +14,11 @@ from vinocast.errors import printable
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from vinocast.data.tables.cells import Column
     from vinocast.data.tables.figures import Decimal
 
 TARGET_NAMES = frozenset(("target", "y", "value", "values"))
 INDEX_NAMES = frozenset(("unnamed0", "index", "rowid", "rownumber", "rownum", "no", "nr", "id"))
-# What pandas calls an index without a name in Parquet: of rows that were sorted or chosen it has their old numbers.
-OF_PANDAS = re.compile(r"__index_level_\d+__", re.ASCII)
 FLOAT32_MOST = float(np.finfo(np.float32).max)
 
 
@@ -40,7 +38,7 @@ def read_values(reading: Reading, time: TimeColumn | None) -> dict[str, NDArray[
             if wanted:
                 raise reading.cells.fault("no number in any row", column=name)
             numbers = None
-        if numbers is None or (time is not None and not wanted and _is_index(name, numbers)):
+        if numbers is None or (time is not None and not wanted and _is_index(column, numbers)):
             left_out.append(name)
             continue
         if (bad := first_of(np.abs(np.nan_to_num(numbers)) > FLOAT32_MOST)) is not None:
@@ -81,8 +79,9 @@ def _find_decimal(reading: Reading, plain: dict[str, NDArray[np.float64] | None]
     return decimal
 
 
-def _is_index(name: str, numbers: NDArray[np.float64]) -> bool:
-    if OF_PANDAS.fullmatch(name):
+def _is_index(column: Column, numbers: NDArray[np.float64]) -> bool:
+    name = column.name
+    if column.index and bool((numbers == np.round(numbers)).all()):
         return True
     unnamed = name.startswith("column_") or plain_name(name) in INDEX_NAMES
     return unnamed and len(numbers) > 2 and bool((np.abs(np.diff(numbers)) == 1).all())
