@@ -194,6 +194,8 @@ def test_a_constant_text_is_left_out_and_said(read: Read) -> None:
         (daily(["1", "2"]), {"time": "a", "columns": ()}, "no column of numbers to forecast"),
         (daily(["x", "y"]), {"time": "a"}, "column 'a': no times"),
         (daily(["1"]), {}, "one row: a step"),
+        (daily(["1", "2"]), {"item": "a"}, "no column of numbers"),
+        (daily(["1,5", "2,6"], "date,a,b"), {"item": "a"}, "no series has two rows: --id"),
         ("date,a\n2024-01-01,1\n2024-02-30,2\n", {},
          "line 3, column 'date': there is no such date or time as '2024-02-30'"),
         ("date,a\n2024-01-01,1\n,2\n", {}, "line 3, column 'date': no time: leave the row out"),
@@ -266,13 +268,13 @@ def test_an_index_of_pandas_without_a_name_is_no_series(tmp_path: Path) -> None:
     table = read_table(tmp_path / "shuffled.parquet")
     assert (table.columns, values(table)) == (("a",), [[n] for n in range(6)])
     assert "left out, as no numbers to forecast: '__index_level_0__'" in table.notes
-    frame.set_index("date").rename_axis(None).to_parquet(tmp_path / "times.parquet")
-    assert next_times(read_table(tmp_path / "times.parquet"), 1) == ["2024-01-07"]
     frame.iloc[[3, 1, 5, 0, 4, 2]].to_csv(tmp_path / "shuffled.csv")
     table = read_table(tmp_path / "shuffled.csv")
     assert (table.columns, values(table)) == (("a",), [[n] for n in range(6)])
     assert "left out, as no numbers to forecast: 'column_1'" in table.notes
     assert read_table(tmp_path / "shuffled.csv", TableOptions(columns=("column_1",))).columns == ("column_1",)
+    frame.set_index("date").rename_axis(None).to_parquet(tmp_path / "times.parquet")
+    assert next_times(read_table(tmp_path / "times.parquet"), 1) == ["2024-01-07"]
 
 
 def test_a_long_parquet_of_days_and_numbers_for_names(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from vinocast.engine.cpu import cpu_budget
 from vinocast.engine.folders import MANIFEST_FILE
 from vinocast.engine.manifest import ModelFolder, packed_manifest, write_manifest
 from vinocast.errors import ModelRefusedError, SetupError, quote, shown
-from vinocast.evaluation.residuals import DECAY, GRID, Values, find_residuals, make_table
+from vinocast.evaluation.residuals import DECAY, GRID, LEAST_RESIDUALS, Values, find_residuals, make_table
 from vinocast.export.folder import check_output, replace_folder, sync, turn, workspace
 from vinocast.forecast.engine import ForecastEngine
 from vinocast.forecast.manifest import (
@@ -111,7 +111,8 @@ def calibrate(
         try:
             tables[part], figures = make_table(found, manifest.horizon, every if part == "channels" else None, decay)
         except SetupError as error:
-            raise SetupError(f"{shown(values.name)}: {error}") from None
+            rows = manifest.context + manifest.horizon + LEAST_RESIDUALS - 1
+            raise SetupError(f"{shown(values.name)}: {error}; {rows} rows without a gap have as many") from None
         made[part] = Calibration(data=shown(values.name), sha256=values.sha256, options=options, held_back=figures)
     empty = np.zeros((0, manifest.horizon, len(GRID)), np.float32)
     packed = QuantileTable(GRID, tables.get("channels", empty), tables["others"]).packed(len(manifest.quantile_levels))

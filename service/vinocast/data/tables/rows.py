@@ -106,6 +106,8 @@ def lay_out(
     times, codes, matrix, lines = times[order], codes[order], matrix[order], reading.cells.lines[order]
     bounds = np.searchsorted(codes, np.arange(len(names) + 1))
     longest = int(np.diff(bounds).argmax())
+    if len(names) > 1 and np.diff(bounds).max() < 2 and not time.counted:
+        raise reading.cells.fault("no series has two rows: --id names the column that says which series a row is of")
     times, frequency = _find_step(reading, time, times, slice(bounds[longest], bounds[longest + 1]))
     items: list[Item] = []
     total = 0
