@@ -36,6 +36,7 @@ from vinocast.errors import (
 from vinocast.market.closing import MOST_CLOSING
 from vinocast.market.counts import MOST
 from vinocast.market.feed import CONNECT, MOST_CLOSED, Fed
+from vinocast.market.folds import fold
 from vinocast.market.ring import KEPT
 from vinocast.market.trade_ids import MOST_HOLES
 
@@ -440,6 +441,13 @@ def test_a_candle_costs_longer_bars_the_same_however_many_bars_there_are() -> No
     assert calls(1000, *[[890]] * 20) < calls(100, *[[80]] * 20) + 100
     assert calls(1000, *[[20, 890]] * 20) < calls(100, *[[20, 80]] * 20) + 100
     assert calls(1000, [*range(2000, 2500)]) < calls(100, [*range(2000, 2500)]) + 100  # which are not kept
+
+
+def test_a_candle_that_comes_alone_costs_nothing_but_what_it_is_compared_by() -> None:
+    alone = [(0, 10.0, 11.0, 9.0, 10.0, 5.0)]
+    held = fold(alone, 0)
+    # That fold, the comparison, and what makes a tuple with names.
+    assert count_calls(lambda: fold(alone, 0).is_as(held)) <= 4
 
 
 def test_what_is_sent_costs_the_same_however_many_holes_there_are_and_however_long_they_are() -> None:

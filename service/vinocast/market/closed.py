@@ -217,6 +217,8 @@ class ClosedBars:
 
     def candles(self, buckets: range) -> tuple[list[Candle], bool]:
         """Return those of some bars that are not missing as candles, and whether all these are whole."""
+        if not buckets:
+            return [], True
         ring, at, count = self.ring, buckets.start % KEPT, len(buckets)
         states, incomplete = ring.kinds(at, count), DOUBTED
         if TRADES in states or (NOTHING in states and buckets[-1] > self.began):

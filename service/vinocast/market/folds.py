@@ -33,7 +33,7 @@ class Fold(NamedTuple):
 
     def is_as(self, other: Fold) -> bool:
         """Whether both tell the same; what the volumes lack of the exact sums is kept to fewer digits than computed."""
-        return self._replace(carry=0.0) == other._replace(carry=0.0)
+        return self.numbers == other.numbers and self.first == other.first and self.last == other.last
 
     def and_then(self, later: Fold) -> Fold:
         """Return both, where the other's candles are all behind one's own."""
@@ -46,11 +46,14 @@ class Fold(NamedTuple):
 
 def fold(candles: Sequence[Candle], start: int) -> Fold:
     """Fold candles, at least one, ordered by their starts, which are all different, into the bar that starts then."""
+    if len(candles) == 1:  # as most come
+        at, opened, high, low, close, volume = candles[0]
+        return Fold((opened, high, low, close, volume), 0.0, at - start, at - start)
     # All at once, since each candle of a feed has up to 288 of a day folded again.
     starts, opens, highs, lows, closes, volumes = zip(*candles, strict=True)
     volume = fsum(volumes)
-    carry = fsum((*volumes, -volume)) if len(volumes) > 1 else 0.0
-    return Fold((opens[0], max(highs), min(lows), closes[-1], volume), carry, starts[0] - start, starts[-1] - start)
+    numbers = (opens[0], max(highs), min(lows), closes[-1], volume)
+    return Fold(numbers, fsum((*volumes, -volume)), starts[0] - start, starts[-1] - start)
 
 
 def refold(held: Fold, candles: Sequence[Candle], start: int) -> Fold:

@@ -285,8 +285,11 @@ class Product:
         ids, number, seconds = self._ids, heartbeat.last_trade_id, heartbeat.seconds
         if number == 0 or not ids.holes or number < ids.last:
             return
-        told = [(number, 0.0, 0.0, seconds)]
-        change = check_all((partial(self._check, seconds, seconds, new=False), partial(self._check_ids, told)))
+        if self._suspect_id is None and number <= ids.last + MOST_LEAP:
+            change = self._check(seconds, seconds, new=False)
+        else:
+            told = [(number, 0.0, 0.0, seconds)]
+            change = check_all((partial(self._check, seconds, seconds, new=False), partial(self._check_ids, told)))
         if change is not None:
             change()
         since, announced = ids.last_seconds, ids.announced[1]

@@ -79,7 +79,8 @@ class Ring:
 
     def kinds(self, at: int, count: int) -> bytearray:
         """Return of what such rows are made."""
-        return (self.mades[at : at + count] + self.mades[: max(at + count - KEPT, 0)]).translate(KIND_OF)
+        end, mades = at + count, self.mades
+        return (mades[at:end] if end <= KEPT else mades[at:] + mades[: end - KEPT]).translate(KIND_OF)
 
     def state(self, at: int) -> int:
         """Return the state of a row, which is missing until it was said."""
