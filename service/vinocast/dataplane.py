@@ -162,6 +162,14 @@ class DataPlane:
                 "install it and start again: %s",
                 install_line(),
             )
+        # Not refused: messages of one's own may name products in any way.
+        lower = [each for each in settings.products if each.upper() not in settings.products]
+        if self.market is not None and lower:
+            log.warning(
+                "--products %s: Coinbase's own products are in upper case, so that messages of %s will be ignored",
+                ",".join(lower),
+                ",".join(each.upper() for each in lower),
+            )
         self.state: State | None = None
         if settings.state is not None and self.market is not None:
             keepers: dict[str, Keeper] = {"streams": self.streams, "market": self.market}

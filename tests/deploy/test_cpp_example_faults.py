@@ -83,8 +83,9 @@ def test_every_line_is_accounted_for(build: Path, tmp_path: Path) -> None:
     assert "1 trades or candles are of streams of which no bar has closed; --product has them named" in printed
     printed = run(
         build / "stream_processor", capture, "--bar", "1m", "--product", "ETH-USD", "--product", "XXX-USD",
-        expected=NOTHING_FORECAST,
+        "--product", "btc-usd", expected=NOTHING_FORECAST,
     )  # fmt: skip
+    assert "products are in upper case, so that messages of BTC-USD will be ignored" in printed
     assert "ETH-USD@1m: 0 complete, 0 filled, 0 incomplete, 0 missing, 0 forecast; used 1" in printed
     assert re.search(r"^XXX-USD@1m: 0 complete, .* 0 forecast; stream: ", printed, re.MULTILINE)
     assert "of which no bar has closed" not in printed

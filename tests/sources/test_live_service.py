@@ -97,6 +97,7 @@ def test_where_the_child_dies_the_command_ends_with_a_sentence() -> None:
     ("options", "code", "said"),
     [
         ((), 2, "--product"),
+        (("--product", "A", "--product", "btc-usd"), 2, "btc-usd: Coinbase's products are in upper case: BTC-USD"),
         (("--product", "A", "--bar", "5x"), 2, "expected a number with s, m or h"),
         (("--product", "A", "--token-file", "x"), 2, "--token-file is of --url"),
         (("--product", "A", "--url", "http://127.0.0.1:1", "--models", "x"), 2, "--models is of a service"),

@@ -26,6 +26,7 @@ from vinocast.markets import Bar
 from vinocast.results import Forecast
 from vinocast.sources.outcomes import Outcomes
 from vinocast.sources.pairing import Told
+from vinocast.sources.replay import Asked, read_source
 from vinocast.sources.session import Session
 
 COINBASE = SHARED_DATA / "coinbase"
@@ -337,6 +338,16 @@ def test_history_comes_first_so_that_the_first_bar_of_a_capture_is_forecast(
     assert done.returncode == 1
     assert "--history: say whose it is by --product" in done.stderr
     assert "['AAA-USD', 'BBB-USD']" in done.stderr
+
+
+def test_a_product_that_a_capture_has_in_upper_case_alone_is_said(run_vinocast: RunVinocast, tmp_path: Path) -> None:
+    upper = write_capture(tmp_path / "upper.jsonl", exchange_messages(make_trades("AAA-USD", 60)))
+    done = run_vinocast("replay", upper, "--product", "aaa-usd", "--bar", "1m")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"--product aaa-usd: {upper} has AAA-USD, in upper case" in done.stderr
+    lower = write_capture(tmp_path / "lower.jsonl", exchange_messages(make_trades("aaa-usd", 60)))
+    asked = Asked(file=lower, product="aaa-usd", bar=None, speed=0, history=None, plot=None, json=False)
+    assert read_source(asked).product == "aaa-usd"
 
 
 @pytest.mark.slow

@@ -203,3 +203,23 @@ def test_a_bar_or_a_product_that_is_none_is_refused_at_the_start(run_vinocast: A
         assert done.returncode == 2
         assert re.search(rf"'{option}'.*expected", done.stderr, re.DOTALL)
     assert "`--bars`" in (ROOT / "docs" / "protocol.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("products", "told"),
+    [
+        (
+            "btc-usd,ETH-USD,Sol-usd",
+            "--products btc-usd,Sol-usd: Coinbase's own products are in upper case, so that messages of "
+            "BTC-USD,SOL-USD will be ignored",
+        ),
+        ("BTC-USD,btc-usd", None),
+    ],
+)
+def test_products_that_are_not_in_upper_case_are_kept_and_told_of_at_the_start(products: str, told: str | None) -> None:
+    with StdioService("--products", products) as service:
+        fed = service.ask({"op": "feed", "message": match(1, NOON, 10, product="btc-usd")})
+        assert fed["counts"] == {"seen": 1, "used": 1}
+        warned = [line for line in service.log.splitlines() if "upper case" in line]
+    assert len(warned) == (told is not None)
+    assert told is None or told in warned[0]

@@ -44,6 +44,9 @@ def coinbase(product: tuple[str, ...], bar: BarLength, **options: Any) -> None:
       vinocast feed coinbase --product BTC-USD --product ETH-USD --json
       vinocast feed coinbase --product BTC-USD --url http://127.0.0.1:8000      a service that others ask as well
     """
+    for each in product:
+        if each != each.upper():
+            raise click.UsageError(f"--product {each}: Coinbase's products are in upper case: {each.upper()}")
     try:
         from vinocast.sources import live
     except ModuleNotFoundError as error:

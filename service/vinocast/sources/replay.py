@@ -94,12 +94,22 @@ def read_source(asked: Asked) -> Source:
     if product is None and table is not None:
         product = asked.file.name.partition(".")[0].partition("_")[0]
     elif product is None and history is not None:
-        lines = itertools.islice(read_capture(asked.file), LOOKED_THROUGH)
-        found = {name for line in lines if isinstance(line.message, dict) for name in products_of(line.message)}
+        found = _products(asked.file)
         if len(found) != 1:
             raise SetupError(f"--history: say whose it is by --product: {shown(asked.file)} has {sorted(found)}")
         (product,) = found
+    elif product is not None and table is None and product != (upper := product.upper()):
+        # One that is written otherwise may begin further on.
+        found = _products(asked.file)
+        if upper in found and product not in found:
+            raise SetupError(f"--product {product}: {shown(asked.file)} has {upper}, in upper case")
     return Source(asked, bar, table, history, product)
+
+
+def _products(capture: Path) -> set[str]:
+    """Return the products that the beginning of a capture has."""
+    lines = itertools.islice(read_capture(capture), LOOKED_THROUGH)
+    return {name for line in lines if isinstance(line.message, dict) for name in products_of(line.message)}
 
 
 def run(source: Source, service: Service, terms: OnBarTerms, *, reconnects: bool) -> None:
