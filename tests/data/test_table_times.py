@@ -92,6 +92,18 @@ def test_a_step_need_not_begin_at_midnight(read: Read, first: datetime, step: ti
     assert "7 rows a little beside a step of" in table.notes[0]
 
 
+@pytest.mark.parametrize("early", [[5, 1, 3, 2], [2, 1, 2, 1]])
+@pytest.mark.parametrize("step", [timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)])
+def test_a_clock_that_is_a_little_early_is_put_on_the_step_as_well(
+    read: Read, step: timedelta, early: list[int]
+) -> None:
+    first = datetime(2024, 1, 2)
+    rows = [f"{first + place * step - timedelta(seconds=early[place % 4])},{place}" for place in range(8)]
+    table = read("\n".join(["time,a", *rows]))
+    assert values(table) == [[place] for place in range(8)]
+    assert next_times(table) == [str(first + place * step) for place in (8, 9)]
+
+
 @pytest.mark.parametrize(("freq", "step"), [("B", "1 working day"), ("D", "1 day"), ("W", "1 week"), ("MS", "1 month")])
 @pytest.mark.parametrize("zone", ["America/New_York", "Europe/Berlin"])
 def test_days_of_a_place_in_parquet_are_days(tmp_path: Path, freq: str, step: str, zone: str) -> None:

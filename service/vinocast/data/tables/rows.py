@@ -32,6 +32,7 @@ ROUND_STEPS = tuple(
     )
     for count in counts
 )
+HOUR = 3600 * SECOND
 
 # So many times as many rows have to fall as rise.
 NEWEST_FIRST = 3
@@ -150,7 +151,10 @@ def _find_step(reading: Reading, time: TimeColumn, times: Steps, longest: slice)
         early, late = int(beside.min()), int(beside.max())
         for unit in reversed(ROUND_STEPS[: place + 1]):
             start = late // unit * unit
-            if start < 2 * early - late:
+            # A full hour, or a step as it is counted from 1970, they may also come a little before.
+            if unit >= min(step, HOUR) and start + unit - late < early - start:
+                start += unit
+            if max(early - start, start - late) > late - early:
                 continue
             near = start + np.round((times - start) / step).astype(np.int64) * step
             if (np.abs(near - times) <= JITTER * step).all():
