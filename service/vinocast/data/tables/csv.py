@@ -173,9 +173,13 @@ def _split(source: str, text: str, separator: str) -> Iterator[tuple[list[str], 
 def _find_header(rows: Sequence[Sequence[str]]) -> tuple[int, bool]:
     """Return the row that the table begins with, and whether it is a header."""
     sample = rows[:SAMPLE_LINES]
-    # A row of nothing but its first cells is of a banner, however many separators follow; pandas writes no name above
-    # an index, which leaves a header of one column with its last cell alone.
-    counts = [len(row) if sum(map(bool, row)) * 2 > len(row) or any(row) > any(row[:-1]) else 0 for row in sample]
+    # A row of few cells is of a banner, however many separators it has; but pandas writes no name above an index, which
+    # leaves a header of one column with its last cell alone, right above the first data.
+    below = [any(map(_is_data, row)) for row in sample[1:]] + [False]
+    counts = [
+        len(row) if sum(map(bool, row)) * 2 > len(row) or (data and any(row) > any(row[:-1])) else 0
+        for row, data in zip(sample, below, strict=True)
+    ]
     if not any(counts):
         counts = [len(row) for row in sample]
     count = Counter(filter(None, counts)).most_common(1)[0][0]
