@@ -24,6 +24,9 @@ POINTED = re.compile(NUMBER.format(apart=",", point=r"\.", spaces=SPACES), re.AS
 COMMAED = re.compile(NUMBER.format(apart=r"\.", point=",", spaces=SPACES), re.ASCII)
 # A comma before three digits, which may be of thousands or of a fraction.
 UNCLEAR = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)
+# Points that set nothing apart: behind a 0, where thousands do not begin, and in the address of a machine.
+FRACTION = re.compile(r"[+-]?0\.\d+", re.ASCII)
+ADDRESS = re.compile(r"(?:\d{1,2}|1\d\d|2[0-5]\d)(?:\.(?:1\d\d|2[0-5]\d)){3}", re.ASCII)
 MINUS = "\u2212"
 
 
@@ -71,20 +74,38 @@ def find_decimal(columns: Iterable[Sequence[str]]) -> Decimal | None:
 
     Cells that are no numbers by either reading say nothing; a point is what most files have.
     """
-    comma = point = dots = unclear = False
+    comma = point = fraction = dots = single = unclear = False
     for texts in columns:
-        for text in set(texts):
+        distinct = set(texts)
+        # Several points set thousands apart, where no single one begins a fraction.
+        apart = _has_thousands_by_points(distinct)
+        dots = dots or apart
+        for text in distinct:
             if "," not in text:
-                # Several points set thousands apart, where no single one begins a fraction.
-                dots = dots or bool(text.count(".") > 1 and COMMAED.fullmatch(text))
                 # Beside thousands, three digits behind a point say nothing.
-                point = point or bool("." in text and POINTED.fullmatch(text) and not COMMAED.fullmatch(text))
+                if "." in text and POINTED.fullmatch(text):
+                    point = point or not COMMAED.fullmatch(text)
+                    fraction = fraction or bool(FRACTION.fullmatch(text))
+                    single = single or not apart
             elif UNCLEAR.fullmatch(text):
                 unclear = True
             else:
                 pointed, commaed = POINTED.fullmatch(text), COMMAED.fullmatch(text)
                 comma = comma or bool(commaed and not pointed)
                 point = point or bool(pointed and not commaed)
-    if comma or (dots and not point):
+    if comma:
         return None if point else ","
+    if dots and not point and not fraction:
+        return None if single else ","
     return None if unclear and not point else "."
+
+
+def _has_thousands_by_points(distinct: set[str]) -> bool:
+    """Whether the different cells of a column are numbers, some with several points: no one label, and no addresses."""
+    several = {text for text in distinct if text.count(".") > 1}
+    return (
+        bool(several)
+        and len(distinct) > 1
+        and not all(map(ADDRESS.fullmatch, several))
+        and all(text.lower() in EMPTY or COMMAED.fullmatch(text.replace(MINUS, "-")) for text in distinct)
+    )

@@ -108,15 +108,18 @@ def _read_written(reading: Reading, name: str, texts: list[str], decimal: Decima
 
 
 def _unclear_numbers(reading: Reading, written: dict[str, list[str]]) -> Exception:
-    for name, texts in written.items():
-        for row, text in enumerate(texts):
-            if "," in text and not read_numbers([text], ",")[1][0]:
-                return reading.cells.fault(
-                    f"the comma of '{printable(text)}' may begin a fraction or set thousands apart, and the other "
-                    "rows do not tell which: say --decimal , or --decimal .",
-                    row,
-                    name,
-                )
+    for sign, word in ((",", "comma"), (".", "point")):
+        for name, texts in written.items():
+            if sign == "." and any(text.count(".") > 1 for text in texts):
+                continue  # what tells that the points of other columns are unclear
+            for row, text in enumerate(texts):
+                if text.count(sign) == 1 and not read_numbers([text], ",")[1][0]:
+                    return reading.cells.fault(
+                        f"the {word} of '{printable(text)}' may begin a fraction or set thousands apart, and the other "
+                        "rows do not tell which: say --decimal , or --decimal .",
+                        row,
+                        name,
+                    )
     raise AssertionError(written)
 
 
