@@ -290,6 +290,13 @@ def test_an_index_of_pandas_without_a_name_is_no_series(tmp_path: Path) -> None:
     assert (table.columns, values(table)) == (("a",), [[n] for n in range(6)])
     assert "left out, as no numbers to forecast: 'column_1'" in table.notes
     assert read_table(tmp_path / "shuffled.csv", TableOptions(columns=("column_1",))).columns == ("column_1",)
+    # Several tables one below another have their numbers again and again; what is measured has no such order.
+    frame.set_index(frame.index % 3).to_csv(tmp_path / "joined.csv")
+    assert read_table(tmp_path / "joined.csv").columns == ("a",)
+    frame.set_index(pd.Index([4, 4, 9, 0, 9, 2])).to_csv(tmp_path / "measured.csv")
+    assert read_table(tmp_path / "measured.csv").columns == ("column_1", "a")
+    frame[["date"]].set_index(frame.index[::-1] * 7).to_csv(tmp_path / "alone.csv")
+    assert read_table(tmp_path / "alone.csv").columns == ("column_1",)
     frame.set_index("date").rename_axis(None).to_parquet(tmp_path / "times.parquet")
     assert next_times(read_table(tmp_path / "times.parquet"), 1) == ["2024-01-07"]
 

@@ -28,6 +28,7 @@ def read_values(reading: Reading, time: TimeColumn | None) -> dict[str, NDArray[
     decimal = _find_decimal(reading, plain)
     values: dict[str, NDArray[np.float64]] = {}
     left_out: list[str] = []
+    index: dict[str, NDArray[np.float64]] = {}
     for name, column in reading.left.items():
         numbers = plain.get(name)
         texts = column.texts
@@ -40,10 +41,16 @@ def read_values(reading: Reading, time: TimeColumn | None) -> dict[str, NDArray[
             numbers = None
         if numbers is None or (time is not None and not wanted and _is_index(column, numbers)):
             left_out.append(name)
+            if numbers is not None and column.index:
+                index = {name: numbers}
             continue
         if (bad := first_of(np.abs(np.nan_to_num(numbers)) > FLOAT32_MOST)) is not None:
             raise reading.cells.fault("a number beyond float32", bad, name)
         values[name] = numbers
+    if not values:
+        # Beside nothing else they are no row numbers.
+        values = index
+        left_out = [name for name in left_out if name not in index]
     if left_out:
         names = ", ".join(f"'{printable(name)}'" for name in left_out[:5]) + ", …" * (len(left_out) > 5)
         reading.notes.append(f"left out, as no numbers to forecast: {names}")
@@ -81,8 +88,9 @@ def _find_decimal(reading: Reading, plain: dict[str, NDArray[np.float64] | None]
 
 def _is_index(column: Column, numbers: NDArray[np.float64]) -> bool:
     name = column.name
-    if column.index and bool((numbers == np.round(numbers)).all()):
-        return True
+    if column.index and bool((numbers >= 0).all() and (numbers == np.round(numbers)).all()):
+        # Each row has one of its own, but for tables that were put together, whose rows are still counted.
+        return len(np.unique(numbers)) == len(numbers) or 2 * int((np.diff(numbers) == 1).sum()) >= len(numbers)
     unnamed = name.startswith("column_") or plain_name(name) in INDEX_NAMES
     return unnamed and len(numbers) > 2 and bool((np.abs(np.diff(numbers)) == 1).all())
 
