@@ -117,6 +117,15 @@ def test_days_of_a_place_in_parquet_are_days(tmp_path: Path, freq: str, step: st
     assert "laid out by day" in table.notes[0]
 
 
+def test_days_of_utc_are_days_whatever_place_their_times_are_of(tmp_path: Path) -> None:
+    days = pd.bdate_range("2024-01-01", periods=30, tz="UTC")
+    frame = pd.DataFrame({"a": np.arange(30)}, index=days.tz_convert("America/New_York").rename("Date"))
+    frame.to_parquet(tmp_path / "days.parquet")
+    table = read_table(tmp_path / "days.parquet")
+    assert (str(table.frequency), table.notes) == ("1 working day", [])
+    assert next_times(table, 1) == ["2024-02-12T00:00:00Z"]
+
+
 def test_hours_of_a_place_in_parquet_are_in_utc(tmp_path: Path) -> None:
     hours = pd.date_range("2024-03-30", periods=48, freq="h", tz="Europe/Berlin")
     pd.DataFrame({"a": np.arange(48)}, index=hours.rename("Date")).to_parquet(tmp_path / "hours.parquet")

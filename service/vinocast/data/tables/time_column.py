@@ -94,7 +94,8 @@ def _as_time(reading: Reading, column: Column, *, named: bool) -> TimeColumn | N
         if (bad := first_of(outside)) is not None:
             raise reading.cells.fault(f"a time outside the years {FIRST_YEAR} to {LAST_YEAR}", bad, column.name)
         times, zone, offset = column.times, "Z" if column.utc else "", 0 if column.utc else None
-        if column.local is not None and (column.local != times).any() and at_one_clock(column.local):
+        midnights = (times.astype("datetime64[D]") == times).all()  # of UTC, whatever zone the file names
+        if column.local is not None and not midnights and (column.local != times).any() and at_one_clock(column.local):
             # Days of a place, which are no days of UTC: they begin at its midnight, and some have 23 hours or 25.
             newest = int(times.argmax())
             offset = int((column.local[newest] - times[newest]).astype("timedelta64[m]").astype(np.int64))
