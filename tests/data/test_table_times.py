@@ -158,6 +158,33 @@ def test_numbers_that_only_look_like_times_go_on_counting(read: Read) -> None:
     assert next_times(read("\n".join(["time,a", *(f"{text},1" for text in counts[:18])]))) == counts[18:]
     # Of a column that is neither the first nor called a time they are values.
     assert read(daily([f"1,{2024010100 + hour}" for hour in range(20)], "date,a,b")).columns == ("a", "b")
+    for name in ("step", "index", "id"):
+        table = read("\n".join([f"{name},a", *(f"{202301 + place},1" for place in range(10))]))
+        assert (next_times(table), table.counted) == (["202311", "202312"], True)
+    assert next_times(read("\n".join(["step,a", *(f"{202301 + place},1" for place in range(12))]))) == [
+        "202313",
+        "202314",
+    ]
+
+
+def test_six_digits_that_are_no_months_of_the_rows_are_values_or_names(read: Read) -> None:
+    """Where a count or a code has no more than 01 to 12 at its end."""
+    for visits in ([202107, 200111, 199902, 201012, 200503], [202101] * 5, [202101, 202102, 202101, 202102, 202101]):
+        table = read("\n".join(["visits,a", *(f"{visit},1" for visit in visits)]))
+        assert (table.counted, table.columns) == (True, ("visits", "a"))
+    assert read("\n".join(["visits", *map(str, range(202101, 202109))])).columns == ("visits",)
+    # Of a table that has other times.
+    days = [f"2024-01-{day:02d}" for day in range(28, 32)] + [f"2024-02-{day:02d}" for day in range(1, 5)]
+    table = read("\n".join(["period,when,a", *(f"{day[:4]}{day[5:7]},{day},1" for day in days)]))
+    assert (table.time, next_times(table, 1)) == ("when", ["2024-02-05"])
+    table = read("\n".join(["id,when,a", *(f"{202101 + item},{day},1" for item in range(3) for day in days)]))
+    assert (table.time, table.item, len(table.items)) == ("when", "id", 3)
+    # But months stand before other times, and in a long table.
+    months = [*range(202111, 202113), *range(202201, 202206)]
+    table = read("\n".join(["month,seen,a", *(f"{month},2024-01-01,1" for month in months)]))
+    assert (table.time, next_times(table, 1)) == ("month", ["202206"])
+    table = read("\n".join(["ym,shop,a", *(f"{month},{shop},1" for shop in "xy" for month in months)]))
+    assert (table.time, table.item, next_times(table, 1)) == ("ym", "shop", ["202206"])
 
 
 @pytest.mark.parametrize(

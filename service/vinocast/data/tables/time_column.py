@@ -11,13 +11,15 @@ import numpy as np
 
 from vinocast.data.tables.cells import Column, first_of
 from vinocast.data.tables.figures import read_numbers
-from vinocast.data.tables.items import has_items
+from vinocast.data.tables.items import ITEM_NAMES, has_items
 from vinocast.data.tables.moment_parts import MomentError
 from vinocast.data.tables.moment_texts import looks_like_time
 from vinocast.data.tables.moments import Moments, at_one_clock, read_moments
 from vinocast.data.tables.reading import Reading, TimeColumn, numbers_of, plain_name, texts_of
+from vinocast.data.tables.values import INDEX_NAMES, TARGET_NAMES
 from vinocast.data.times.days import FIRST_YEAR, LAST_MOMENT, LAST_YEAR, SECOND
 from vinocast.data.times.form import Form
+from vinocast.data.times.frequency import infer_frequency
 from vinocast.errors import printable
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from vinocast.data.times.days import Steps
+    from vinocast.data.times.days import Steps, Times
 
 # Names of columns, in small letters and digits alone.
 TIME_NAMES = frozenset(
@@ -33,9 +35,12 @@ TIME_NAMES = frozenset(
      "hour", "month", "quarter", "year", "week", "period", "opentime", "starttime", "datum", "zeit", "zeitstempel",
      "messdatum", "utc", "timeutc", "datetimeutc", "unix", "unixtime", "epoch", "step", "index", "second", "seconds")
 )  # fmt: skip
-# How many digits a month and a day have, and a time of digits alone: one of these, or a day with hours, minutes or
-# seconds.
-MONTH_DIGITS, DAY_DIGITS, COMPACT = 6, 8, (6, 8, 10, 12, 14)
+# Of these, those of what counts on, whose six digits are no months.
+COUNT_NAMES = frozenset(("unix", "unixtime", "epoch", "step", "index", "second", "seconds"))
+# How many digits a month and a day have, and a time of digits alone: a day, or one with hours, minutes or seconds.
+MONTH_DIGITS, DAY_DIGITS, COMPACT = 6, 8, (8, 10, 12, 14)
+# Of a column that only its place says to be of times.
+LEAST_MONTHS = 3
 CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?: ?[AaPp][Mm])?", re.ASCII)
 # A number of which no digit is lost on the way to nanoseconds.
 PLAIN = re.compile(r"[+-]?\d{1,19}(?:\.\d{0,9})?", re.ASCII)
@@ -51,24 +56,39 @@ def find_time(reading: Reading) -> TimeColumn | None:
     """
     if reading.options.time is not None:
         column = reading.columns[reading.options.time]
-        found = _as_time(reading, column, named=True) or _as_numbers_of_time(reading, column)
+        found = (
+            _as_time(reading, column, named=True) or _as_months(reading, column) or _as_numbers_of_time(reading, column)
+        )
         if found is None:
             raise reading.cells.fault("no times: expected dates, times, or numbers that rise", column=column.name)
         return found
     named = [column for column in reading.left.values() if plain_name(column.name) in TIME_NAMES]
     others = [column for column in reading.left.values() if plain_name(column.name) not in TIME_NAMES]
-    for column in (*named, *others):
-        first = column is reading.cells.columns[0]
-        if found := _as_time(reading, column, named=plain_name(column.name) in TIME_NAMES or first):
+    for column in named:
+        if found := _as_time(reading, column, named=True):
             return found
+    months = list(filter(None, (_as_months(reading, column) for column in named)))
+    # Months that come again may be of another column's times, such as the period that each day is of.
+    if found := next((each for each in months if len(np.unique(each.times)) == reading.rows), None):
+        return found
+    for column in others:
+        if found := _as_time(reading, column, named=column is reading.cells.columns[0]):
+            return found
+    if months:
+        return months[0]
     for column in named:
         if found := _as_numbers_of_time(reading, column):
             return found
     _check_names_of_time(reading, named)
-    first_column = reading.cells.columns[0]
-    if len(reading.left) > 1 and first_column.name in reading.left and _counts_rows(first_column):
-        return _as_numbers_of_time(reading, first_column)
-    return None
+    first = reading.cells.columns[0]
+    return _first_as_time(reading, first) if len(reading.left) > 1 and first.name in reading.left else None
+
+
+def _first_as_time(reading: Reading, column: Column) -> TimeColumn | None:
+    """Return months, or a count of rows, that nothing but their place before other columns says to be times."""
+    if (months := _as_months(reading, column)) and _are_in_a_row(months, column):
+        return months
+    return _as_numbers_of_time(reading, column) if _counts_rows(column) else None
 
 
 def _check_names_of_time(reading: Reading, named: Sequence[Column]) -> None:
@@ -126,7 +146,7 @@ def _as_time(reading: Reading, column: Column, *, named: bool) -> TimeColumn | N
             return None
         raise reading.cells.fault(str(error), error.row, column.name) from None
     name = column.name
-    if not moments.form.clock and moments.form.date != "%Y%m" and (clock_column := _find_clock(reading)):
+    if not moments.form.clock and (clock_column := _find_clock(reading)):
         moments = _read_times(
             reading, [f"{day} {clock}" for day, clock in zip(texts, clock_column.texts or [], strict=True)]
         )
@@ -139,22 +159,55 @@ def _as_time(reading: Reading, column: Column, *, named: bool) -> TimeColumn | N
 
 
 def _read_compact(reading: Reading, texts: list[str]) -> Moments:
-    """Read times of digits alone, all as long: a month, or a day and what there is of a clock behind it.
+    """Read times of digits alone, all as long: a day, and what there is of a clock behind it.
 
     Raises:
-        MomentError: one is no such time. Of other than days one before 1900 or after 2100 is none: they may be numbers
-            that count, as seconds since 1970 are.
+        MomentError: one is no such time. With a clock, one before 1900 or after 2100 is none: they may be numbers that
+            count, as seconds since 1970 are.
     """
     if len(texts[0]) == DAY_DIGITS:
         return _read_times(reading, texts)
-    months = len(texts[0]) == MONTH_DIGITS
-    first, apart = (4, "-") if months else (DAY_DIGITS, " ")
-    moments = _read_times(reading, [f"{text[:first]}{apart}{text[first:]}" for text in texts])
-    years = moments.times.astype("datetime64[Y]").astype(np.int64) + 1970
-    if (bad := first_of((years < 1900) | (years > 2100))) is not None:
+    moments = _read_times(reading, [f"{text[:DAY_DIGITS]} {text[DAY_DIGITS:]}" for text in texts])
+    if (bad := first_of(_outside_usual(moments.times))) is not None:
         raise MomentError(f"a year before 1900 or after 2100: '{printable(texts[bad])}'", bad)
-    form = replace(moments.form, date="%Y%m") if months else replace(moments.form, join="")
-    return replace(moments, form=form)
+    return replace(moments, form=replace(moments.form, join=""))
+
+
+def _as_months(reading: Reading, column: Column) -> TimeColumn | None:
+    """Return a column of months of six digits, such as 202601; None where one is none of 1900 to 2100."""
+    if plain_name(column.name) in COUNT_NAMES:
+        return None
+    texts = column.texts
+    if texts is None:
+        if column.numbers is None or len(f"{column.numbers[0]:.17g}") != MONTH_DIGITS:
+            return None
+        texts = texts_of(column)
+    if not all(len(text) == MONTH_DIGITS and text.isdecimal() for text in texts):
+        return None
+    try:
+        moments = _read_times(reading, [f"{text[:4]}-{text[4:]}" for text in texts])
+    except MomentError:
+        return None
+    if _outside_usual(moments.times).any():
+        return None
+    return TimeColumn(column.name, moments.times, replace(moments.form, date="%Y%m"))
+
+
+def _are_in_a_row(months: TimeColumn, column: Column) -> bool:
+    """Whether numbers that may be months are some: most of those from the first to the last."""
+    if plain_name(column.name) in ITEM_NAMES | INDEX_NAMES | TARGET_NAMES:
+        return False
+    times = np.unique(months.times)
+    if len(times) < LEAST_MONTHS:
+        return False
+    places = infer_frequency(times).places(times[0], times)
+    return bool(places.min() >= 0 and 2 * len(times) > places[-1])
+
+
+def _outside_usual(times: Times) -> NDArray[np.bool_]:
+    years = times.astype("datetime64[Y]").astype(np.int64) + 1970
+    outside: NDArray[np.bool_] = (years < 1900) | (years > 2100)
+    return outside
 
 
 def _read_times(reading: Reading, texts: list[str]) -> Moments:
