@@ -147,6 +147,11 @@ def test_zones_and_an_index_of_times_are_kept(service: Any) -> None:
     thirtieths = pd.DataFrame({"a": window[:, 0]}, index=index[:512])
     answer = service.forecast(thirtieths, channels=["a"])
     assert [pd.Timestamp(time) for time in answer.timestamps[:2]] == list(index[512:])
+    # Beside a series whose first day is no last one.
+    later = [day + pd.DateOffset(months=month) for month in range(1, 513)]
+    long = pd.DataFrame({"item_id": ["a"] * 512 + ["b"] * 512, "timestamp": [*index[:512], *later]})
+    both = service.forecast_series(long.assign(target=np.tile(window[:, 0], 2)))
+    assert [pd.Timestamp(each.timestamps[0]) for each in both] == [index[512], index[513]]
     days = pd.DataFrame({"d": pd.bdate_range("2024-01-01", periods=512), "a": window[:, 0]})
     last, first = days["d"].iloc[-1], service.forecast(days, channels=["a"]).timestamps[0]
     assert pd.Timestamp(first) == last + pd.offsets.BDay()

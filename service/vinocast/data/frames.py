@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 MOST_NAMED = 20
 # Of how many rows a frame may be that names few: a step that was guessed wrong would make millions.
 MOST_HOLES = 1_000_000
+# Days of the longest months, whose last day stays the last one with P1M.
+LONGEST_MONTH = 31
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def window_of(
     frequency = _frequency(given_times["freq"], moments, times[0])
     start = frame[times[0]][0].isoformat()
     values = _on_a_grid(values, moments, frequency, times[0])
-    return values, {**terms, "start": start, "freq": given_times["freq"] or _word(frequency, moments[0])}
+    return values, {**terms, "start": start, "freq": given_times["freq"] or _words(frequency, moments[0])[0]}
 
 
 def inputs_of(given: Frame, columns: Columns, terms: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -134,6 +136,7 @@ def inputs_of(given: Frame, columns: Columns, terms: Mapping[str, Any]) -> tuple
         _groups(frame[columns.item_id].to_list()) if columns.item_id in frame.columns else {None: np.arange(len(frame))}
     )
     freq, fixed = terms.get("freq"), terms.get("freq") is not None
+    common: Sequence[str] = ()  # words for the step of all series so far
     inputs: list[dict[str, Any]] = []
     for item_id, rows in groups.items():
         item: dict[str, Any] = {} if item_id is None else {"item_id": item_id}
@@ -147,15 +150,16 @@ def inputs_of(given: Frame, columns: Columns, terms: Mapping[str, Any]) -> tuple
         target = values[order, None]
         if fixed or len(order) > 1:
             frequency = _frequency(terms.get("freq"), moments[order], name)
-            word = _word(frequency, moments[order[0]])
-            if freq is None:
-                freq = word
-            elif not fixed and freq != word:
-                raise InvalidRequestError(
-                    f"freq: expected one step of all series, got {freq} and {word} ({name}): ask for each in a request "
-                    "of its own",
-                    "freq",
-                )
+            words = _words(frequency, moments[order[0]])
+            if not fixed:
+                common = [word for word in common or words if word in words]
+                if not common:
+                    raise InvalidRequestError(
+                        f"freq: expected one step of all series, got {freq} and {words[0]} ({name}): ask for each in a "
+                        "request of its own",
+                        "freq",
+                    )
+                freq = common[0]
             target = _on_a_grid(target, moments[order], frequency, name)
             item["start"] = frame[columns.timestamp][int(order[0])].isoformat()
         inputs.append({**item, "target": target[:, 0]})
@@ -237,12 +241,16 @@ def _frequency(freq: str | None, moments: NDArray[np.datetime64], name: str) -> 
         raise InvalidRequestError(f"freq: {error}", "freq") from None
 
 
-def _word(frequency: Frequency, first: np.datetime64) -> str:
-    """Return the step of times that begin at ``first`` as ``freq`` takes it."""
-    day = first.astype("datetime64[D]")
-    if frequency.months and frequency.day == "same" and (day + 1).astype("datetime64[M]") > day.astype("datetime64[M]"):
-        return f"P{frequency.months}M"  # the 30th of each month, where "1 month" is the last day of each from April on
-    return f"{frequency.business_days}B" if frequency.business_days else str(frequency)
+def _words(frequency: Frequency, first: np.datetime64) -> tuple[str, ...]:
+    """Return the step of times that begin at ``first`` as ``freq`` takes it, in all words that say the same of them."""
+    if not frequency.months:
+        return (f"{frequency.business_days}B" if frequency.business_days else str(frequency),)
+    # "1 month" is the last day of each where the first one is that; P1M is the 30th of each, from the 30th of April on.
+    words = (str(frequency), f"P{frequency.months}M")
+    ends = int((first.astype("datetime64[D]") + 1).item().day) == 1
+    if ends and frequency.day == "same":
+        return words[1:]
+    return words[:1] if ends and first.astype("datetime64[D]").item().day < LONGEST_MONTH else words
 
 
 def _on_a_grid(
