@@ -169,7 +169,12 @@ def test_numbers_that_only_look_like_times_go_on_counting(read: Read) -> None:
 
 def test_six_digits_that_are_no_months_of_the_rows_are_values_or_names(read: Read) -> None:
     """Where a count or a code has no more than 01 to 12 at its end."""
-    for visits in ([202107, 200111, 199902, 201012, 200503], [202101] * 5, [202101, 202102, 202101, 202102, 202101]):
+    for visits in (
+        [202107, 200111, 199902, 201012, 200503],
+        [202103, 202105, 202101, 202104, 202102],
+        [202101] * 5,
+        [202101, 202102, 202101, 202102, 202101],
+    ):
         table = read("\n".join(["visits,a", *(f"{visit},1" for visit in visits)]))
         assert (table.counted, table.columns) == (True, ("visits", "a"))
     assert read("\n".join(["visits", *map(str, range(202101, 202109))])).columns == ("visits",)

@@ -194,14 +194,15 @@ def _as_months(reading: Reading, column: Column) -> TimeColumn | None:
 
 
 def _are_in_a_row(months: TimeColumn, column: Column) -> bool:
-    """Whether numbers that may be months are some: most of those from the first to the last."""
+    """Whether numbers that may be months are some: most follow one another, in each series of a long table too."""
     if plain_name(column.name) in ITEM_NAMES | INDEX_NAMES | TARGET_NAMES:
         return False
     times = np.unique(months.times)
     if len(times) < LEAST_MONTHS:
         return False
-    places = infer_frequency(times).places(times[0], times)
-    return bool(places.min() >= 0 and 2 * len(times) > places[-1])
+    moves = np.abs(np.diff(months.times.astype("datetime64[M]").astype(np.int64)))
+    follows = int((moves == infer_frequency(times).months).sum())
+    return 2 * follows > int((moves > 0).sum())
 
 
 def _outside_usual(times: Times) -> NDArray[np.bool_]:
