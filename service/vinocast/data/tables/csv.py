@@ -175,10 +175,11 @@ def _find_header(rows: Sequence[Sequence[str]]) -> tuple[int, bool]:
     sample = rows[:SAMPLE_LINES]
     # A row of few cells is of a banner, however many separators it has; but pandas writes no name above an index, which
     # leaves a header of one column with its last cell alone, right above the first data.
-    below = [any(map(_is_data, row)) for row in sample[1:]] + [False]
     counts = [
-        len(row) if sum(map(bool, row)) * 2 > len(row) or (data and any(row) > any(row[:-1])) else 0
-        for row, data in zip(sample, below, strict=True)
+        len(row)
+        if sum(map(bool, row)) * 2 > len(row) or (_has_last_alone(row) and _begins_data(sample[place + 1 : place + 3]))
+        else 0
+        for place, row in enumerate(sample)
     ]
     if not any(counts):
         counts = [len(row) for row in sample]
@@ -188,9 +189,24 @@ def _find_header(rows: Sequence[Sequence[str]]) -> tuple[int, bool]:
     above = sample[begin - 1] if begin else []
     if len(above) == count - 1 > 0 and any(map(_is_data, sample[begin])) and not any(map(_is_data, above)):
         return begin - 1, True
+    if _has_last_alone(sample[begin]):
+        return begin, True  # also where it is a number: a Series of pandas without a name is called 0
     first = [cell for cell in sample[begin] if cell]
     numbered = first == [str(place) for place in range(len(first))] and len(first) > 1 and len(sample) > begin + 1
     return begin, numbered or not (all(map(_is_number, first)) or any(map(looks_like_time, first)))
+
+
+def _has_last_alone(row: Sequence[str]) -> bool:
+    """Whether nothing but the last of several cells is filled."""
+    return len(row) > 1 and bool(row[-1]) and not any(row[:-1])
+
+
+def _begins_data(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first of two rows has data, and no word where the second has some, as a header has."""
+    if not rows:
+        return False
+    named = any(cell and not _is_data(cell) and _is_data(below) for cell, below in zip(rows[0], rows[-1], strict=False))
+    return any(map(_is_data, rows[0])) and not named
 
 
 def _is_data(cell: str) -> bool:
