@@ -106,8 +106,8 @@ def _shipped() -> Iterator[Dataset]:
 
 def _of_a_textbook() -> Iterator[Dataset]:
     """Of the data of Hyndman and Athanasopoulos, "Forecasting: Principles and Practice", those of steps below a day."""
-    import pandas as pd  # noqa: PLC0415 - not everybody has it, nor the next
-    import tsdata  # noqa: PLC0415
+    import pandas as pd  # noqa: PLC0415 - not everybody has it
+    import tsdata  # noqa: PLC0415 - nor this
 
     folder = Path(tsdata.__file__).parent
     demand = pd.read_csv(folder / "fpp3" / "vic_elec.csv")[["Demand", "Temperature"]]

@@ -159,20 +159,19 @@ class Product:
         Raises InvalidValueError where it is the first.
         """
         ids, suspect, last = self._ids, self._suspect_id, trades[-1]
-        leapt = [last] if ids and last[0] - max(ids.last, ids.announced[0]) > MOST_LEAP else []
-        back = not leapt
-        if back:
+        leapt, hole = (last if ids and last[0] - max(ids.last, ids.announced[0]) > MOST_LEAP else None), None
+        if leapt is None:
             for trade in trades:
                 if ids.last - trade[0] <= MOST_LEAP:
                     break
-                if trade[3] >= ids.last_seconds and ids.find(trade[0]) is not None:
-                    leapt.append(trade)
-        if not leapt:
+                if trade[3] >= ids.last_seconds and (index := ids.find(trade[0])) is not None:
+                    leapt, hole = trade, index
+        if leapt is None:
             self._suspect_id = None
             return None
-        number, *_, seconds = leapt[-1]
+        number, *_, seconds = leapt
         if suspect is not None and last[0] - trades[0][0] <= MOST_LEAP and abs(number - suspect) <= MOST_LEAP:
-            return partial(self._take_ids_back, number, seconds) if back else self._trust_ids
+            return self._trust_ids if hole is None else partial(self._take_ids_back, hole, seconds)
         self._suspect_id = number
         raise InvalidValueError(
             f"expected an id within {MOST_LEAP} of the last trade of {self.name}, which is {ids.last}, got {number}; "
@@ -182,13 +181,12 @@ class Product:
     def _trust_ids(self) -> None:
         self._suspect_id = None
 
-    def _take_ids_back(self, number: int, seconds: int) -> None:
-        """Go on from before the hole of a trade that happened then, since the ids behind the hole were wrong.
+    def _take_ids_back(self, index: int, seconds: int) -> None:
+        """Go on from before a hole with a trade that happened then, since the ids behind the hole were wrong.
 
         Nobody knows which those should have been, so that the bars from the first of them on stay incomplete.
         """
         ids = self._ids
-        index = ids.find(number) or 0
         wrong = ids.holes[index + 1 :]
         times = [ids.last_seconds, seconds, ids.holes[index].until, *(hole.since for hole in wrong)]
         times += [hole.until for hole in wrong]
