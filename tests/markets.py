@@ -1,4 +1,4 @@
-"""A market of our own making: trades with contiguous ids, as either feed of Coinbase sends them, and their bars."""
+"""A market of our own making: trades with contiguous ids, as either feed of Coinbase sends them, bars, and candles."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -137,3 +138,16 @@ def advanced_messages(trades: Sequence[Trade]) -> list[Message]:
         beat = {"current_time": f"{moment(end)[:-1]} +0000 UTC m=+{counter}.5", "heartbeat_counter": counter}
         messages.append({"channel": "heartbeats", "timestamp": moment(end), "events": [beat]})
     return messages
+
+
+def write_candles(path: Path, count: int, *, step: int = 3600, start: int = START) -> Path:
+    """Hours of a random walk, newest first, behind a banner."""
+    rng = np.random.default_rng(3)
+    closes = 100 + rng.standard_normal(count).cumsum()
+    lines = ["A banner,https://example.com", "unix,symbol,open,high,low,close,Volume BTC,Volume USD"]
+    for place in reversed(range(count)):
+        first, last = closes[max(place - 1, 0)], closes[place]
+        high, low = max(first, last) + 0.5, min(first, last) - 0.5
+        lines.append(f"{start + step * place},BTCUSD,{first:.4f},{high:.4f},{low:.4f},{last:.4f},{1 + place % 7},9")
+    path.write_text("\r\n".join(lines) + "\r\n")
+    return path
